@@ -1,0 +1,2 @@
+//! sectag
+fn main() {}

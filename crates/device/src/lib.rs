@@ -1,0 +1,1 @@
+//! Drives a device: HTTPS transport, agent, MQTT link bound to sec tags.

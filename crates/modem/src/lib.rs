@@ -1,0 +1,1 @@
+//! The virtual modem: AT in, AT out, credentials under security tags

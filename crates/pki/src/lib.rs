@@ -1,0 +1,1 @@
+//! Who signed what: keys, certificate authorities, CSRs, chains; bytes in, bytes out

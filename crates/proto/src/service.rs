@@ -1,0 +1,337 @@
+//! The service's half of the conversation: one device's command queue as a pure value.
+//!
+//! It owns the rules of spec/device-protocol §10 and the expansion of spec/owner-api §4. It never reads a clock, a
+//! database or a socket: the caller loads it, asks one question, and commits the [`Changes`] (compare-and-swap).
+
+use crate::command::CommandRequest;
+use crate::token::KeygenOutput;
+use crate::wire::WireResponse;
+use crate::{CommandId, DeviceId, Timestamp};
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Commands of one device that are not terminal; one more is refused (409).
+pub const OPEN_COMMANDS_MAX: usize = 100;
+
+/// One command and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The service's id.
+    pub id: CommandId,
+    /// Number of its correlation ids, hexadecimal on the wire; unique per device, rising by creation, < 2^24.
+    pub sequence: u32,
+    /// Order in the queue: (own sequence, 0), or (sequence of the CSR, own sequence) for a certificate placed behind it.
+    pub position: (u32, u32),
+    /// The rule that made it, `None` for hand-made ones. (UUID text.)
+    pub rule_id: Option<String>,
+    /// The owner's words.
+    pub description: Option<String>,
+    /// What to do.
+    pub request: CommandRequest,
+    /// Where it stands.
+    pub status: Status,
+    /// When the owner created it.
+    pub created_at: Timestamp,
+    /// Last change of any field.
+    pub updated_at: Option<Timestamp>,
+    /// When the device first fetched it.
+    pub requested_at: Option<Timestamp>,
+    /// When its result was recorded.
+    pub responded_at: Option<Timestamp>,
+    /// When a fetch's `after` first covered it although no report had come (outcome unknown 10 minutes later).
+    pub covered_at: Option<Timestamp>,
+    /// The result, once terminal.
+    pub response: Option<Response>,
+}
+
+/// Where a command stands (spec/owner-api §3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Not fetched.
+    Pending,
+    /// Fetched, not reported.
+    InProgress,
+    /// Terminal.
+    Succeeded,
+    /// Terminal: refused by the device, dropped, outcome unknown, or impossible.
+    Failed,
+}
+
+impl Status {
+    /// Whether nothing more can happen to it.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+
+    /// As the owner sees it: `IN_PROGRESS`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::InProgress => "IN_PROGRESS",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// The result of a command as it is stored and shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// The modem's words; for key generation only the base64url body (spec/owner-api §3.2).
+    pub message: String,
+    /// CME number of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cme_error: Option<u32>,
+    /// The COSE part of a KEYGEN answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<String>,
+    /// Why it failed, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// SHA-256 (hex) over the raw report of this command: tells "the same report again" from another one.
+    pub report_digest: String,
+}
+
+/// Why a command is `FAILED`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Failure {
+    /// The device answered 99, or a 100 that hides an error text.
+    RefusedByDevice,
+    /// Dropped because an earlier command failed.
+    NotExecuted,
+    /// A later fetch covered it, and no report came within 10 minutes.
+    OutcomeUnknown,
+    /// It cannot fit this device's buffers.
+    DoesNotFit,
+    /// The closed loop refused the CSR.
+    CertificateRefused,
+}
+
+/// What the owner asks for.
+#[derive(Debug, Clone)]
+pub struct NewCommand {
+    /// Chosen by the caller (random v4).
+    pub id: CommandId,
+    /// See [`Command::rule_id`].
+    pub rule_id: Option<String>,
+    /// See [`Command::description`].
+    pub description: Option<String>,
+    /// What to do.
+    pub request: CommandRequest,
+}
+
+/// Why a command was refused when it was created. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// [`OPEN_COMMANDS_MAX`] (or the configured limit) reached.
+    #[error("{open} commands are waiting; the limit is {max}")]
+    QueueFull {
+        /// Open commands.
+        open: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A field that no modem would take; `field` is the JSON member.
+    #[error("{field}: {reason}")]
+    Field {
+        /// e.g. `content`
+        field: &'static str,
+        /// In words, with the limit.
+        reason: String,
+    },
+    /// The AT text would exceed the device's buffer; the library would crash on it (§4).
+    #[error("the AT command would have {chars} characters; a device takes {max}")]
+    AtTooLong {
+        /// Characters of `AT…=…`.
+        chars: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// All 2^24 sequence numbers of this device are used up.
+    #[error("this device has used up its sequence numbers; unclaim and claim it again")]
+    SequenceExhausted,
+}
+
+/// The device's side of a fetch, as the query says (absent: limit 10, rx 1024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// Commands in one batch.
+    pub records_max: usize,
+    /// Bytes of CBOR that fit: for HTTP already less the header budget.
+    pub cbor_bytes_max: usize,
+    /// Bytes the device can send back (`txMaxSize`).
+    pub report_bytes_max: usize,
+    /// Characters of one `AT…=…`: max(TX_BUF_SZ, CODEC_AT_CMD_LEN) − 1, 2047 by default.
+    pub at_chars_max: usize,
+}
+
+/// The queue of one device: every open command, and those terminal ones that the question names.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    device: DeviceId,
+    commands: Vec<Command>,
+    next_sequence: u32,
+}
+
+/// Answer to a fetch.
+#[derive(Debug, Clone)]
+pub enum Fetched {
+    /// Send these bytes after committing the changes.
+    Batch {
+        /// CBOR commands.
+        bytes: Vec<u8>,
+        /// Commands in it.
+        count: usize,
+        /// To be committed before the bytes leave.
+        changes: Changes,
+    },
+    /// 204, after committing the changes (if any).
+    Nothing {
+        /// May hold outcomes that became unknown, or commands that can never fit.
+        changes: Changes,
+    },
+}
+
+/// What a question changed: complete rows, in queue order.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// New state of changed or added commands.
+    pub commands: Vec<Command>,
+    /// Closed-loop CSRs to sign: answer each with [`Queue::follow_with_certificate`] or
+    /// [`Queue::refuse_certificate`] before committing.
+    pub needs_certificate: Vec<NeedsCertificate>,
+    /// Things an operator should see.
+    pub alarms: Vec<Alarm>,
+    /// First number not used yet, after these changes.
+    pub next_sequence: u32,
+    /// The device acknowledged `finished`.
+    pub finished: bool,
+}
+
+/// A CSR that came back for a closed-loop command.
+#[derive(Debug, Clone)]
+pub struct NeedsCertificate {
+    /// The CSR command.
+    pub command: CommandId,
+    /// The tag that was asked for.
+    pub sec_tag: crate::SecTag,
+    /// The subject attributes that were asked for; empty means `CN=<device uuid>`.
+    pub attributes: String,
+    /// Parsed, not proven: verify under the pinned key.
+    pub output: KeygenOutput,
+}
+
+/// What an operator should see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Alarm {
+    /// A second, different report for a settled key generation: the key on the device changed.
+    KeyChanged {
+        /// The command.
+        command: CommandId,
+    },
+    /// A report for something never delivered to this device.
+    NeverDelivered {
+        /// The id reported.
+        correlation: String,
+    },
+    /// A second, different report for another settled command.
+    ReportDiffers {
+        /// The command.
+        command: CommandId,
+    },
+}
+
+impl Queue {
+    /// From what the store holds; sorts by position.
+    pub fn new(device: DeviceId, mut commands: Vec<Command>, next_sequence: u32) -> Self {
+        commands.sort_by_key(|command| command.position);
+        Self {
+            device,
+            commands,
+            next_sequence,
+        }
+    }
+
+    /// In queue order.
+    pub fn commands(&self) -> &[Command] {
+        &self.commands
+    }
+
+    /// Whose queue this is.
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// First sequence number not used yet.
+    pub const fn next_sequence(&self) -> u32 {
+        self.next_sequence
+    }
+
+    /// Puts a change into this value as well, so that a further question sees it.
+    pub fn apply(&mut self, changes: &Changes) {
+        let _ = changes;
+        todo!()
+    }
+
+    /// Adds commands at the end, all or none.
+    ///
+    /// # Errors
+    /// The index of the first refused one, and why.
+    pub fn add(
+        &self,
+        new: Vec<NewCommand>,
+        open_max: usize,
+        now: Timestamp,
+    ) -> Result<Changes, (usize, AddError)> {
+        let _ = (new, open_max, now);
+        todo!()
+    }
+
+    /// What the device gets for this fetch. `after` is the text of the query; empty or unknown = from the start.
+    pub fn next_batch(&self, after: &str, limits: FetchLimits, now: Timestamp) -> Fetched {
+        let _ = (after, limits, now);
+        todo!()
+    }
+
+    /// Takes a report. Settled twice gives the same.
+    pub fn settle(&self, report: &[WireResponse], now: Timestamp) -> Changes {
+        let _ = (report, now);
+        todo!()
+    }
+
+    /// The certificate as a command directly behind its CSR. Extends `changes` (made by [`Queue::settle`]).
+    pub fn follow_with_certificate(
+        &self,
+        changes: &mut Changes,
+        csr: CommandId,
+        certificate: CommandId,
+        pem: String,
+        now: Timestamp,
+    ) -> Result<(), AddError> {
+        let _ = (changes, csr, certificate, pem, now);
+        todo!()
+    }
+
+    /// The CSR command fails with `reason`, and what waits behind it is dropped.
+    pub fn refuse_certificate(
+        &self,
+        changes: &mut Changes,
+        csr: CommandId,
+        reason: &str,
+        now: Timestamp,
+    ) {
+        let _ = (changes, csr, reason, now);
+        todo!()
+    }
+
+    /// The command ids that an `after` text or a report names, for loading terminal rows beside the open ones.
+    pub fn ids_named(after: &str, report: &[WireResponse]) -> Vec<CommandId> {
+        let _ = (after, report);
+        todo!()
+    }
+}

@@ -1,0 +1,1 @@
+//! The provisioning service: owner API, device API, use cases.

@@ -1,0 +1,1 @@
+//! The town: devices and service on a virtual clock

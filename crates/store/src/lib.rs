@@ -1,0 +1,1 @@
+//! What the service remembers: one contract, SQLite behind it
