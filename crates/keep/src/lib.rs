@@ -1,1 +1,31 @@
-//! Files that must not be lost, seen, or half-written
+//! Files that must not be lost, seen, or half-written.
+//!
+//! ```text
+//!  write_private / write_public     temp file → fsync → rename → fsync directory
+//!  write_pair                       both temp files → mark "ready" → rename key → rename certificate → unmark
+//!  load_pair                        ready? finish the renames : throw unfinished files away; then read both
+//!  lock                             one process at a time; the lock file names the holder
+//! ```
+//!
+//! Whoever reads a file written here sees the old content or the new content, also after a power cut. Files for
+//! our eyes only have mode 0600 before the first byte is in them, and are refused on reading when someone widened them.
+//! Writers in one directory take turns (an advisory lock on the directory itself), so a fixed temporary name per
+//! file is enough and a crash leaves at most one of them, which the next write replaces.
+//!
+//! It does not know what is in the files, and it does not retry. Content that leaves as a secret is zeroized on drop.
+
+pub mod crash;
+mod error;
+mod lock;
+mod pair;
+mod write;
+
+#[cfg(test)]
+mod stop;
+
+pub use error::KeepError;
+pub use lock::{Lock, lock};
+pub use pair::{load_pair, write_pair};
+pub use write::{
+    FILE_BYTES_MAX, private_dir, read_private, read_public, remove, write_private, write_public,
+};

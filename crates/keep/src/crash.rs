@@ -1,0 +1,152 @@
+//! Crash points: named places where a test may end the process as a power cut would.
+//!
+//! [`arm`] takes `<number|name>[:<k>]` (the `cli` reads it from `SECTAG_CRASH_AT`): at the k-th pass (from 1, the
+//! default) of that [`point`] the process kills itself with SIGKILL, so neither destructors nor buffers get a say.
+//! When nothing is armed a point costs one relaxed atomic load.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Every point: its name and what a stop there means. The number of a point is its place in this list, from 1.
+///
+/// Points are grouped by crate; a new one goes to the end of its group.
+pub const POINTS: &[(&str, &str)] = &[
+    (
+        "keep.file.before-rename",
+        "the new content is on disk under a temporary name; readers see the old",
+    ),
+    (
+        "keep.file.after-rename",
+        "the new content is in place, its directory entry may not be on disk",
+    ),
+    (
+        "keep.pair.before-ready",
+        "both halves are on disk under temporary names; the old pair is valid",
+    ),
+    (
+        "keep.pair.after-ready",
+        "the new pair is decided, but the old files are in place",
+    ),
+    (
+        "keep.pair.between-renames",
+        "the new key stands beside the old certificate; loading finishes the pair",
+    ),
+    (
+        "keep.pair.after-renames",
+        "the new pair is in place, the mark that says so is still there",
+    ),
+];
+
+/// The armed point's number, 0 for none.
+static ARMED: AtomicUsize = AtomicUsize::new(0);
+/// Passes left until the stop.
+static PASSES_LEFT: AtomicU64 = AtomicU64::new(0);
+
+/// Arms the point that `spec` names: `<number|name>[:<k-th pass, from 1>]`. Arming again replaces it.
+///
+/// # Errors
+/// A sentence for the user when the point does not exist or the pass is not a positive number.
+pub fn arm(spec: &str) -> Result<(), String> {
+    let (which, pass) = match spec.split_once(':') {
+        Some((which, pass)) => (which, pass),
+        None => (spec, "1"),
+    };
+    let pass: u64 = match pass.parse() {
+        Ok(pass) if pass > 0 => pass,
+        _ => {
+            return Err(format!(
+                "crash point `{spec}`: the pass `{pass}` is not a number from 1"
+            ));
+        }
+    };
+    let number = match which.parse::<usize>() {
+        Ok(number) if (1..=POINTS.len()).contains(&number) => number,
+        Ok(number) => {
+            return Err(format!(
+                "there is no crash point {number}; they are numbered 1 to {}",
+                POINTS.len()
+            ));
+        }
+        Err(_) => number_of(which)
+            .ok_or_else(|| format!("there is no crash point `{which}`; known: {}", names()))?,
+    };
+    PASSES_LEFT.store(pass, Ordering::SeqCst);
+    ARMED.store(number, Ordering::SeqCst);
+    Ok(())
+}
+
+/// A place where the process may be stopped; `name` is one of [`POINTS`].
+///
+/// # Panics
+/// In debug builds, when `name` is not in the list: a point nobody can arm is a mistake in the program.
+pub fn point(name: &'static str) {
+    debug_assert!(
+        number_of(name).is_some(),
+        "crash point `{name}` is not in POINTS"
+    );
+    let armed = ARMED.load(Ordering::Relaxed);
+    if armed != 0 && number_of(name) == Some(armed) {
+        // Several threads may pass at once; exactly one of them takes the count from 1 to 0.
+        if PASSES_LEFT.fetch_sub(1, Ordering::SeqCst) == 1 {
+            die();
+        }
+    }
+}
+
+fn number_of(name: &str) -> Option<usize> {
+    POINTS
+        .iter()
+        .position(|(known, _)| *known == name)
+        .map(|at| at + 1)
+}
+
+fn names() -> String {
+    let names: Vec<&str> = POINTS.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+fn die() -> ! {
+    // A signal to oneself cannot fail; should it, abort ends the process without running destructors, too.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_carry_their_crate() {
+        for (at, (name, meaning)) in POINTS.iter().enumerate() {
+            assert_eq!(number_of(name), Some(at + 1), "`{name}` appears twice");
+            assert!(name.contains('.') && !name.contains(':'), "`{name}`");
+            assert!(name.parse::<usize>().is_err(), "`{name}` reads as a number");
+            assert!(!meaning.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_point_that_does_not_exist_cannot_be_armed() {
+        assert!(
+            arm("keep.nowhere")
+                .unwrap_err()
+                .contains("keep.file.before-rename")
+        );
+        assert!(arm("0").unwrap_err().contains("numbered 1 to"));
+        assert!(arm("999").unwrap_err().contains("numbered 1 to"));
+        assert!(arm("1:0").unwrap_err().contains("not a number from 1"));
+        assert!(arm("1:x").unwrap_err().contains("not a number from 1"));
+        assert!(arm("").is_err());
+    }
+
+    #[test]
+    fn an_unarmed_point_is_passed() {
+        point("keep.file.before-rename");
+    }
+
+    #[test]
+    #[should_panic(expected = "not in POINTS")]
+    #[cfg(debug_assertions)]
+    fn a_misspelled_point_is_a_mistake_in_the_program() {
+        point("keep.flie.before-rename");
+    }
+}
