@@ -1,0 +1,39 @@
+# The README's two commands are `make demo` and `make test`.
+# As root on Debian both install what is missing (after printing the list), and peer tests must run.
+# Elsewhere they install nothing, say in one line what is missing, and the tests that need it are skipped.
+
+CARGO ?= cargo
+SECTAG = target/release/sectag
+
+.PHONY: demo test build bench soak advisories fuzz-check packages
+
+demo: packages build
+	@$(SECTAG) demo $(DEMO)
+
+build:
+	$(CARGO) build --locked --release -p sectag-cli
+
+packages:
+	@tools/packages
+
+test: packages
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked --workspace
+
+# Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
+bench:
+	$(CARGO) bench --locked -p sectag-store --bench queue_writes
+	$(CARGO) bench --locked -p sectag-cli --bench sessions
+
+# Long runs: more cases for every property test, more towns.
+soak:
+	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
+
+# Needs the network: the advisory database.
+advisories:
+	$(CARGO) deny --locked check advisories
+
+# All fuzz targets compile; run one with `cargo fuzz run --sanitizer none <target>`.
+fuzz-check:
+	$(CARGO) check --manifest-path fuzz/Cargo.toml
