@@ -19,6 +19,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod at;
+mod cbor;
 pub mod command;
 pub mod cose;
 pub mod credential;

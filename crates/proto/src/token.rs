@@ -1,10 +1,18 @@
 //! `%ATTESTTOKEN` and `%KEYGEN` outputs: `base64url(body) "." base64url(COSE_Sign1)` (spec/device-protocol §2).
 
 use crate::cose::{Convention, Sign1};
-use crate::es256::{Kid, PublicKey, SignEs256, VerifyEs256};
+use crate::es256::{
+    self, Kid, PublicKey, SignEs256, Signature, VerifyEs256, base64url, from_base64url,
+};
+use crate::token::body::{AttestationBody, KeygenPayload};
 use crate::{DeviceId, FirmwareId};
+use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
+use sha2::{Digest, Sha256};
+
+mod body;
 
 /// Why a token text was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,12 +98,27 @@ impl DeviceType {
 
     /// Chip, underscore, variant as owners see it: `nrf9160_SICA`; `unknown_<n>` otherwise (spec/owner-api §2.1).
     pub fn owner_name(self) -> String {
-        todo!()
+        match self.0 {
+            1 => "nrf9160_SIAA".into(),
+            2 => "nrf9160_SIBA".into(),
+            3 => "nrf9160_SICA".into(),
+            4 => "nrf9161_LACA".into(),
+            5 => "nrf9131_LACA".into(),
+            6 => "nrf9151_LACA".into(),
+            other => format!("unknown_{other}"),
+        }
     }
 
-    /// The chip as it begins `iss` and `jti` of a JWT: `nRF9160`, `nRF9161`, `nRF9131`, `nRF9151`.
-    pub fn chip(self) -> &'static str {
-        todo!()
+    /// The chip as it begins `iss` and `jti` of a JWT: `nRF9160`, `nRF9161`, `nRF9131`, `nRF9151`; the family's
+    /// name `nRF91` for an unknown number.
+    pub const fn chip(self) -> &'static str {
+        match self.0 {
+            1..=3 => "nRF9160",
+            4 => "nRF9161",
+            5 => "nRF9131",
+            6 => "nRF9151",
+            _ => "nRF91",
+        }
     }
 }
 
@@ -108,8 +131,40 @@ impl AttestationToken {
     /// # Errors
     /// [`TokenError`]: `Parts`, `Base64`, `Shape`, `WrongKind`.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        let _ = text;
-        todo!()
+        let chars = printed(text, "%ATTESTTOKEN:").len();
+        let parts = Parts::read(text, "%ATTESTTOKEN:")?;
+        let wanted = "an attestation token (`AT%ATTESTTOKEN`)";
+        if parts.is_keygen() {
+            return Err(TokenError::WrongKind {
+                found: "a KEYGEN output",
+                wanted,
+            });
+        }
+        if chars > Self::CHARS_MAX {
+            return Err(shape(BODY, "longer than any attestation token"));
+        }
+        let body = &parts.body;
+        let fields = AttestationBody::read(body).map_err(|_| shape(BODY, ATTESTATION_BODY))?;
+        if fields.message != MESSAGE_ATTESTATION {
+            return Err(TokenError::WrongKind {
+                found: "another message of a modem",
+                wanted,
+            });
+        }
+        if parts.cose.payload.is_some() {
+            return Err(shape(
+                SIGNATURE,
+                "its payload is null in an attestation token",
+            ));
+        }
+        Ok(Self {
+            device: fields.device,
+            device_type: fields.device_type,
+            firmware: fields.firmware,
+            nonce: fields.nonce,
+            body: parts.body,
+            cose: parts.cose,
+        })
     }
 
     /// All keys that can have signed it: two per convention, four in all; never the convention that leaves the body out.
@@ -117,7 +172,19 @@ impl AttestationToken {
     /// # Errors
     /// [`TokenError::NoKey`] when there is none.
     pub fn candidates(&self) -> Result<Vec<Candidate>, TokenError> {
-        todo!()
+        let candidates = candidates(&self.cose, |convention| self.to_be_signed(convention));
+        if candidates.is_empty() {
+            return Err(TokenError::NoKey);
+        }
+        Ok(candidates)
+    }
+
+    /// What the signature covers under `convention`; both forms hold the whole body.
+    pub fn to_be_signed(&self, convention: Convention) -> Vec<u8> {
+        match convention {
+            Convention::BodyIsAad => Sign1::to_be_signed(&self.body, None),
+            Convention::EmptyAad => Sign1::to_be_signed(&[], Some(&self.body)),
+        }
     }
 
     /// # Errors
@@ -127,8 +194,16 @@ impl AttestationToken {
         key: &PublicKey,
         verifier: &dyn VerifyEs256,
     ) -> Result<Convention, TokenError> {
-        let _ = (key, verifier);
-        todo!()
+        if let Some(convention) = convention_of(&self.cose, key, verifier, |convention| {
+            self.to_be_signed(convention)
+        }) {
+            return Ok(convention);
+        }
+        let without_body = Sign1::to_be_signed(&[], None);
+        if verifier.verify(key, &without_body, &self.cose.signature) {
+            return Err(TokenError::BodyNotCovered);
+        }
+        Err(TokenError::Signature)
     }
 
     /// Makes one, as a modem does.
@@ -140,13 +215,29 @@ impl AttestationToken {
         convention: Convention,
         key: &dyn SignEs256,
     ) -> Self {
-        let _ = (device, device_type, firmware, nonce, convention, key);
-        todo!()
+        let body = AttestationBody {
+            message: MESSAGE_ATTESTATION,
+            device,
+            device_type,
+            firmware,
+            nonce,
+        }
+        .write();
+        let mut token = Self {
+            device,
+            device_type,
+            firmware,
+            nonce,
+            body,
+            cose: unsigned(None),
+        };
+        token.cose.signature = key.sign(&token.to_be_signed(convention));
+        token
     }
 
     /// The text as printed, without quotes.
     pub fn text(&self) -> String {
-        todo!()
+        two_parts(&self.body, &self.cose)
     }
 }
 
@@ -179,18 +270,59 @@ pub struct KeygenOutput {
 }
 
 impl KeygenOutput {
+    /// Longest text accepted, in characters: the host library's largest answer buffer.
+    pub const CHARS_MAX: usize = 4096;
+
     /// Parses the text (surrounding blanks, quotes, `%KEYGEN:` and a final `OK` line tolerated).
     ///
     /// # Errors
     /// [`TokenError`]: `Parts`, `Base64`, `Shape`, `WrongKind`.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        let _ = text;
-        todo!()
+        let parts = Parts::read(text, "%KEYGEN:")?;
+        let Some(payload) = &parts.cose.payload else {
+            let wanted = "a KEYGEN output";
+            return Err(match AttestationBody::read(&parts.body) {
+                Ok(_) => TokenError::WrongKind {
+                    found: "an attestation token",
+                    wanted,
+                },
+                Err(_) => shape(SIGNATURE, "its payload is a byte string in a KEYGEN output"),
+            });
+        };
+        let fields = KeygenPayload::read(payload).map_err(|_| shape(SIGNATURE, KEYGEN_PAYLOAD))?;
+        let kind = match fields.message {
+            MESSAGE_PUBLIC_KEY => KeygenBody::PublicKey,
+            MESSAGE_CSR => KeygenBody::Csr,
+            _ => {
+                return Err(TokenError::WrongKind {
+                    found: "another message of a modem",
+                    wanted: "a KEYGEN output",
+                });
+            }
+        };
+        Ok(Self {
+            kind,
+            device: fields.device,
+            sec_tag: fields.sec_tag,
+            digest: fields.digest,
+            nonce: fields.nonce,
+            body: parts.body,
+            cose: parts.cose,
+        })
     }
 
     /// All keys that can have signed it, both conventions.
     pub fn candidates(&self) -> Vec<Candidate> {
-        todo!()
+        candidates(&self.cose, |convention| self.to_be_signed(convention))
+    }
+
+    /// What the signature covers under `convention`: the payload, which holds the body's digest, in both.
+    pub fn to_be_signed(&self, convention: Convention) -> Vec<u8> {
+        let external_aad = match convention {
+            Convention::BodyIsAad => self.body.as_slice(),
+            Convention::EmptyAad => &[],
+        };
+        Sign1::to_be_signed(external_aad, self.cose.payload.as_deref())
     }
 
     /// Checks the digest over the body, then the signature in both conventions.
@@ -202,8 +334,13 @@ impl KeygenOutput {
         key: &PublicKey,
         verifier: &dyn VerifyEs256,
     ) -> Result<Convention, TokenError> {
-        let _ = (key, verifier);
-        todo!()
+        if self.digest != <[u8; 32]>::from(Sha256::digest(&self.body)) {
+            return Err(TokenError::Digest);
+        }
+        convention_of(&self.cose, key, verifier, |convention| {
+            self.to_be_signed(convention)
+        })
+        .ok_or(TokenError::Signature)
     }
 
     /// Makes one, as a modem does.
@@ -220,22 +357,150 @@ impl KeygenOutput {
         convention: Convention,
         key: &dyn SignEs256,
     ) -> Self {
-        let _ = (kind, device, sec_tag, nonce, body, convention, key);
-        todo!()
+        let digest = Sha256::digest(&body).into();
+        let payload = KeygenPayload {
+            message: match kind {
+                KeygenBody::PublicKey => MESSAGE_PUBLIC_KEY,
+                KeygenBody::Csr => MESSAGE_CSR,
+            },
+            device,
+            sec_tag,
+            digest,
+            nonce,
+        }
+        .write();
+        let mut output = Self {
+            kind,
+            device,
+            sec_tag,
+            digest,
+            nonce,
+            body,
+            cose: unsigned(Some(payload)),
+        };
+        output.cose.signature = key.sign(&output.to_be_signed(convention));
+        output
     }
 
     /// The text as printed, without quotes.
     pub fn text(&self) -> String {
-        todo!()
+        two_parts(&self.body, &self.cose)
     }
 
     /// Only the base64url body, as recorded owner answers show it.
     pub fn body_text(&self) -> String {
-        todo!()
+        base64url(&self.body)
     }
 
     /// Only the base64url COSE part.
     pub fn cose_text(&self) -> String {
-        todo!()
+        base64url(&self.cose.encode())
     }
 }
+
+/// Body and COSE part of any token.
+struct Parts {
+    body: Vec<u8>,
+    cose: Sign1,
+}
+
+impl Parts {
+    fn read(text: &str, prefix: &str) -> Result<Self, TokenError> {
+        let text = printed(text, prefix);
+        if text.len() > KeygenOutput::CHARS_MAX {
+            return Err(shape(BODY, "longer than any answer of a modem"));
+        }
+        let Some((body, cose)) = text.split_once('.').filter(|(_, cose)| !cose.contains('.'))
+        else {
+            return Err(TokenError::Parts {
+                parts: text.split('.').count(),
+            });
+        };
+        let body = from_base64url(body).ok_or(TokenError::Base64 { part: BODY })?;
+        let cose = from_base64url(cose).ok_or(TokenError::Base64 { part: SIGNATURE })?;
+        let cose = Sign1::decode(&cose).map_err(|_| shape(SIGNATURE, COSE_SIGN1))?;
+        if body.is_empty() {
+            return Err(shape(BODY, "it is empty"));
+        }
+        Ok(Self { body, cose })
+    }
+
+    fn is_keygen(&self) -> bool {
+        self.cose.payload.as_deref().is_some_and(|payload| {
+            KeygenPayload::read(payload)
+                .is_ok_and(|fields| matches!(fields.message, MESSAGE_PUBLIC_KEY | MESSAGE_CSR))
+        })
+    }
+}
+
+/// The token inside what people paste: without blanks, the answer's prefix, its final `OK`, and quotes.
+fn printed<'a>(text: &'a str, prefix: &str) -> &'a str {
+    let text = text.trim();
+    let text = text.strip_prefix(prefix).unwrap_or(text).trim_start();
+    let text = match text.strip_suffix("OK") {
+        Some(before) if before.ends_with(['\r', '\n']) => before.trim_end(),
+        _ => text,
+    };
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text)
+}
+
+fn two_parts(body: &[u8], cose: &Sign1) -> String {
+    format!("{}.{}", base64url(body), base64url(&cose.encode()))
+}
+
+fn unsigned(payload: Option<Vec<u8>>) -> Sign1 {
+    Sign1 {
+        key_id: vec![Sign1::IDENTITY_KEY_ID],
+        payload,
+        signature: Signature([0; 64]),
+    }
+}
+
+fn candidates(cose: &Sign1, to_be_signed: impl Fn(Convention) -> Vec<u8>) -> Vec<Candidate> {
+    CONVENTIONS
+        .into_iter()
+        .flat_map(|convention| {
+            es256::recover(&to_be_signed(convention), &cose.signature)
+                .into_iter()
+                .map(move |key| Candidate {
+                    kid: key.kid(),
+                    key,
+                    convention,
+                })
+        })
+        .collect()
+}
+
+fn convention_of(
+    cose: &Sign1,
+    key: &PublicKey,
+    verifier: &dyn VerifyEs256,
+    to_be_signed: impl Fn(Convention) -> Vec<u8>,
+) -> Option<Convention> {
+    CONVENTIONS
+        .into_iter()
+        .find(|convention| verifier.verify(key, &to_be_signed(*convention), &cose.signature))
+}
+
+const fn shape(part: &'static str, reason: &'static str) -> TokenError {
+    TokenError::Shape { part, reason }
+}
+
+/// The conventions accepted, the verified one first (spec/device-protocol §2.2).
+const CONVENTIONS: [Convention; 2] = [Convention::BodyIsAad, Convention::EmptyAad];
+/// First item of an attestation body.
+const MESSAGE_ATTESTATION: u32 = 1;
+/// First item of a KEYGEN payload over a SubjectPublicKeyInfo.
+const MESSAGE_PUBLIC_KEY: u32 = 8;
+/// First item of a KEYGEN payload over a CSR.
+const MESSAGE_CSR: u32 = 9;
+const BODY: &str = "body";
+const SIGNATURE: &str = "signature";
+const COSE_SIGN1: &str =
+    "expected COSE_Sign1 with ES256: 18([h'a10126', {4: kid}, payload, 64 bytes])";
+const ATTESTATION_BODY: &str =
+    "expected CBOR 55799([1, device uuid, device type, firmware uuid, nonce])";
+const KEYGEN_PAYLOAD: &str =
+    "expected a CBOR payload 55799([8 or 9, device uuid, sec tag, sha256, nonce])";
