@@ -1,0 +1,293 @@
+//! The records of the contract: what goes in and what comes out.
+
+use sectag_proto::es256::{Kid, PublicKey};
+use sectag_proto::service::{Changes, Command, Queue};
+use sectag_proto::token::{Candidate, DeviceType};
+use sectag_proto::{CommandId, DeviceId, FirmwareId, Timestamp};
+
+/// A claimed device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The modem's UUID.
+    pub id: DeviceId,
+    /// Raised by one with every change; never repeated for one id, not even by a later claim.
+    pub version: u64,
+    /// Keys that may be its identity key; after the pin only that one.
+    pub candidates: Vec<Candidate>,
+    /// The key that a JWT's `kid` picked; final.
+    pub pin: Option<PublicKey>,
+    /// From the token.
+    pub device_type: DeviceType,
+    /// From the token.
+    pub firmware: FirmwareId,
+    /// Who claimed it.
+    pub owner: String,
+    /// In the owner's order, without repetitions.
+    pub tags: Vec<String>,
+    /// A blocked device keeps its claim and gets nothing.
+    pub blocked: bool,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// Last authenticated request that was committed.
+    pub last_seen_at: Option<Timestamp>,
+    /// Last time it acknowledged `finished`.
+    pub finished_at: Option<Timestamp>,
+    /// First sequence number of its queue not used yet; from 1.
+    pub next_sequence: u32,
+}
+
+/// A claim to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewClaim {
+    /// From the token.
+    pub device: DeviceId,
+    /// All keys that may have signed the token; not empty.
+    pub candidates: Vec<Candidate>,
+    /// From the token.
+    pub device_type: DeviceType,
+    /// From the token.
+    pub firmware: FirmwareId,
+    /// Given by the owner; empty ones and repetitions are left out.
+    pub tags: Vec<String>,
+    /// Who claims.
+    pub owner: String,
+    /// For the audit trail, as `by` elsewhere.
+    pub by: String,
+    /// Take this claim's keys although others are known for this device.
+    pub accept_new_key: bool,
+    /// The time of the request.
+    pub claimed_at: Timestamp,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// Claimed by this request.
+    Created(Device),
+    /// Claimed before by the same owner, with the same key: unchanged (tags as well), unless a new key was accepted.
+    Existing(Device),
+    /// Claimed by another owner. Do not tell the claimer apart from other refusals (spec/owner-api §2.1).
+    OwnedByOther(Device),
+    /// The device is known under another key.
+    KeyConflict(KnownKey),
+}
+
+/// Under which key, and since when, a device is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Whether it is claimed at this moment; else it is a tombstone.
+    pub claimed: bool,
+    /// The pinned kid, or all candidates.
+    pub kids: Vec<Kid>,
+}
+
+/// What an unclaimed device left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Whose.
+    pub device: DeviceId,
+    /// The pin of the last claim.
+    pub pin: Option<PublicKey>,
+    /// The candidates of the last claim.
+    pub candidates: Vec<Candidate>,
+    /// The version it had.
+    pub version: u64,
+    /// When it was unclaimed.
+    pub unclaimed_at: Timestamp,
+}
+
+/// Which devices to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceQuery {
+    /// Begin behind this id: the [`Page::next`] of the page before.
+    pub after: Option<DeviceId>,
+    /// Rows at most, from 1 to [`crate::PAGE_ROWS_MAX`].
+    pub limit: usize,
+    /// Only devices with this tag.
+    pub tag: Option<String>,
+    /// Only blocked ones, or only those that are not.
+    pub blocked: Option<bool>,
+}
+
+impl DeviceQuery {
+    /// The first `limit` of all devices.
+    pub const fn first(limit: usize) -> Self {
+        Self {
+            after: None,
+            limit,
+            tag: None,
+            blocked: None,
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, Cursor> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+    /// All that the filter matches, on all pages.
+    pub total: u64,
+}
+
+/// A device and its queue at one moment.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its version goes to [`crate::Store::commit`].
+    pub device: Device,
+    /// Open commands, and the named terminal ones.
+    pub queue: Queue,
+}
+
+/// A decision about one device, to be committed as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceChange {
+    /// Pin this key: one of the candidates, and the same one if it is pinned already.
+    pub pin: Option<PublicKey>,
+    /// Complete new states of changed or added commands. A terminal one loses its secrets. One that is still open and
+    /// comes without them keeps what is sealed, if its request is otherwise unchanged.
+    pub commands: Vec<Command>,
+    /// First sequence number not used yet. Never lowers what is stored: 0 changes nothing.
+    pub next_sequence: u32,
+    /// Commands to delete, with their secrets.
+    pub removed: Vec<CommandId>,
+    /// Certificates issued by this decision. The same one again changes nothing.
+    pub issued: Vec<Issued>,
+    /// Events for the audit trail.
+    pub audit: Vec<AuditEvent>,
+    /// The request that led here was authenticated at this time.
+    pub last_seen_at: Option<Timestamp>,
+    /// `finished` was acknowledged at this time.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl DeviceChange {
+    /// What a question to the queue changed, when the device itself asked at `now`.
+    pub fn seen(changes: &Changes, now: Timestamp) -> Self {
+        Self {
+            last_seen_at: Some(now),
+            finished_at: changes.finished.then_some(now),
+            ..Self::from_owner(changes)
+        }
+    }
+
+    /// What a question to the queue changed, when its owner asked.
+    pub fn from_owner(changes: &Changes) -> Self {
+        Self {
+            commands: changes.commands.clone(),
+            next_sequence: changes.next_sequence,
+            ..Self::default()
+        }
+    }
+}
+
+/// The answer to a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The device's version from this commit on.
+    pub version: u64,
+}
+
+/// A certificate that was issued to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// SHA-256 of the SubjectPublicKeyInfo: unique over all devices and all time.
+    pub spki_sha256: [u8; 32],
+    /// Serial number, lower-case hex.
+    pub serial: String,
+    /// The certificate.
+    pub certificate_der: Vec<u8>,
+    /// The CSR command that it answers.
+    pub command: CommandId,
+    /// To whom.
+    pub device: DeviceId,
+    /// When.
+    pub issued_at: Timestamp,
+}
+
+/// An entry of the allow-list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowed {
+    /// Who may come.
+    pub device: DeviceId,
+    /// Under which key.
+    pub kid: Kid,
+    /// Since when.
+    pub added_at: Timestamp,
+}
+
+/// An API key. The key itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Unique, for people and for the audit trail.
+    pub name: String,
+    /// SHA-256 of the key (256 random bits need no slow hash).
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What an API key may do; each role may do all that the one before may (spec/owner-api §1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Provisions.
+    Editor,
+    /// Manages devices of others.
+    Admin,
+    /// Everything, keys as well.
+    Owner,
+}
+
+impl Role {
+    /// All roles, weakest first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Editor, Self::Admin, Self::Owner];
+
+    /// `viewer`, `editor`, `admin`, `owner`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The reverse of [`Role::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// Something that happened, for whoever asks later. Holds no secrets: it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// When.
+    pub at: Timestamp,
+    /// Who: the name of an API key, `device`, or `service`.
+    pub by: String,
+    /// What, as a short stable word: `claim`, `accept-new-key`, `certificate-issued`.
+    pub action: String,
+    /// The device it concerns.
+    pub device: Option<DeviceId>,
+    /// The command it concerns.
+    pub command: Option<CommandId>,
+    /// In words, with the facts.
+    pub detail: String,
+}
+
+/// An event with its place in the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Rises by one with each event.
+    pub number: u64,
+    /// What happened.
+    pub event: AuditEvent,
+}
