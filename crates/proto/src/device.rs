@@ -4,7 +4,7 @@
 //!   SendClock ─► AwaitTime         AT%CCLK? each second, at most 60 s
 //!   SendSign  ─► AwaitSignature    a fresh JWT for each request
 //!   SendFetch ─► AwaitCommands     `after` = last command executed           ◄─────────────────┐
-//!     SendCmee    ─► AwaitCmeeState, AwaitCmeeOn                                               │
+//!     SendCmee    ─► AwaitCmee, AwaitCmeeOn                                                    │
 //!     SendCommand ─► AwaitOffline (before the first AT command), AwaitAnswer, AwaitDeleted,    │
 //!                    AwaitStored            … one by one, until the first failure              │
 //!     SendCmeeBack ─► AwaitCmeeBack                                                            │
@@ -80,7 +80,7 @@ enum State {
     AwaitTime { deadline: Uptime },
     AwaitSignature(Purpose),
     AwaitCommands,
-    AwaitCmeeState(Batch),
+    AwaitCmee(Batch),
     AwaitCmeeOn(Batch),
     AwaitOffline { batch: Batch, deadline: Uptime },
     AwaitAnswer { batch: Batch, buffer: usize },
@@ -181,12 +181,10 @@ impl Session {
                 self.end(Ending::Failed(Errno::of_transport(error)))
             }
 
-            (State::AwaitCmeeState(batch), Input::ModemSaid(text)) => {
+            (State::AwaitCmee(batch), Input::ModemSaid(text)) => {
                 self.cmee_state(batch, answer::cmee_state(&text), now)
             }
-            (State::AwaitCmeeState(batch), Input::ModemFailed(_)) => {
-                self.cmee_state(batch, None, now)
-            }
+            (State::AwaitCmee(batch), Input::ModemFailed(_)) => self.cmee_state(batch, None, now),
             (State::AwaitCmeeOn(batch), Input::ModemSaid(_) | Input::ModemFailed(_)) => {
                 self.send_command(batch, now)
             }
@@ -343,7 +341,7 @@ impl Session {
                     commands: commands.len(),
                 });
                 self.line(String::from("AT+CMEE?"));
-                State::AwaitCmeeState(Batch::new(commands, self.after.clone()))
+                State::AwaitCmee(Batch::new(commands, self.after.clone()))
             }
             Err(refusal) => {
                 let errno = match refusal {
