@@ -1,1 +1,50 @@
-//! Who signed what: keys, certificate authorities, CSRs, chains; bytes in, bytes out
+//! Who signed what: keys, certificate authorities, CSRs, chains, revocation; bytes in, bytes out.
+//!
+//! ```text
+//!            root (20 years, pathlen 1)
+//!           /                          \
+//!   issuing: servers (10 y, pathlen 0)   issuing: devices (10 y, pathlen 0) ──► CRL
+//!          |                              |                 \
+//!   server certificate (397 days)   device certificate (2 y)  operator certificate (2 y)
+//!   serverAuth, DNS and IP names    clientAuth, CN=<device>   clientAuth, CN + OU=sectag-operator
+//! ```
+//!
+//! Everything is ECDSA P-256 with SHA-256. Time is an argument (`now_s`, seconds since 1970 UTC); keys and serial
+//! numbers come from aws-lc's generator. There are no files, sockets or devices here. From a CSR only the public key
+//! reaches a certificate: names and rights come from the caller.
+
+mod authority;
+mod certificate;
+pub mod chain;
+pub mod csr;
+mod der;
+mod error;
+mod facts;
+mod identity;
+mod key;
+pub mod pem;
+pub mod topics;
+
+pub use authority::{Authority, Purpose, ServerName};
+pub use certificate::Certificate;
+pub use error::PkiError;
+pub use facts::{CertificateFacts, show};
+pub use identity::{ClientIdentity, OPERATOR_UNIT, Role, identity};
+pub use key::{PrivateKey, SPKI_BYTES, check_p256_spki};
+
+/// SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut out = [0; 32];
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
