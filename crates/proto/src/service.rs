@@ -2,6 +2,32 @@
 //!
 //! It owns the rules of spec/device-protocol §10 and the expansion of spec/owner-api §4. It never reads a clock, a
 //! database or a socket: the caller loads it, asks one question, and commits the [`Changes`] (compare-and-swap).
+//!
+//! ```text
+//!   PENDING ──delivered──► IN_PROGRESS ──report──────────────────────► SUCCEEDED | FAILED
+//!      │                     │    ▲ │
+//!      │                     │    └─┘ fetched again with an `after` before it: delivered again
+//!      │                     └── `after` covers it, no report for 10 minutes ──► FAILED, outcome unknown
+//!      └── an earlier command failed, or it fits no buffer ──► FAILED, not executed   (closed-loop CSR: PENDING, once)
+//! ```
+//!
+//! * [`Queue::add`] checks and numbers (`service/check.rs`); all commands or none.
+//! * [`Queue::next_batch`] decides what the device has done and what it gets (`service/fetch.rs`).
+//! * [`Queue::settle`] decides a report (`service/settle.rs`), whose closed-loop CSRs are then answered with
+//!   [`Queue::follow_with_certificate`] or [`Queue::refuse_certificate`] (`service/follow.rs`).
+//! * [`Queue::expire`] ends commands whose report will not come, for owners who look while no device fetches.
+//!
+//! **`finished` waits.** It is never delivered while a closed-loop CSR before it is open: the certificate takes its
+//! place directly behind its CSR, so it is delivered before `finished`. Other commands do not wait.
+
+mod check;
+mod draft;
+mod expansion;
+mod fetch;
+mod follow;
+mod settle;
+
+pub use expansion::{AT_CHARS_MAX_DEFAULT, SEQUENCE_END};
 
 use crate::command::CommandRequest;
 use crate::token::KeygenOutput;
@@ -9,7 +35,12 @@ use crate::wire::WireResponse;
 use crate::{CommandId, DeviceId, Timestamp};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
+use expansion::Named;
 use serde::{Deserialize, Serialize};
+
+/// How long a command that the device has executed may stay without a report (spec/owner-api §9).
+pub const REPORT_WAIT: Duration = Duration::from_secs(600);
 
 /// Commands of one device that are not terminal; one more is refused (409).
 pub const OPEN_COMMANDS_MAX: usize = 100;
@@ -20,8 +51,10 @@ pub struct Command {
     /// The service's id.
     pub id: CommandId,
     /// Number of its correlation ids, hexadecimal on the wire; unique per device, rising by creation, < 2^24.
+    /// A closed-loop CSR that is queued again gets a new one and keeps its position.
     pub sequence: u32,
-    /// Order in the queue: (own sequence, 0), or (sequence of the CSR, own sequence) for a certificate placed behind it.
+    /// Order in the queue: (own first sequence, 0), or (first sequence of the CSR, own sequence) for a certificate
+    /// placed behind it. Unique, never changes.
     pub position: (u32, u32),
     /// The rule that made it, `None` for hand-made ones. (UUID text.)
     pub rule_id: Option<String>,
@@ -101,7 +134,7 @@ pub struct Response {
 pub enum Failure {
     /// The device answered 99, or a 100 that hides an error text.
     RefusedByDevice,
-    /// Dropped because an earlier command failed.
+    /// Dropped because an earlier command failed (or, after a loss of the sealing key, because its secret is gone).
     NotExecuted,
     /// A later fetch covered it, and no report came within 10 minutes.
     OutcomeUnknown,
@@ -274,11 +307,17 @@ impl Queue {
 
     /// Puts a change into this value as well, so that a further question sees it.
     pub fn apply(&mut self, changes: &Changes) {
-        let _ = changes;
-        todo!()
+        for changed in &changes.commands {
+            match self.commands.iter_mut().find(|c| c.id == changed.id) {
+                Some(command) => command.clone_from(changed),
+                None => self.commands.push(changed.clone()),
+            }
+        }
+        self.commands.sort_by_key(|command| command.position);
+        self.next_sequence = self.next_sequence.max(changes.next_sequence);
     }
 
-    /// Adds commands at the end, all or none.
+    /// Adds commands at the end, all or none. Their texts are normalised (line feeds of PEM).
     ///
     /// # Errors
     /// The index of the first refused one, and why.
@@ -288,23 +327,53 @@ impl Queue {
         open_max: usize,
         now: Timestamp,
     ) -> Result<Changes, (usize, AddError)> {
-        let _ = (new, open_max, now);
-        todo!()
+        let mut changes = self.unchanged();
+        let open = self.open().count();
+        for (index, new) in new.into_iter().enumerate() {
+            let refuse = |error| (index, error);
+            if open + index >= open_max {
+                return Err(refuse(AddError::QueueFull {
+                    open: open + index,
+                    max: open_max,
+                }));
+            }
+            let sequence = take_sequence(&mut changes.next_sequence).map_err(refuse)?;
+            let command = new
+                .into_command(sequence, (sequence, 0), now)
+                .map_err(refuse)?;
+            changes.commands.push(command);
+        }
+        Ok(changes)
     }
 
     /// What the device gets for this fetch. `after` is the text of the query; empty or unknown = from the start.
+    ///
+    /// Delivers the longest run of open commands that fits all limits. Commands that `after` covers are not delivered
+    /// again; one that can never fit these limits fails, and with it what waits behind it.
     pub fn next_batch(&self, after: &str, limits: FetchLimits, now: Timestamp) -> Fetched {
-        let _ = (after, limits, now);
-        todo!()
+        fetch::next_batch(self, after, limits, now)
     }
 
     /// Takes a report. Settled twice gives the same.
+    ///
+    /// The report may be partial, in any order, and hold ids that nobody knows: those change nothing and raise an
+    /// [`Alarm`]; the device is answered with success all the same.
     pub fn settle(&self, report: &[WireResponse], now: Timestamp) -> Changes {
-        let _ = (report, now);
-        todo!()
+        settle::settle(self, report, now)
     }
 
-    /// The certificate as a command directly behind its CSR. Extends `changes` (made by [`Queue::settle`]).
+    /// Ends commands that were executed [`REPORT_WAIT`] ago and never reported; a closed-loop CSR is queued again, once.
+    /// [`Queue::next_batch`] does this too; a service calls it when an owner looks, since the device may not come for days.
+    pub fn expire(&self, now: Timestamp) -> Changes {
+        fetch::expire(self, now)
+    }
+
+    /// The certificate as a command directly behind its CSR. Extends `changes` (made by [`Queue::settle`]) and takes the
+    /// CSR off `changes.needs_certificate`. A certificate for an earlier key that still waits is dropped.
+    ///
+    /// # Errors
+    /// The certificate does not fit a device, or the sequence numbers are used up; `changes` is untouched then and
+    /// [`Queue::refuse_certificate`] is what remains.
     pub fn follow_with_certificate(
         &self,
         changes: &mut Changes,
@@ -313,11 +382,11 @@ impl Queue {
         pem: String,
         now: Timestamp,
     ) -> Result<(), AddError> {
-        let _ = (changes, csr, certificate, pem, now);
-        todo!()
+        follow::follow_with_certificate(self, changes, csr, certificate, pem, now)
     }
 
-    /// The CSR command fails with `reason`, and what waits behind it is dropped.
+    /// The CSR command fails with `reason`, and what waits behind it is dropped. A CSR that was settled before keeps its
+    /// first result: only the alarm stays.
     pub fn refuse_certificate(
         &self,
         changes: &mut Changes,
@@ -325,13 +394,104 @@ impl Queue {
         reason: &str,
         now: Timestamp,
     ) {
-        let _ = (changes, csr, reason, now);
-        todo!()
+        follow::refuse_certificate(self, changes, csr, reason, now);
     }
 
     /// The command ids that an `after` text or a report names, for loading terminal rows beside the open ones.
     pub fn ids_named(after: &str, report: &[WireResponse]) -> Vec<CommandId> {
-        let _ = (after, report);
-        todo!()
+        let texts = core::iter::once(after).chain(report.iter().map(|r| r.correlation.as_str()));
+        let mut ids: Vec<CommandId> = texts.filter_map(Named::parse).map(|n| n.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Commands that are not terminal, in queue order.
+    fn open(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().filter(|c| !c.status.is_terminal())
+    }
+
+    fn find(&self, id: CommandId) -> Option<&Command> {
+        self.commands.iter().find(|command| command.id == id)
+    }
+
+    fn unchanged(&self) -> Changes {
+        Changes {
+            next_sequence: self.next_sequence,
+            ..Changes::default()
+        }
     }
 }
+
+impl Changes {
+    /// Whether there is nothing to commit (alarms are not committed, they are raised).
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+}
+
+impl NewCommand {
+    /// Checks, numbers, places.
+    fn into_command(
+        self,
+        sequence: u32,
+        position: (u32, u32),
+        now: Timestamp,
+    ) -> Result<Command, AddError> {
+        let command = Command {
+            id: self.id,
+            sequence,
+            position,
+            rule_id: self.rule_id,
+            description: self.description,
+            request: check::check(self.request)?,
+            status: Status::Pending,
+            created_at: now,
+            updated_at: None,
+            requested_at: None,
+            responded_at: None,
+            covered_at: None,
+            response: None,
+        };
+        for wire in expansion::expand(&command)
+            .iter()
+            .flat_map(|expansion| &expansion.commands)
+        {
+            let chars = expansion::at_chars(wire);
+            if chars > AT_CHARS_MAX_DEFAULT {
+                return Err(AddError::AtTooLong {
+                    chars,
+                    max: AT_CHARS_MAX_DEFAULT,
+                });
+            }
+        }
+        Ok(command)
+    }
+}
+
+impl Command {
+    /// Whether the service signs its CSR: then `finished` waits for it.
+    const fn is_closed_loop(&self) -> bool {
+        matches!(
+            self.request,
+            CommandRequest::CertificateSigningRequest { issue: true, .. }
+        )
+    }
+
+    /// Whether it was queued again after an unknown outcome: only then its number differs from its place.
+    const fn was_queued_again(&self) -> bool {
+        self.position.1 == 0 && self.sequence != self.position.0
+    }
+}
+
+fn take_sequence(next: &mut u32) -> Result<u32, AddError> {
+    if *next >= SEQUENCE_END {
+        return Err(AddError::SequenceExhausted);
+    }
+    let sequence = *next;
+    *next += 1;
+    Ok(sequence)
+}
+
+#[cfg(test)]
+mod tests;
