@@ -427,7 +427,7 @@ fn serial_bytes(serial: &str) -> Result<Vec<u8>, PkiError> {
         serial: serial.to_owned(),
     };
     let digits = serial.as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() > 2 * SERIAL_BYTES_MAX {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > 2 * SERIAL_BYTES_MAX {
         return Err(wrong());
     }
     let value = |digit: u8| char::from(digit).to_digit(16).ok_or_else(wrong);
