@@ -25,7 +25,9 @@ pub enum TokenError {
         parts: usize,
     },
     /// A part is not base64url without padding.
-    #[error("the {part} part is not base64url without padding")]
+    #[error(
+        "the {part} part is not base64url without padding: a character is wrong, or the text was cut short"
+    )]
     Base64 {
         /// "body" or "signature".
         part: &'static str,
@@ -344,10 +346,6 @@ impl KeygenOutput {
     }
 
     /// Makes one, as a modem does.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the fields of the signed payload"
-    )]
     pub fn sign(
         kind: KeygenBody,
         device: DeviceId,
