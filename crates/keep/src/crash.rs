@@ -34,6 +34,70 @@ pub const POINTS: &[(&str, &str)] = &[
         "keep.pair.after-renames",
         "the new pair is in place, the mark that says so is still there",
     ),
+    (
+        "store.claim.before-commit",
+        "a claim: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.claim.after-commit",
+        "a claim: durable, but nobody was answered",
+    ),
+    (
+        "store.unclaim.before-commit",
+        "an unclaim with its tombstone: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.unclaim.after-commit",
+        "an unclaim with its tombstone: durable, but nobody was answered",
+    ),
+    (
+        "store.block.before-commit",
+        "a block or unblock: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.block.after-commit",
+        "a block or unblock: durable, but nobody was answered",
+    ),
+    (
+        "store.tags.before-commit",
+        "a change of tags: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.tags.after-commit",
+        "a change of tags: durable, but nobody was answered",
+    ),
+    (
+        "store.commit.before-commit",
+        "a decision about a device (queued commands, a fetch, a report): decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.commit.after-commit",
+        "a decision about a device (queued commands, a fetch, a report): durable, but nobody was answered",
+    ),
+    (
+        "store.allow.before-commit",
+        "a change of the allow-list: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.allow.after-commit",
+        "a change of the allow-list: durable, but nobody was answered",
+    ),
+    (
+        "store.key.before-commit",
+        "an API key added or revoked: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.key.after-commit",
+        "an API key added or revoked: durable, but nobody was answered",
+    ),
+    (
+        "store.record.before-commit",
+        "audit events: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.record.after-commit",
+        "audit events: durable, but nobody was answered",
+    ),
 ];
 
 /// The armed point's number, 0 for none.

@@ -10,11 +10,16 @@
 //! Operations are those of the domain, not SQL. It knows no HTTP and no policy: whether an owner may claim is asked
 //! elsewhere, that two claims cannot both win is decided here. It reads no clock; time is an argument.
 
+mod claiming;
 mod contract;
 mod record;
+mod seal;
+mod sqlite;
 
 pub use contract::{AddKeyError, CommitError, PAGE_ROWS_MAX, Store, StoreError};
 pub use record::{
     Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
     DeviceQuery, Issued, KnownKey, Loaded, NewClaim, Page, Role, Tombstone,
 };
+pub use seal::SealKey;
+pub use sqlite::{BATCH_MAX, OpenError, Options, SqliteStore};

@@ -1,0 +1,1 @@
+SELECT n FROM counts WHERE name = ?1

@@ -1,0 +1,1 @@
+SELECT candidates, pin FROM devices WHERE id = ?1

@@ -1,0 +1,1 @@
+SELECT version FROM devices WHERE id = ?1

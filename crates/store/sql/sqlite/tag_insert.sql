@@ -1,0 +1,1 @@
+INSERT INTO device_tags (tag, device, blocked) VALUES (?1, ?2, ?3)

@@ -1,0 +1,1 @@
+DELETE FROM device_tags WHERE device = ?1
