@@ -285,3 +285,220 @@ fn check_no_secret_by_at(command: &str, parameters: &str) -> Result<(), AddError
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::SecTag;
+    use crate::command::ConfigPairs;
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+    fn tag() -> SecTag {
+        SecTag::new(16_842_753).unwrap()
+    }
+
+    fn ca(content: &str) -> CommandRequest {
+        CommandRequest::ServerCertificate {
+            sec_tag: tag(),
+            content: content.into(),
+        }
+    }
+
+    fn csr(attributes: &str, key_usage: Option<&str>) -> CommandRequest {
+        CommandRequest::CertificateSigningRequest {
+            sec_tag: tag(),
+            attributes: attributes.into(),
+            key_usage: key_usage.map(Into::into),
+            issue: false,
+        }
+    }
+
+    fn at(command: &str, parameters: &str) -> CommandRequest {
+        CommandRequest::AtCommand {
+            command: command.into(),
+            parameters: parameters.into(),
+            ignore_cme_errors: Vec::new(),
+        }
+    }
+
+    fn psk(identity: &str, secret: &str) -> CommandRequest {
+        CommandRequest::PreSharedKey {
+            sec_tag: tag(),
+            identity: identity.into(),
+            secret: secret.into(),
+        }
+    }
+
+    fn config(pairs: &[(&str, &str)]) -> CommandRequest {
+        let own = |(k, v): &(&str, &str)| (k.to_string(), v.to_string());
+        CommandRequest::Config(ConfigPairs(pairs.iter().map(own).collect()))
+    }
+
+    #[track_caller]
+    fn refused(request: CommandRequest, field: &str, words: &str) {
+        let text = check(request).unwrap_err().to_string();
+        assert!(text.starts_with(&std::format!("{field}: ")), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+
+    #[test]
+    fn pem_that_cannot_stand_between_quotes_is_refused() {
+        refused(ca(&std::format!("{PEM}\"")), "content", "double quote");
+        refused(ca(&std::format!("{PEM}\0")), "content", "NUL");
+        refused(ca(" \n"), "content", "empty");
+        refused(ca("MIIB"), "content", "not PEM");
+        assert_eq!(check(ca(PEM)).unwrap(), ca(PEM));
+    }
+
+    #[test]
+    fn backslash_n_becomes_a_line_feed_only_where_there_is_no_real_one() {
+        let scripted = PEM.replace('\n', "\\n");
+        assert_eq!(check(ca(&scripted)).unwrap(), ca(PEM));
+        assert_eq!(check(ca(&PEM.replace('\n', "\\r\\n"))).unwrap(), ca(PEM));
+        let mixed = std::format!("{PEM}\\n");
+        assert_eq!(check(ca(&mixed)).unwrap(), ca(&mixed));
+        let windows = PEM.replace('\n', "\r\n");
+        assert_eq!(check(ca(&windows)).unwrap(), ca(&windows));
+    }
+
+    #[test]
+    fn key_usage_is_nine_binary_digits_or_absent() {
+        assert!(check(csr("", Some("101010000"))).is_ok());
+        assert_eq!(check(csr("", Some(""))).unwrap(), csr("", None));
+        refused(csr("", Some("10101000")), "keyUsage", "nine binary digits");
+        refused(csr("", Some("101010002")), "keyUsage", "nine binary digits");
+    }
+
+    #[test]
+    fn attributes_are_a_plausible_list_without_quotes() {
+        for good in [
+            "",
+            "CN=a",
+            "O=Acme Ltd,L=Trondheim,C=NO,CN=b=c",
+            "CN=a, O=b",
+        ] {
+            assert!(check(csr(good, None)).is_ok(), "{good}");
+        }
+        refused(csr("CN=\"a\"", None), "attributes", "double quote");
+        refused(
+            csr("CN=a,acme", None),
+            "attributes",
+            "`acme` is not KEY=value",
+        );
+        refused(csr("CN=", None), "attributes", "KEY=value");
+        refused(csr("CN=a\nO=b", None), "attributes", "control character");
+    }
+
+    #[test]
+    fn a_psk_is_hex_and_is_not_repeated_in_its_refusal() {
+        assert!(check(psk("me", "00aaFF")).is_ok());
+        for bad in ["", "00aaf", "xyzxyz"] {
+            let text = check(psk("me", bad)).unwrap_err().to_string();
+            assert!(text.starts_with("secret: ") && (bad.is_empty() || !text.contains(bad)));
+        }
+        refused(psk("m\"e", "00"), "identity", "double quote");
+        refused(psk("", "00"), "identity", "empty");
+    }
+
+    #[test]
+    fn a_password_has_at_most_32_characters() {
+        let key = |password: &str| CommandRequest::ClientPrivateKey {
+            sec_tag: tag(),
+            content: "-----BEGIN ENCRYPTED PRIVATE KEY-----\\nAAAA".into(),
+            password: Some(password.into()),
+        };
+        let good = check(key(&"p".repeat(32))).unwrap();
+        assert_eq!(
+            good.secrets()[0].expose(),
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA"
+        );
+        refused(key(&"p".repeat(33)), "password", "33 characters");
+        refused(key(""), "password", "0 characters");
+        refused(key("a\"b"), "password", "double quote");
+    }
+
+    #[test]
+    fn a_digest_is_no_secret() {
+        let mut request = psk("me", "00aa");
+        request.erase_secrets();
+        refused(request, "secret", "is a digest");
+    }
+
+    #[test]
+    fn config_has_one_to_ten_whole_and_different_pairs() {
+        assert!(check(config(&[("provisioning/interval-sec", "99")])).is_ok());
+        refused(config(&[]), "config", "0 pairs");
+        let many: Vec<String> = (0..11).map(|n| n.to_string()).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|n| (n.as_str(), "x")).collect();
+        assert!(check(config(&many[..10])).is_ok());
+        refused(config(&many), "config", "11 pairs");
+        refused(config(&[("", "x")]), "config", "empty key");
+        refused(config(&[("a", "")]), "config", "value of `a` is empty");
+        refused(config(&[("a", "x"), ("a", "y")]), "config", "twice");
+    }
+
+    #[test]
+    fn an_at_command_is_a_set_command_by_name() {
+        for good in ["%CMNG", "+CFUN", "#XSYSTEM", "%xfoo2"] {
+            assert!(check(at(good, "1")).is_ok(), "{good}");
+        }
+        refused(at("AT%CMNG", ""), "command", "leave it out");
+        refused(at("at+CFUN", ""), "command", "leave it out");
+        refused(at("%CMNG=1", ""), "command", "`parameters`");
+        refused(at("CFUN", ""), "command", "SET command");
+        refused(at("%", ""), "command", "SET command");
+        refused(at("%CM NG", ""), "command", "SET command");
+        refused(at("%CMNG\r", ""), "command", "SET command");
+        refused(at("", ""), "command", "SET command");
+    }
+
+    #[test]
+    fn parameters_cannot_smuggle_a_second_command() {
+        assert!(check(at("%CMNG", "0,1,0,\"line\r\nline\"")).is_ok());
+        refused(
+            at("%CMNG", "1\r\nAT+CFUN=1"),
+            "parameters",
+            "outside quotes",
+        );
+        refused(at("%CMNG", "1\n"), "parameters", "outside quotes");
+        refused(at("%CMNG", "1,\"a"), "parameters", "never closed");
+        refused(at("%CMNG", "0,1,0,\"\0\""), "parameters", "NUL");
+    }
+
+    #[test]
+    fn at_most_six_codes_are_ignored() {
+        let with = |count: u32| CommandRequest::AtCommand {
+            command: "+X".into(),
+            parameters: String::new(),
+            ignore_cme_errors: (0..count).collect(),
+        };
+        assert!(check(with(6)).is_ok());
+        refused(with(7), "ignoreCmeErrors", "holds 7 codes");
+    }
+
+    #[test]
+    fn a_secret_in_a_free_at_command_is_refused_with_the_right_way() {
+        refused(
+            at("%CMNG", "0,1,2,\"KEY\""),
+            "parameters",
+            "clientPrivateKey",
+        );
+        refused(
+            at("%cmng", "0, 1 , 3 ,\"00\""),
+            "parameters",
+            "preSharedKey",
+        );
+        refused(
+            at("%CMNG", "00,1,02,\"KEY\""),
+            "parameters",
+            "clientPrivateKey",
+        );
+        for harmless in ["3,1,2", "0,1,0,\"PEM\"", "1", "0,1,4,\"id\""] {
+            assert!(check(at("%CMNG", harmless)).is_ok(), "{harmless}");
+        }
+    }
+}
