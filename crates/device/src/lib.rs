@@ -1,1 +1,8 @@
-//! Drives a device: HTTPS transport, agent, MQTT link bound to sec tags.
+//! Drives a device.
+pub mod agent;
+pub mod hosted;
+pub mod https;
+pub mod settings;
+mod signer;
+pub mod state;
+pub mod verbs;
