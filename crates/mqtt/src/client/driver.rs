@@ -1,0 +1,598 @@
+//! The task behind a [`Client`](super::Client): socket, protocol core, and who waits for which acknowledgement.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{Connection, ConnectionOptions, Event, TimerKind, role};
+use mqtt_protocol_core::mqtt::packet::{
+    GenericPacketTrait, Packet, Property, Qos, SessionExpiryInterval, SubEntry, SubOpts, v3_1_1,
+    v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use super::{Call, ClientError, ConnectOptions, INCOMING_MAX, Incoming, PACKET_BYTES_MAX, Version};
+
+/// How long a server that was sent PINGREQ may stay silent.
+const PING_ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// How long the goodbye may take.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+const READ_BYTES: usize = 8 * 1024;
+
+pub(super) struct Driver {
+    reader: ReadHalf<TlsStream<TcpStream>>,
+    writer: WriteHalf<TlsStream<TcpStream>>,
+    core: Core,
+    incoming: mpsc::Sender<Incoming>,
+}
+
+/// The conversation without the socket.
+struct Core {
+    version: Version,
+    connection: Connection<role::Client>,
+    connect: Option<Packet>,
+    output: Vec<u8>,
+    arrived: VecDeque<Incoming>,
+    publishes: HashMap<u16, (String, oneshot::Sender<Result<(), ClientError>>)>,
+    subscribes: HashMap<u16, (String, oneshot::Sender<Result<Qos, ClientError>>)>,
+    unsubscribes: HashMap<u16, oneshot::Sender<Result<(), ClientError>>>,
+    /// Calls that wait for room in the server's receive maximum.
+    held: VecDeque<Call>,
+    ping_at: Option<Instant>,
+    pong_by: Option<Instant>,
+    connack: Option<Result<bool, ClientError>>,
+    ended: Option<ClientError>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        incoming: mpsc::Sender<Incoming>,
+        options: &ConnectOptions,
+    ) -> Result<Self, ClientError> {
+        let (reader, writer) = tokio::io::split(stream);
+        Ok(Self {
+            reader,
+            writer,
+            core: Core::new(options)?,
+            incoming,
+        })
+    }
+
+    /// Sends CONNECT and waits for CONNACK; true if the server resumed a session.
+    pub(super) async fn greet(&mut self) -> Result<bool, ClientError> {
+        self.core.greet();
+        let written = flush(&mut self.writer, &mut self.core.output).await;
+        let mut input = vec![0; READ_BYTES];
+        loop {
+            // Even if writing failed: the server's reason may wait to be read.
+            let count = match self.reader.read(&mut input).await {
+                Ok(0) => {
+                    let error = written.err().unwrap_or(io::ErrorKind::UnexpectedEof.into());
+                    return Err(ClientError::before_connack(&error));
+                }
+                Ok(count) => count,
+                Err(error) => return Err(ClientError::before_connack(&error)),
+            };
+            self.core.received(&input[..count]);
+            if let Some(answer) = self.core.connack.take() {
+                return answer;
+            }
+            if let Some(reason) = self.core.ended.take() {
+                return Err(reason);
+            }
+        }
+    }
+
+    /// Serves calls until the connection is over.
+    pub(super) async fn run(
+        mut self,
+        mut calls: mpsc::Receiver<Call>,
+        closed: watch::Sender<Option<Arc<ClientError>>>,
+    ) {
+        let mut input = vec![0; READ_BYTES];
+        let mut goodbye = None;
+        let reason = loop {
+            if let Some(reason) = self.core.ended.take() {
+                break reason;
+            }
+            let may_read = self.core.arrived.len() < INCOMING_MAX;
+            let has_output = !self.core.output.is_empty();
+            tokio::select! {
+                call = calls.recv() => match call {
+                    Some(Call::Disconnect { answer }) => {
+                        goodbye = Some(answer);
+                        break ClientError::Disconnected;
+                    }
+                    Some(call) => self.core.call(call),
+                    None => break ClientError::Disconnected,
+                },
+                read = self.reader.read(&mut input), if may_read => match read {
+                    Ok(0) => break ClientError::Closed { reason: "the server closed the connection".into() },
+                    Ok(count) => self.core.received(&input[..count]),
+                    Err(error) => break ClientError::lost(&error),
+                },
+                written = self.writer.write(&self.core.output), if has_output => match written {
+                    Ok(count) => {
+                        self.core.output.drain(..count);
+                        if self.core.output.is_empty() && let Err(error) = self.writer.flush().await {
+                            break ClientError::lost(&error);
+                        }
+                    }
+                    Err(error) => break ClientError::lost(&error),
+                },
+                permit = self.incoming.reserve(), if !self.core.arrived.is_empty() => match (permit, self.core.arrived.pop_front()) {
+                    (Ok(permit), Some(message)) => permit.send(message),
+                    // Nobody listens: messages are discarded.
+                    _ => self.core.arrived.clear(),
+                },
+                () = sleep_until(self.core.ping_at) => self.core.ping(),
+                () = sleep_until(self.core.pong_by) => if may_read {
+                    break ClientError::Closed { reason: "the server did not answer a ping".into() };
+                } else {
+                    self.core.pong_by = Some(Instant::now() + PING_ANSWER_MAX);
+                },
+            }
+        };
+        if matches!(reason, ClientError::Disconnected) {
+            self.core.say_disconnect();
+        }
+        let ending = async {
+            flush(&mut self.writer, &mut self.core.output).await?;
+            self.writer.shutdown().await
+        };
+        let _ = tokio::time::timeout(GOODBYE_MAX, ending).await;
+        for message in self.core.arrived.drain(..) {
+            let _ = self.incoming.try_send(message);
+        }
+        closed.send_replace(Some(Arc::new(reason)));
+        if let Some(answer) = goodbye {
+            let _ = answer.send(Ok(()));
+        }
+    }
+}
+
+impl Core {
+    fn new(options: &ConnectOptions) -> Result<Self, ClientError> {
+        let version = options.version;
+        let limits = ConnectionOptions::new().maximum_packet_size_recv(PACKET_BYTES_MAX);
+        let core_version = match version {
+            Version::V311 => mqtt_protocol_core::mqtt::Version::V3_1_1,
+            Version::V5 => mqtt_protocol_core::mqtt::Version::V5_0,
+        };
+        let mut connection = Connection::with_options(core_version, limits);
+        connection.set_auto_pub_response(true);
+        connection.set_pingresp_recv_timeout(PING_ANSWER_MAX.as_millis() as u64);
+        let connect = match version {
+            Version::V311 => connect_v3(options),
+            Version::V5 => connect_v5(options),
+        };
+        Ok(Self {
+            version,
+            connection,
+            connect: Some(connect.map_err(invalid("CONNECT"))?),
+            output: Vec::new(),
+            arrived: VecDeque::new(),
+            publishes: HashMap::new(),
+            subscribes: HashMap::new(),
+            unsubscribes: HashMap::new(),
+            held: VecDeque::new(),
+            ping_at: None,
+            pong_by: None,
+            connack: None,
+            ended: None,
+        })
+    }
+
+    fn greet(&mut self) {
+        if let Some(connect) = self.connect.take() {
+            let events = self.connection.send(connect);
+            self.apply(events);
+        }
+    }
+
+    fn received(&mut self, bytes: &[u8]) {
+        let mut cursor = Cursor::new(bytes);
+        while (cursor.position() as usize) < bytes.len() && self.ended.is_none() {
+            let events = self.connection.recv(&mut cursor);
+            self.apply(events);
+        }
+        for _ in 0..self.held.len() {
+            if let Some(call) = self.held.pop_front() {
+                self.call(call);
+            }
+        }
+    }
+
+    fn ping(&mut self) {
+        self.ping_at = None;
+        let events = self.connection.notify_timer_fired(TimerKind::PingreqSend);
+        self.apply(events);
+    }
+
+    fn say_disconnect(&mut self) {
+        let disconnect = match self.version {
+            Version::V311 => v3_1_1::Disconnect::builder().build().map(Packet::from),
+            Version::V5 => v5_0::Disconnect::builder().build().map(Packet::from),
+        };
+        if let Ok(disconnect) = disconnect {
+            let events = self.connection.send(disconnect);
+            self.apply(events);
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        match call {
+            Call::Publish { qos, .. }
+                if qos != Qos::AtMostOnce
+                    && self.connection.get_receive_maximum_vacancy_for_send() == Some(0) =>
+            {
+                self.held.push_back(call);
+            }
+            Call::Publish {
+                topic,
+                payload,
+                qos,
+                retain,
+                answer,
+            } => {
+                let id = match self.packet_id(qos != Qos::AtMostOnce) {
+                    Ok(id) => id,
+                    Err(error) => return drop(answer.send(Err(error))),
+                };
+                let packet = publish(self.version, &topic, payload, qos, retain, id);
+                match (self.send(packet, "PUBLISH", id), id) {
+                    (Ok(()), Some(id)) => drop(self.publishes.insert(id, (topic, answer))),
+                    (outcome, _) => drop(answer.send(outcome)),
+                }
+            }
+            Call::Subscribe {
+                filter,
+                qos,
+                answer,
+            } => {
+                let id = match self.packet_id(true) {
+                    Ok(id) => id,
+                    Err(error) => return drop(answer.send(Err(error))),
+                };
+                let packet = subscribe(self.version, &filter, qos, id.unwrap_or_default());
+                match (self.send(packet, "SUBSCRIBE", id), id) {
+                    (Ok(()), Some(id)) => drop(self.subscribes.insert(id, (filter, answer))),
+                    (outcome, _) => drop(answer.send(outcome.map(|()| qos))),
+                }
+            }
+            Call::Unsubscribe { filter, answer } => {
+                let id = match self.packet_id(true) {
+                    Ok(id) => id,
+                    Err(error) => return drop(answer.send(Err(error))),
+                };
+                let packet = unsubscribe(self.version, &filter, id.unwrap_or_default());
+                match (self.send(packet, "UNSUBSCRIBE", id), id) {
+                    (Ok(()), Some(id)) => drop(self.unsubscribes.insert(id, answer)),
+                    (outcome, _) => drop(answer.send(outcome)),
+                }
+            }
+            Call::Disconnect { answer } => drop(answer.send(Ok(()))),
+        }
+    }
+
+    fn packet_id(&mut self, needed: bool) -> Result<Option<u16>, ClientError> {
+        match needed {
+            false => Ok(None),
+            true => self
+                .connection
+                .acquire_packet_id()
+                .map(Some)
+                .map_err(|_| ClientError::Invalid("too many unacknowledged packets".into())),
+        }
+    }
+
+    fn send(
+        &mut self,
+        packet: Result<Packet, MqttError>,
+        what: &'static str,
+        id: Option<u16>,
+    ) -> Result<(), ClientError> {
+        let sent = packet.and_then(|packet| {
+            let events = self.connection.send(packet);
+            let refused = events.iter().find_map(|event| match event {
+                Event::NotifyError(error) => Some(*error),
+                _ => None,
+            });
+            match refused {
+                Some(error) => Err(error),
+                None => {
+                    self.apply(events);
+                    Ok(())
+                }
+            }
+        });
+        if sent.is_err()
+            && let Some(id) = id
+        {
+            self.connection.release_packet_id(id);
+        }
+        sent.map_err(invalid(what))
+    }
+
+    fn apply(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::RequestSendPacket { packet, .. } => {
+                    for buffer in packet.to_buffers() {
+                        self.output.extend_from_slice(&buffer);
+                    }
+                }
+                Event::NotifyPacketReceived(packet) => self.handle(packet),
+                Event::RequestTimerReset { kind, duration_ms } => {
+                    let at = Some(Instant::now() + Duration::from_millis(duration_ms));
+                    match kind {
+                        TimerKind::PingreqSend => self.ping_at = at,
+                        TimerKind::PingrespRecv => self.pong_by = at,
+                        TimerKind::PingreqRecv => {}
+                    }
+                }
+                Event::RequestTimerCancel(TimerKind::PingreqSend) => self.ping_at = None,
+                Event::RequestTimerCancel(TimerKind::PingrespRecv) => self.pong_by = None,
+                Event::NotifyError(error) => {
+                    self.ended.get_or_insert(ClientError::Closed {
+                        reason: format!("the server broke the protocol ({error})"),
+                    });
+                }
+                Event::RequestClose => {
+                    self.ended.get_or_insert(ClientError::Closed {
+                        reason: "the connection had to be closed".into(),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, packet: Packet) {
+        match packet {
+            Packet::V3_1_1Connack(connack) => {
+                self.connack = Some(match connack.return_code() {
+                    ConnectReturnCode::Accepted => Ok(connack.session_present()),
+                    code => Err(ClientError::Connack {
+                        code: code as u8,
+                        reason: words(&code.to_string()),
+                    }),
+                });
+            }
+            Packet::V5_0Connack(connack) => {
+                self.connack = Some(match connack.reason_code() {
+                    ConnectReasonCode::Success => Ok(connack.session_present()),
+                    code => Err(ClientError::Connack {
+                        code: code as u8,
+                        reason: words(&code.to_string()),
+                    }),
+                });
+            }
+            Packet::V3_1_1Publish(publish) => self.arrived.push_back(Incoming {
+                topic: publish.topic_name().into(),
+                payload: Bytes::copy_from_slice(publish.payload().as_slice()),
+                qos: publish.qos(),
+                retain: publish.retain(),
+                dup: publish.dup(),
+            }),
+            Packet::V5_0Publish(publish) => self.arrived.push_back(Incoming {
+                topic: publish.topic_name().into(),
+                payload: Bytes::copy_from_slice(publish.payload().as_slice()),
+                qos: publish.qos(),
+                retain: publish.retain(),
+                dup: publish.dup(),
+            }),
+            Packet::V3_1_1Puback(ack) => self.published(ack.packet_id(), None),
+            Packet::V3_1_1Pubcomp(ack) => self.published(ack.packet_id(), None),
+            Packet::V5_0Puback(ack) => {
+                let refused = ack.reason_code().filter(|code| code.is_failure());
+                let refused = refused.map(|code| (code as u8, code.to_string()));
+                self.published(ack.packet_id(), refused);
+            }
+            Packet::V5_0Pubrec(ack) => {
+                if let Some(code) = ack.reason_code().filter(|code| code.is_failure()) {
+                    self.published(ack.packet_id(), Some((code as u8, code.to_string())));
+                }
+            }
+            Packet::V5_0Pubcomp(ack) => self.published(ack.packet_id(), None),
+            Packet::V3_1_1Suback(suback) => {
+                let code = suback.return_codes().first().map(|code| *code as u8);
+                self.subscribed(suback.packet_id(), code, "refused".into());
+            }
+            Packet::V5_0Suback(suback) => {
+                let first = suback.reason_codes().first().copied();
+                let reason = first.map(|code| words(&code.to_string()));
+                let code = first.map(|code| code as u8);
+                self.subscribed(suback.packet_id(), code, reason.unwrap_or_default());
+            }
+            Packet::V3_1_1Unsuback(unsuback) => self.unsubscribed(unsuback.packet_id()),
+            Packet::V5_0Unsuback(unsuback) => self.unsubscribed(unsuback.packet_id()),
+            Packet::V5_0Disconnect(disconnect) => {
+                let reason = disconnect
+                    .reason_code()
+                    .map_or_else(|| "no reason given".into(), |code| words(&code.to_string()));
+                self.ended.get_or_insert(ClientError::Closed {
+                    reason: format!("the server disconnected: {reason}"),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn published(&mut self, packet_id: u16, refused: Option<(u8, String)>) {
+        let Some((topic, answer)) = self.publishes.remove(&packet_id) else {
+            return;
+        };
+        let outcome = match refused {
+            None => Ok(()),
+            Some((code, name)) => Err(ClientError::PublishRefused {
+                topic,
+                code,
+                reason: words(&name),
+            }),
+        };
+        let _ = answer.send(outcome);
+    }
+
+    fn subscribed(&mut self, packet_id: u16, code: Option<u8>, reason: String) {
+        let Some((filter, answer)) = self.subscribes.remove(&packet_id) else {
+            return;
+        };
+        let granted = code.and_then(|code| Qos::try_from(code).ok());
+        let _ = answer.send(granted.ok_or(ClientError::SubscribeRefused {
+            filter,
+            code: code.unwrap_or(0x80),
+            reason,
+        }));
+    }
+
+    fn unsubscribed(&mut self, packet_id: u16) {
+        if let Some(answer) = self.unsubscribes.remove(&packet_id) {
+            let _ = answer.send(Ok(()));
+        }
+    }
+}
+
+fn connect_v3(options: &ConnectOptions) -> Result<Packet, MqttError> {
+    let mut connect = v3_1_1::Connect::builder()
+        .client_id(options.client_id.as_str())?
+        .clean_session(options.clean)
+        .keep_alive(keep_alive_s(options));
+    if let Some(will) = &options.will {
+        let payload = will.payload.clone();
+        connect = connect.will_message(will.topic.as_str(), payload, will.qos, will.retain)?;
+    }
+    if let Some(name) = &options.user_name {
+        connect = connect.user_name(name.as_str())?;
+    }
+    Ok(connect.build()?.into())
+}
+
+fn connect_v5(options: &ConnectOptions) -> Result<Packet, MqttError> {
+    let mut connect = v5_0::Connect::builder()
+        .client_id(options.client_id.as_str())?
+        .clean_start(options.clean)
+        .keep_alive(keep_alive_s(options));
+    if !options.clean {
+        // As long as the server keeps it: what clean session 0 means in 3.1.1.
+        let forever = SessionExpiryInterval::new(u32::MAX)?;
+        connect = connect.props(vec![Property::from(forever)]);
+    }
+    if let Some(will) = &options.will {
+        let payload = will.payload.clone();
+        connect = connect.will_message(will.topic.as_str(), payload, will.qos, will.retain)?;
+    }
+    if let Some(name) = &options.user_name {
+        connect = connect.user_name(name.as_str())?;
+    }
+    Ok(connect.build()?.into())
+}
+
+fn keep_alive_s(options: &ConnectOptions) -> u16 {
+    u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX)
+}
+
+fn publish(
+    version: Version,
+    topic: &str,
+    payload: Vec<u8>,
+    qos: Qos,
+    retain: bool,
+    id: Option<u16>,
+) -> Result<Packet, MqttError> {
+    match version {
+        Version::V311 => {
+            let mut publish = v3_1_1::Publish::builder()
+                .topic_name(topic)?
+                .qos(qos)
+                .retain(retain)
+                .payload(payload);
+            if let Some(id) = id {
+                publish = publish.packet_id(id);
+            }
+            Ok(publish.build()?.into())
+        }
+        Version::V5 => {
+            let mut publish = v5_0::Publish::builder()
+                .topic_name(topic)?
+                .qos(qos)
+                .retain(retain)
+                .payload(payload);
+            if let Some(id) = id {
+                publish = publish.packet_id(id);
+            }
+            Ok(publish.build()?.into())
+        }
+    }
+}
+
+fn subscribe(version: Version, filter: &str, qos: Qos, id: u16) -> Result<Packet, MqttError> {
+    let entries = vec![SubEntry::new(filter, SubOpts::new().set_qos(qos))?];
+    Ok(match version {
+        Version::V311 => v3_1_1::Subscribe::builder()
+            .packet_id(id)
+            .entries(entries)
+            .build()?
+            .into(),
+        Version::V5 => v5_0::Subscribe::builder()
+            .packet_id(id)
+            .entries(entries)
+            .build()?
+            .into(),
+    })
+}
+
+fn unsubscribe(version: Version, filter: &str, id: u16) -> Result<Packet, MqttError> {
+    Ok(match version {
+        Version::V311 => v3_1_1::Unsubscribe::builder()
+            .packet_id(id)
+            .entries(vec![filter])?
+            .build()?
+            .into(),
+        Version::V5 => v5_0::Unsubscribe::builder()
+            .packet_id(id)
+            .entries(vec![filter])?
+            .build()?
+            .into(),
+    })
+}
+
+fn invalid(what: &'static str) -> impl Fn(MqttError) -> ClientError {
+    move |error| ClientError::Invalid(format!("{what}: {}", words(&error.to_string())))
+}
+
+/// `NotAuthorized` → `not authorized`.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() && !words.ends_with(' ') {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
+async fn flush<W: AsyncWrite + Unpin>(writer: &mut W, output: &mut Vec<u8>) -> io::Result<()> {
+    writer.write_all(output).await?;
+    output.clear();
+    writer.flush().await
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,115 @@
+//! Whom the broker trusts and how it proves itself: one immutable value, swapped as a whole.
+
+use std::sync::Arc;
+
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+
+/// Largest TLS record toward a client in bytes, header included. The nRF91 modem takes no more than 2048.
+pub const TLS_RECORD_BYTES_MAX: usize = 2048;
+
+/// What [`Trust::new`] needs.
+#[derive(Debug)]
+pub struct TrustMaterial {
+    /// The server's certificate first, then its issuers up to (not including) what clients anchor.
+    pub server_chain: Vec<CertificateDer<'static>>,
+    /// The server certificate's private key.
+    pub server_key: PrivateKeyDer<'static>,
+    /// Authorities whose client certificates are accepted; an issuing CA may stand here without its root.
+    pub client_roots: Vec<CertificateDer<'static>>,
+    /// Revocation lists of those authorities. Only end entities are checked; an authority without a list is not.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+/// Server certificate, accepted authorities and revocation lists, checked once and ready for handshakes.
+#[derive(Debug)]
+pub struct Trust {
+    pub(crate) config: Arc<ServerConfig>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+/// Why a [`TrustMaterial`] is unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// No authority for clients: nobody could ever connect.
+    #[error("no certificate authority for MQTT clients is given")]
+    NoClientRoots,
+    /// A client authority is not a certificate that can anchor a chain.
+    #[error("client authority number {number} is unusable")]
+    ClientRoot {
+        /// Position in [`TrustMaterial::client_roots`], from 1.
+        number: usize,
+        /// The reason.
+        #[source]
+        source: rustls::Error,
+    },
+    /// A revocation list is malformed or of an unknown kind.
+    #[error("a certificate revocation list is unusable: {reason}")]
+    RevocationList {
+        /// The reason.
+        reason: String,
+    },
+    /// Server chain and key do not fit or are malformed.
+    #[error("the broker's certificate and key are unusable")]
+    ServerCertificate(#[source] rustls::Error),
+    /// The TLS provider offers no version; a build problem.
+    #[error("TLS 1.2 and 1.3 are not available")]
+    Versions(#[source] rustls::Error),
+}
+
+impl Trust {
+    /// Checks the material and prepares TLS 1.2 and 1.3 with a required client certificate.
+    ///
+    /// # Errors
+    /// [`TrustError`] says which piece is unusable.
+    pub fn new(material: TrustMaterial) -> Result<Self, TrustError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        if material.client_roots.is_empty() {
+            return Err(TrustError::NoClientRoots);
+        }
+        let mut roots = RootCertStore::empty();
+        for (index, root) in material.client_roots.into_iter().enumerate() {
+            roots.add(root).map_err(|source| TrustError::ClientRoot {
+                number: index + 1,
+                source,
+            })?;
+        }
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .with_crls(material.crls)
+                .only_check_end_entity_revocation()
+                .allow_unknown_revocation_status()
+                .build()
+                .map_err(|error| TrustError::RevocationList {
+                    reason: error.to_string(),
+                })?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(TrustError::Versions)?
+            .with_client_cert_verifier(verifier.clone())
+            .with_single_cert(material.server_chain, material.server_key)
+            .map_err(TrustError::ServerCertificate)?;
+        config.max_fragment_size = Some(TLS_RECORD_BYTES_MAX);
+        Ok(Self {
+            config: Arc::new(config),
+            verifier,
+        })
+    }
+
+    /// Would a client with this chain be accepted at this moment? Used for sessions that outlive a change of trust and
+    /// for resumed TLS sessions.
+    pub(crate) fn accepts(
+        &self,
+        chain: &[CertificateDer<'static>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let (leaf, issuers) = chain
+            .split_first()
+            .ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.verifier
+            .verify_client_cert(leaf, issuers, now)
+            .map(|_| ())
+    }
+}
