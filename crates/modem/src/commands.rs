@@ -3,6 +3,8 @@
 mod arguments;
 mod credential;
 mod query;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use sectag_proto::at::{Command, Form};

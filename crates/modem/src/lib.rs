@@ -16,7 +16,6 @@
 mod certificate;
 mod cme;
 mod commands;
-mod csr;
 mod functional;
 mod identity;
 mod key;

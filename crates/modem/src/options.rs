@@ -13,7 +13,6 @@ pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// How this modem behaves. [`Options::default`] is modem firmware 2.0.2 on an nRF9151 as spec/modem-at §5 describes it.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct Options {
     /// What the signature of `%ATTESTTOKEN` covers. Default: the body as external_aad, null payload.
     pub attest_convention: Convention,

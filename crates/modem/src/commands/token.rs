@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sectag_pki::csr::{self, CsrError};
 use sectag_proto::es256::SignEs256;
 use sectag_proto::jwt::{self, Claims};
 use sectag_proto::token::{AttestationToken, KeygenBody, KeygenOutput};
@@ -11,12 +12,17 @@ use super::Lines;
 use super::arguments::Arguments;
 use super::credential::{offline, own_tag_is_the_modems};
 use crate::Cme;
-use crate::csr::{self, Subject};
 use crate::key::PrivateKey;
 use crate::virtual_modem::VirtualModem;
 
 /// Longest subject or audience of a JWT, in bytes: the client's buffer for the whole token is 850.
 const CLAIM_BYTES_MAX: usize = 128;
+
+/// Attributes of a CSR's subject; more would not fit the client's answer buffer.
+const ATTRIBUTES_MAX: usize = 16;
+
+/// Key usage of a CSR when the command names none (spec/modem-at §5).
+const DEFAULT_KEY_USAGE: &str = "111010000";
 
 /// `AT%KEYGEN=<tag>,<type>[,<content>[,"<attributes>"[,"<key usage>"]]]`
 pub(super) fn generate_key(modem: &mut VirtualModem, arguments: Arguments<'_>) -> Lines {
@@ -33,21 +39,37 @@ pub(super) fn generate_key(modem: &mut VirtualModem, arguments: Arguments<'_>) -
         1 => KeygenBody::PublicKey,
         _ => return Err(Cme::PARAMETERS.into()),
     };
-    let subject = match arguments.text(3)? {
-        None | Some("") => Subject::common_name(modem.identity.device.to_string()),
-        Some(attributes) => Subject::parse(attributes).ok_or(Cme::PARAMETERS)?,
+    let device = modem.identity.device.to_string();
+    let attributes = match arguments.text(3)? {
+        None | Some("") => vec![("CN", device.as_str())],
+        Some(text) => csr::attributes(text).map_err(|_| Cme::PARAMETERS)?,
     };
     let usage = match arguments.text(4)? {
-        None | Some("") => csr::DEFAULT_KEY_USAGE,
+        None | Some("") => DEFAULT_KEY_USAGE,
         Some(digits) => digits,
     };
-    let usage = csr::key_usage(usage).ok_or(Cme::PARAMETERS)?;
+    let nine_digits = usage.len() == 9 && usage.bytes().all(|b| matches!(b, b'0' | b'1'));
+    if attributes.len() > ATTRIBUTES_MAX || !nine_digits {
+        return Err(Cme::PARAMETERS.into());
+    }
     offline(modem)?;
-    let key = key_for(modem, (tag, slot_kind))?;
+    let key = Generated::for_slot(modem, (tag, slot_kind))?;
+    let spki = key.private.public_key();
     let body = match kind {
-        KeygenBody::Csr => csr::build(&key, &subject, &usage, modem.options.csr_null_parameters),
-        KeygenBody::PublicKey => key.public_key().as_spki_der().to_vec(),
+        KeygenBody::PublicKey => spki.as_spki_der().to_vec(),
+        KeygenBody::Csr => csr::build(
+            &csr::Request {
+                attributes: &attributes,
+                key_usage_bits: usage,
+                null_parameters: modem.options.csr_null_parameters,
+            },
+            spki.as_spki_der(),
+            |info| Ok::<_, CsrError>(key.private.sign(info).0),
+        )
+        .map_err(|_| Cme::KEY_GENERATION)?,
     };
+    // Stored before anything about it is printed, and only when there is something to print.
+    key.store(modem)?;
     let nonce = modem.random();
     let output = KeygenOutput::sign(
         kind,
@@ -61,19 +83,37 @@ pub(super) fn generate_key(modem: &mut VirtualModem, arguments: Arguments<'_>) -
     Ok(vec![format!("%KEYGEN: \"{}\"", output.text())])
 }
 
-/// A new key, stored before anything about it is printed; an endorsement key that is there already answers again.
-fn key_for(modem: &mut VirtualModem, slot: (u32, CredentialType)) -> Result<PrivateKey, Cme> {
-    if let Some(pem) = modem.storage.content(slot) {
-        if slot.1 == CredentialType::ENDORSEMENT_PRIVATE_KEY {
-            return PrivateKey::from_pem(pem).ok_or(Cme::KEY_GENERATION);
+/// The key of one KEYGEN command.
+struct Generated {
+    private: PrivateKey,
+    /// Where to put it; `None` when it is there already.
+    slot: Option<(u32, CredentialType)>,
+}
+
+impl Generated {
+    /// A new key; an endorsement key that is there already answers again.
+    fn for_slot(modem: &mut VirtualModem, slot: (u32, CredentialType)) -> Result<Self, Cme> {
+        match modem.storage.content(slot) {
+            Some(pem) if slot.1 == CredentialType::ENDORSEMENT_PRIVATE_KEY => Ok(Self {
+                private: PrivateKey::from_pem(pem).ok_or(Cme::KEY_GENERATION)?,
+                slot: None,
+            }),
+            Some(_) => Err(Cme::ALREADY_EXISTS),
+            None => Ok(Self {
+                private: PrivateKey::generate(&mut *modem.entropy).ok_or(Cme::KEY_GENERATION)?,
+                slot: Some(slot),
+            }),
         }
-        return Err(Cme::ALREADY_EXISTS);
     }
-    let key = PrivateKey::generate(&mut *modem.entropy).ok_or(Cme::KEY_GENERATION)?;
-    let pem = key.to_pem().ok_or(Cme::KEY_GENERATION)?;
-    let bytes_max = modem.options.storage_bytes_max;
-    modem.change(|storage| storage.write(slot, &pem, bytes_max))?;
-    Ok(key)
+
+    fn store(&self, modem: &mut VirtualModem) -> Result<(), Cme> {
+        let Some(slot) = self.slot else {
+            return Ok(());
+        };
+        let pem = self.private.to_pem().ok_or(Cme::KEY_GENERATION)?;
+        let bytes_max = modem.options.storage_bytes_max;
+        modem.change(|storage| storage.write(slot, &pem, bytes_max))
+    }
 }
 
 /// `AT%ATTESTTOKEN[="<32 hex digits>"]`

@@ -1,0 +1,89 @@
+//! What TLS borrows.
+
+use super::*;
+use sectag_proto::CredentialType;
+use sectag_proto::es256::{Signature, VerifyEs256};
+
+#[test]
+fn a_generated_key_lends_signatures() {
+    let mut modem = modem();
+    ok(&mut modem, "AT%KEYGEN=42,2,0");
+    let shared = SharedModem::new(modem);
+    let tag = SecTag::new(42).unwrap();
+    let signature = Signature(shared.sign(tag, b"handshake").unwrap());
+    assert!(P256.verify(&shared.public_key(tag).unwrap(), b"handshake", &signature));
+}
+
+#[test]
+fn a_written_key_lends_signatures_too() {
+    let key = sectag_pki::PrivateKey::generate().unwrap();
+    let mut modem = modem();
+    ok(&mut modem, &write(42, 2, key.to_pem().as_str()));
+    let shared = SharedModem::new(modem);
+    let tag = SecTag::new(42).unwrap();
+    let public = shared.public_key(tag).unwrap();
+    assert_eq!(public.as_spki_der().as_slice(), key.spki_der().as_slice());
+}
+
+#[test]
+fn certificates_come_back_as_written() {
+    let mut modem = modem();
+    ok(&mut modem, &write(42, 0, CA));
+    ok(&mut modem, &write(42, 1, CA.trim_end()));
+    let shared = SharedModem::new(modem);
+    let tag = SecTag::new(42).unwrap();
+    assert_eq!(shared.root_ca(tag).unwrap(), CA);
+    assert_eq!(shared.certificate_chain(tag).unwrap(), CA.trim_end());
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_tag() {
+    let shared = SharedModem::new(modem());
+    let tag = SecTag::new(42).unwrap();
+    let said = |error: SignerError| error.to_string();
+    assert_eq!(
+        said(shared.sign(tag, b"").unwrap_err()),
+        "sec tag 42 has no client private key (type 2)"
+    );
+    assert_eq!(
+        said(shared.certificate_chain(tag).unwrap_err()),
+        "sec tag 42 has no client certificate (type 1)"
+    );
+    assert_eq!(
+        said(shared.root_ca(tag).unwrap_err()),
+        "sec tag 42 has no root CA (type 0)"
+    );
+    assert_eq!(
+        shared.root_ca(tag).unwrap_err(),
+        SignerError::Missing {
+            tag,
+            credential: CredentialType::ROOT_CA
+        }
+    );
+}
+
+#[test]
+fn a_key_that_cannot_sign_says_what_could() {
+    let mut modem = modem();
+    ok(&mut modem, &write(42, 2, "rsa, or encrypted"));
+    let error = SharedModem::new(modem)
+        .sign(SecTag::new(42).unwrap(), b"")
+        .unwrap_err();
+    assert!(error.to_string().contains("unencrypted P-256"), "{error}");
+}
+
+#[test]
+fn debug_shows_entries_and_no_secret() {
+    let mut modem = modem();
+    ok(&mut modem, &write(42, 3, "c0ffee"));
+    ok(&mut modem, "AT%KEYGEN=42,2,0");
+    let shown = format!(
+        "{modem:?} {:?}",
+        SharedModem::new(modem_with(Options::default()))
+    );
+    assert!(shown.contains("42,3"), "{shown}");
+    assert!(
+        !shown.contains("c0ffee") && !shown.contains("PRIVATE"),
+        "{shown}"
+    );
+}
