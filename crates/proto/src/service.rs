@@ -35,6 +35,7 @@ use crate::wire::WireResponse;
 use crate::{CommandId, DeviceId, Timestamp};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 use expansion::Named;
 use serde::{Deserialize, Serialize};
@@ -211,8 +212,8 @@ pub struct Queue {
     next_sequence: u32,
 }
 
-/// Answer to a fetch.
-#[derive(Debug, Clone)]
+/// Answer to a fetch. `Debug` shows how many bytes, not which: they hold keys and passwords.
+#[derive(Clone)]
 pub enum Fetched {
     /// Send these bytes after committing the changes.
     Batch {
@@ -419,6 +420,26 @@ impl Queue {
         Changes {
             next_sequence: self.next_sequence,
             ..Changes::default()
+        }
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch {
+                bytes,
+                count,
+                changes,
+            } => f
+                .debug_struct("Batch")
+                .field("bytes", &bytes.len())
+                .field("count", count)
+                .field("changes", changes)
+                .finish(),
+            Self::Nothing { changes } => {
+                f.debug_struct("Nothing").field("changes", changes).finish()
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 
 pub(super) fn settle(queue: &Queue, report: &[WireResponse], now: Timestamp) -> Changes {
     let mut draft = Draft::new(queue, now);
-    let mut answers: BTreeMap<(u32, u32), Vec<(Option<char>, &WireResponse)>> = BTreeMap::new();
+    let mut answers: BTreeMap<(u32, u32), Vec<Part<'_>>> = BTreeMap::new();
     for response in report {
         match whose(queue, response) {
             Whose::Of(command, step) => answers
@@ -41,6 +41,9 @@ pub(super) fn settle(queue: &Queue, report: &[WireResponse], now: Timestamp) -> 
     }
     draft.finish()
 }
+
+/// An answer and the step that it answers, `None` for the command itself.
+type Part<'a> = (Option<char>, &'a WireResponse);
 
 enum Whose<'a> {
     Of(&'a Command, Option<char>),
@@ -86,7 +89,7 @@ enum Outcome {
 }
 
 /// What settles a command: mostly one answer; more when a report answers the same command twice and differently.
-fn decide(request: &CommandRequest, answers: &[(Option<char>, &WireResponse)]) -> Vec<Decided> {
+fn decide(request: &CommandRequest, answers: &[Part<'_>]) -> Vec<Decided> {
     let outcome_of = |step: Option<char>, response: &WireResponse| Decided {
         outcome: judge(request, step, &response.result),
         digest: digest(response),

@@ -112,7 +112,8 @@ fn a_batch_keeps_to_what_the_device_can_report() {
 
 #[test]
 fn what_does_not_fit_alone_fails_in_words_and_the_rest_is_dropped() {
-    let cases: [(fn(&mut FetchLimits), &str); 4] = [
+    type Narrow = fn(&mut FetchLimits);
+    let cases: [(Narrow, &str); 4] = [
         (|l| l.cbor_bytes_max = 100, "rxMaxSize"),
         (|l| l.records_max = 1, "`limit`"),
         (|l| l.at_chars_max = 15, "AT command of"),
