@@ -37,8 +37,8 @@ impl Identity {
     pub fn from_entropy(entropy: &mut dyn FnMut(&mut [u8])) -> Option<Self> {
         let mut uuid = [0_u8; 16];
         entropy(&mut uuid);
-        // Factory UUIDs begin with the part number in ASCII and have the shape of version 4.
-        uuid[..4].copy_from_slice(b"PQ91");
+        // Recorded factory UUIDs begin with an ASCII P and have the shape of version 4.
+        uuid[0] = b'P';
         uuid[6] = uuid[6] & 0x0f | 0x40;
         uuid[8] = uuid[8] & 0x3f | 0x80;
         let mut serial = [0_u8; 8];
