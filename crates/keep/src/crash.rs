@@ -98,6 +98,54 @@ pub const POINTS: &[(&str, &str)] = &[
         "store.record.after-commit",
         "audit events: durable, but nobody was answered",
     ),
+    (
+        "http.fetch.before-response",
+        "a fetch: durable, the answer has not left",
+    ),
+    (
+        "http.fetch.after-response",
+        "a fetch: durable, the answer has left and the connection is closed",
+    ),
+    (
+        "http.report.before-response",
+        "a report: durable, the answer has not left",
+    ),
+    (
+        "http.report.after-response",
+        "a report: durable, the answer has left and the connection is closed",
+    ),
+    (
+        "http.claim.before-response",
+        "a claim: durable, the answer has not left",
+    ),
+    (
+        "http.claim.after-response",
+        "a claim: durable, the answer has left and the connection is closed",
+    ),
+    (
+        "http.unclaim.before-response",
+        "an unclaim: durable, the answer has not left",
+    ),
+    (
+        "http.unclaim.after-response",
+        "an unclaim: durable, the answer has left and the connection is closed",
+    ),
+    (
+        "http.create-command.before-response",
+        "a new command: durable, the answer has not left",
+    ),
+    (
+        "http.create-command.after-response",
+        "a new command: durable, the answer has left and the connection is closed",
+    ),
+    (
+        "http.delete-command.before-response",
+        "a removed command: durable, the answer has not left",
+    ),
+    (
+        "http.delete-command.after-response",
+        "a removed command: durable, the answer has left and the connection is closed",
+    ),
 ];
 
 /// The armed point's number, 0 for none.

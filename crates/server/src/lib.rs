@@ -1,1 +1,29 @@
-//! The provisioning service: owner API, device API, use cases.
+//! The provisioning service: who may come, what they get, and the certificates that make a device trusted.
+//!
+//! ```text
+//!   owners ──► owner_api (REST, TLS + loopback) ──┐            ┌──► store (SQLite)
+//!                                                 ├──► app ────┤
+//!   devices ─► device_api (HTTPS + CBOR) ─────────┘            └──► pki (closed loop)
+//!                                                   home: CA, keys, settings      mqtt: broker on the same CA
+//! ```
+//! HTTP is known at the doors only; what to answer is decided in [`app`], and the rules of the conversation in `proto`.
+//! It has never heard of a modem. The calendar is an argument ([`Config::clock`]).
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod device_api;
+mod error;
+mod home;
+mod listen;
+pub mod owner_api;
+mod service;
+mod settings;
+mod tls;
+mod verify;
+
+pub use app::{Clock, OwnerError, Refusal};
+pub use error::StartError;
+pub use home::{Home, Pair};
+pub use service::{Addresses, Config, Service, system_clock};
+pub use settings::{Listen, OPEN_COMMANDS_LIMIT, Policy, Settings, SettingsError};
+pub use verify::AwsLc;

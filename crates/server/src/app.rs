@@ -1,0 +1,170 @@
+//! The use cases. Each reads outside, decides in `proto`, signs outside, and commits once; it knows no HTTP.
+//!
+//! ```text
+//!  device:  identity ──► session::{fetch, report} ──► issuing (closed loop) ──► store.commit (compare-and-swap)
+//!  owner:   claim · commands · keys                                        ──► store
+//! ```
+
+mod claim;
+mod commands;
+mod identity;
+mod issuing;
+mod keys;
+mod session;
+
+pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
+pub use identity::Refusal;
+pub(crate) use issuing::hex;
+pub use issuing::{IssueRefusal, Issuer};
+pub use keys::{Caller, KeyText};
+
+use crate::settings::Policy;
+use crate::verify::AwsLc;
+use sectag_proto::{DeviceId, Timestamp};
+use sectag_store::{Store, StoreError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// The calendar, as an argument: milliseconds since 1970.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Attempts of one compare-and-swap. A conflict means that somebody else's change to the same device was committed,
+/// so with few writers per device the second attempt succeeds.
+pub(crate) const COMMIT_ATTEMPTS: usize = 16;
+/// Tags of one device, and characters of one tag.
+pub const TAGS_MAX: usize = 20;
+/// See [`TAGS_MAX`].
+pub const TAG_CHARS_MAX: usize = 128;
+/// Characters of a command's description.
+pub const DESCRIPTION_CHARS_MAX: usize = 1024;
+
+/// Everything the use cases need.
+pub struct App {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) issuer: Issuer,
+    pub(crate) policy: Policy,
+    pub(crate) open_commands_max: usize,
+    pub(crate) clock: Clock,
+    pub(crate) verifier: AwsLc,
+    /// `ownerId` of every device: one home, one owner.
+    pub(crate) owner: String,
+    /// When a device's key alarm was last written: one in ten minutes is enough to act on.
+    pub(crate) alarmed: Mutex<HashMap<DeviceId, Timestamp>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("policy", &self.policy)
+            .field("open_commands_max", &self.open_commands_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an owner's request was refused. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnerError {
+    /// No API key, or none that we know.
+    #[error("no valid API key: send `Authorization: Bearer <key>`")]
+    Unauthorized,
+    /// A key whose role does not allow this.
+    #[error("this API key has the role `{role}`, which does not allow this")]
+    Forbidden {
+        /// The key's role.
+        role: &'static str,
+    },
+    /// The Host or Origin header names somebody else: DNS rebinding, or a page of another site.
+    #[error("{header} `{given}` is not a name of this service")]
+    ForeignHost {
+        /// `Host` or `Origin`.
+        header: &'static str,
+        /// Its value, shortened.
+        given: String,
+    },
+    /// No such device, command or key.
+    #[error("no {what} `{id}`")]
+    NotFound {
+        /// "claimed device", "command", "API key".
+        what: &'static str,
+        /// What was asked for.
+        id: String,
+    },
+    /// No such path.
+    #[error("no such path; the API is under /v1/")]
+    UnknownPath,
+    /// A path with another method.
+    #[error("this path does not take {method}")]
+    WrongMethod {
+        /// The method.
+        method: String,
+    },
+    /// Not JSON, not CSV, not a query.
+    #[error("{0}")]
+    Malformed(String),
+    /// JSON of another shape than this call takes; in serde's words.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// A well-formed value that cannot be accepted.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The JSON member.
+        field: &'static str,
+        /// In words, with the limit.
+        reason: String,
+    },
+    /// Body over the limit.
+    #[error("the body has more than {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// The claim token cannot be parsed.
+    #[error("not a claim token: {0}")]
+    BadToken(#[from] sectag_proto::token::TokenError),
+    /// The claim token is one, and yet refused.
+    #[error("claim refused: {0}")]
+    ClaimRefused(&'static str),
+    /// The device id is known under another key.
+    #[error(
+        "claim refused: device {0} is known under another key; if that is intended, claim it with `acceptNewKey`: true"
+    )]
+    KeyConflict(DeviceId),
+    /// The queue took no more.
+    #[error("{0}")]
+    QueueFull(String),
+    /// A name that is taken.
+    #[error("{0}")]
+    Exists(String),
+    /// A command that the device has fetched.
+    #[error(
+        "command {0} is IN_PROGRESS: the device may be executing it; use `?force=true` to remove it anyway"
+    )]
+    InProgress(String),
+    /// The last key that may manage keys.
+    #[error("this is the last API key with the role `owner`; revoking it would lock everyone out")]
+    LastOwnerKey,
+    /// Too many writers at one device.
+    #[error("the device's queue is changing too fast; try again")]
+    Contention,
+    /// The store failed; the reason is for the log only.
+    #[error("the store failed; see the service's log")]
+    Store(#[from] StoreError),
+}
+
+impl App {
+    /// Now, by the clock that was handed in.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The store behind the use cases.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// A random v4 id.
+    pub(crate) fn command_id() -> sectag_proto::CommandId {
+        sectag_proto::CommandId::from_bytes(*uuid::Uuid::new_v4().as_bytes())
+    }
+}

@@ -1,0 +1,242 @@
+//! Claiming: a token becomes a device with candidate keys, under the trust policy (design: identity).
+
+use super::{App, OwnerError, TAG_CHARS_MAX, TAGS_MAX};
+use crate::settings::Policy;
+use sectag_proto::DeviceId;
+use sectag_proto::token::{AttestationToken, TokenError};
+use sectag_store::{AuditEvent, ClaimOutcome, Device, NewClaim};
+
+/// Rows of one bulk claim (spec/owner-api §2.3).
+pub const BULK_ROWS_MAX: usize = 1000;
+
+/// What an owner sends to claim a device.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// The text of `%ATTESTTOKEN`.
+    pub token: String,
+    /// Elements may hold several tags with commas between them (spec/owner-api §2.1).
+    pub tags: Vec<String>,
+    /// Take this key although the device is known under another one.
+    pub accept_new_key: bool,
+}
+
+/// A device that is claimed.
+#[derive(Debug, Clone)]
+pub enum Claimed {
+    /// By this request.
+    Created(Device),
+    /// Before, by the same owner, with the same key.
+    Existing(Device),
+}
+
+impl App {
+    /// Claims a device.
+    ///
+    /// # Errors
+    /// [`OwnerError::BadToken`], [`OwnerError::ClaimRefused`], [`OwnerError::KeyConflict`], [`OwnerError::Invalid`] for
+    /// the tags, [`OwnerError::Store`].
+    pub async fn claim(&self, request: &ClaimRequest, by: &str) -> Result<Claimed, OwnerError> {
+        let claim = self.to_be_claimed(request, by).await?;
+        let device = claim.device;
+        match self.store.claim(claim).await? {
+            ClaimOutcome::Created(device) => {
+                tracing::info!(device = %device.id, by, device_type = %device.device_type.owner_name(), "device claimed");
+                Ok(Claimed::Created(device))
+            }
+            ClaimOutcome::Existing(device) => Ok(Claimed::Existing(device)),
+            refused => Err(self.refused(device, refused, by).await),
+        }
+    }
+
+    /// Whether [`App::claim`] would succeed. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`App::claim`].
+    pub async fn would_claim(&self, request: &ClaimRequest, by: &str) -> Result<(), OwnerError> {
+        let claim = self.to_be_claimed(request, by).await?;
+        let device = claim.device;
+        match self.store.would_claim(claim).await? {
+            ClaimOutcome::Created(_) | ClaimOutcome::Existing(_) => Ok(()),
+            ClaimOutcome::OwnedByOther(_) => Err(OwnerError::ClaimRefused(NOT_CLAIMABLE)),
+            ClaimOutcome::KeyConflict(_) => Err(OwnerError::KeyConflict(device)),
+        }
+    }
+
+    /// Forgets a device; its key stays on record.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
+    pub async fn unclaim(&self, device: DeviceId, by: &str) -> Result<(), OwnerError> {
+        if self.store.unclaim(device, by, self.now()).await? {
+            tracing::info!(%device, by, "device unclaimed");
+            Ok(())
+        } else {
+            Err(not_claimed(device))
+        }
+    }
+
+    /// A claimed device.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
+    pub async fn device(&self, device: DeviceId) -> Result<Device, OwnerError> {
+        self.store
+            .device(device)
+            .await?
+            .ok_or_else(|| not_claimed(device))
+    }
+
+    /// Changes tags, block, or both.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Invalid`] for the tags, [`OwnerError::Store`].
+    pub async fn change_device(
+        &self,
+        device: DeviceId,
+        tags: Option<Vec<String>>,
+        blocked: Option<bool>,
+        by: &str,
+    ) -> Result<Device, OwnerError> {
+        let now = self.now();
+        let tags = tags.map(|tags| split_tags(&tags)).transpose()?;
+        let mut known = self.device(device).await?;
+        if let Some(tags) = tags {
+            known = self
+                .store
+                .set_tags(device, tags, by, now)
+                .await?
+                .ok_or_else(|| not_claimed(device))?;
+        }
+        if let Some(blocked) = blocked {
+            known = self
+                .store
+                .set_blocked(device, blocked, by, now)
+                .await?
+                .ok_or_else(|| not_claimed(device))?;
+            tracing::info!(%device, blocked, by, "device block changed");
+        }
+        Ok(known)
+    }
+
+    async fn to_be_claimed(
+        &self,
+        request: &ClaimRequest,
+        by: &str,
+    ) -> Result<NewClaim, OwnerError> {
+        let tags = split_tags(&request.tags)?;
+        let token = AttestationToken::parse(&request.token)?;
+        let mut candidates = token.candidates().map_err(|e| match e {
+            TokenError::NoKey => OwnerError::ClaimRefused(
+                "the token's signature was made by no key: it was altered or cut short, or is an example from a page",
+            ),
+            e => OwnerError::BadToken(e),
+        })?;
+        if self.policy == Policy::AllowList {
+            let allowed = self.store.allowed(token.device).await?;
+            candidates.retain(|candidate| Some(candidate.kid) == allowed);
+            if candidates.is_empty() {
+                tracing::warn!(device = %token.device, by, "claim refused: the allow-list has no such device and key");
+                return Err(OwnerError::ClaimRefused(NOT_CLAIMABLE));
+            }
+        }
+        Ok(NewClaim {
+            device: token.device,
+            candidates,
+            device_type: token.device_type,
+            firmware: token.firmware,
+            tags,
+            owner: self.owner.clone(),
+            by: by.to_owned(),
+            accept_new_key: request.accept_new_key,
+            claimed_at: self.now(),
+        })
+    }
+
+    async fn refused(&self, device: DeviceId, outcome: ClaimOutcome, by: &str) -> OwnerError {
+        let ClaimOutcome::KeyConflict(known) = outcome else {
+            tracing::warn!(%device, by, "claim refused: claimed by another owner");
+            return OwnerError::ClaimRefused(NOT_CLAIMABLE);
+        };
+        let kids: Vec<String> = known.kids.iter().map(ToString::to_string).collect();
+        let detail = format!(
+            "claim with another key than the one known ({}; {})",
+            if known.claimed {
+                "claimed at this moment"
+            } else {
+                "of an earlier claim"
+            },
+            kids.join(", ")
+        );
+        tracing::warn!(%device, by, %detail, "key alarm");
+        let event = AuditEvent {
+            at: self.now(),
+            by: by.to_owned(),
+            action: "key-alarm".to_owned(),
+            device: Some(device),
+            command: None,
+            detail,
+        };
+        if let Err(e) = self.store.record(vec![event]).await {
+            return OwnerError::Store(e);
+        }
+        OwnerError::KeyConflict(device)
+    }
+}
+
+/// The same words for whatever the owner may not know more about.
+const NOT_CLAIMABLE: &str = "this device cannot be claimed with this token";
+
+pub(crate) fn not_claimed(device: DeviceId) -> OwnerError {
+    OwnerError::NotFound {
+        what: "claimed device",
+        id: device.to_string(),
+    }
+}
+
+/// Elements split at commas, blanks trimmed, empty ones dropped.
+fn split_tags(given: &[String]) -> Result<Vec<String>, OwnerError> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in given.iter().flat_map(|element| element.split(',')) {
+        let tag = tag.trim();
+        if tag.is_empty() || tags.iter().any(|known| known == tag) {
+            continue;
+        }
+        if tag.chars().count() > TAG_CHARS_MAX || tag.chars().any(char::is_control) {
+            return Err(OwnerError::Invalid {
+                field: "tags",
+                reason: format!(
+                    "a tag has at most {TAG_CHARS_MAX} characters and no control characters"
+                ),
+            });
+        }
+        tags.push(tag.to_owned());
+    }
+    if tags.len() > TAGS_MAX {
+        return Err(OwnerError::Invalid {
+            field: "tags",
+            reason: format!("{} tags, limit {TAGS_MAX}", tags.len()),
+        });
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_split_at_commas_and_said_once() {
+        let given = [
+            "a,b".to_owned(),
+            " b ".to_owned(),
+            "location=Trondheim".to_owned(),
+        ];
+        assert_eq!(
+            split_tags(&given).unwrap(),
+            ["a", "b", "location=Trondheim"]
+        );
+        assert!(split_tags(&["x".repeat(129)]).is_err());
+        assert!(split_tags(&[(0..21).map(|n| n.to_string() + ",").collect::<String>()]).is_err());
+    }
+}

@@ -1,0 +1,313 @@
+//! A device's two requests: fetch and report.
+//!
+//! ```text
+//!  parse ─► load device + queue ─► identify ─► decide (proto) ─► sign (outside any transaction) ─► commit ─► answer
+//!              ▲                                                                                     │
+//!              └──────────────────────────── somebody else changed the device ◄──────────────────────┘
+//! ```
+
+use super::identity::{Caller, Refusal};
+use super::{App, COMMIT_ATTEMPTS};
+use sectag_proto::jwt::UnverifiedJwt;
+use sectag_proto::query::FetchQuery;
+use sectag_proto::service::{Alarm, Changes, FetchLimits, Fetched, Queue};
+use sectag_proto::wire::{self, DecodeLimits, WireResponse};
+use sectag_proto::{CommandId, DeviceId, Timestamp};
+use sectag_store::{AuditEvent, CommitError, Device, DeviceChange, Loaded};
+use std::time::Duration;
+
+/// Responses in one report: a device sends as many as it fetched, ten by default, and its buffers end the matter.
+pub(crate) const REPORT_RECORDS_MAX: usize = 256;
+/// A fetch that changes nothing is written down as "seen" when the last note is older than this, so that idle polling
+/// does not wear the disk.
+const SEEN_STEP: Duration = Duration::from_secs(60);
+/// Smallest AT buffer of a device, CODEC_AT_CMD_LEN; the buffer is the larger of this and `txMaxSize` (§4).
+const AT_BUFFER_MIN: u32 = 1792;
+
+impl App {
+    /// The next batch for a device, as CBOR; `None` when nothing is queued or the device is blocked.
+    /// `head_bytes` is what the transport adds in front and counts against `rxMaxSize` (CoAP: 0).
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn fetch(
+        &self,
+        jwt: &str,
+        query: &str,
+        head_bytes: usize,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let now = self.now();
+        let token = UnverifiedJwt::parse(jwt).map_err(Refusal::Token)?;
+        let query = FetchQuery::parse(query);
+        let named = match &query {
+            Ok(query) => Queue::ids_named(&query.after, &[]),
+            Err(_) => Vec::new(),
+        };
+        for _ in 0..COMMIT_ATTEMPTS {
+            let (loaded, caller) = self.load(&token, &named, now).await?;
+            let device = caller.device.get();
+            let query = match &query {
+                Ok(query) => query,
+                Err(reason) => {
+                    return Err(Refusal::Query {
+                        device,
+                        reason: reason.clone(),
+                    });
+                }
+            };
+            if loaded.device.blocked {
+                tracing::info!(%device, "blocked device asked for commands, told there are none");
+                return Ok(None);
+            }
+            let (bytes, count, changes) =
+                match loaded
+                    .queue
+                    .next_batch(&query.after, limits(query, head_bytes), now)
+                {
+                    Fetched::Batch {
+                        bytes,
+                        count,
+                        changes,
+                    } => (Some(bytes), count, changes),
+                    Fetched::Nothing { changes } => (None, 0, changes),
+                };
+            if self
+                .commit(
+                    &loaded.device,
+                    &caller,
+                    &changes,
+                    Vec::new(),
+                    Vec::new(),
+                    now,
+                )
+                .await?
+            {
+                match &bytes {
+                    Some(bytes) => {
+                        tracing::info!(%device, commands = count, bytes = bytes.len(), "commands delivered");
+                    }
+                    None => tracing::debug!(%device, "nothing to do"),
+                }
+                return Ok(bytes);
+            }
+        }
+        Err(Refusal::Busy {
+            device: token.claimed_device(),
+            reason: format!("its queue changed {COMMIT_ATTEMPTS} times while deciding"),
+        })
+    }
+
+    /// Takes a device's report. Settled twice gives the same.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn report(&self, jwt: &str, body: &[u8]) -> Result<(), Refusal> {
+        let now = self.now();
+        let token = UnverifiedJwt::parse(jwt).map_err(Refusal::Token)?;
+        let report = wire::decode_responses(
+            body,
+            DecodeLimits {
+                records_max: REPORT_RECORDS_MAX,
+                config_pairs_max: wire::CONFIG_PAIRS_MAX,
+                bytes_max: crate::device_api::REPORT_BYTES_MAX,
+            },
+        );
+        let named = match &report {
+            Ok(report) => Queue::ids_named("", report),
+            Err(_) => Vec::new(),
+        };
+        for _ in 0..COMMIT_ATTEMPTS {
+            let (loaded, caller) = self.load(&token, &named, now).await?;
+            let device = caller.device.get();
+            if loaded.device.blocked {
+                return Err(Refusal::Blocked { device });
+            }
+            let report = match &report {
+                Ok(report) => report,
+                Err(reason) => {
+                    return Err(Refusal::Report {
+                        device,
+                        reason: reason.clone(),
+                    });
+                }
+            };
+            if self.settle(&loaded, &caller, report, now).await? {
+                return Ok(());
+            }
+        }
+        Err(Refusal::Busy {
+            device: token.claimed_device(),
+            reason: format!("its queue changed {COMMIT_ATTEMPTS} times while deciding"),
+        })
+    }
+
+    async fn settle(
+        &self,
+        loaded: &Loaded,
+        caller: &Caller,
+        report: &[WireResponse],
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let device = caller.device.get();
+        let mut changes = loaded.queue.settle(report, now);
+        let mut audit = alarms(&changes, device, now);
+        let issued = self
+            .close_the_loop(&loaded.queue, &mut changes, caller, &mut audit, now)
+            .await
+            .map_err(|e| Refusal::Busy {
+                device,
+                reason: e.to_string(),
+            })?;
+        let alarms: Vec<String> = audit
+            .iter()
+            .filter(|event| event.action.ends_with("-alarm"))
+            .map(|event| event.detail.clone())
+            .collect();
+        let certificates = issued.len();
+        let settled = changes
+            .commands
+            .iter()
+            .filter(|command| command.status.is_terminal())
+            .count();
+        if !self
+            .commit(&loaded.device, caller, &changes, issued, audit, now)
+            .await?
+        {
+            return Ok(false);
+        }
+        for alarm in alarms {
+            tracing::warn!(%device, %alarm, "report raised an alarm");
+        }
+        for command in &changes.commands {
+            if let Some(failure) = command.response.as_ref().and_then(|r| r.failure) {
+                tracing::info!(%device, command = %command.id, kind = command.request.kind().member(), ?failure, "command failed");
+            }
+        }
+        tracing::info!(%device, responses = report.len(), settled, certificates, finished = changes.finished, "report settled");
+        Ok(true)
+    }
+
+    /// Device and queue, and the proof that the device itself asks. Claim and key are looked at on every request.
+    async fn load(
+        &self,
+        token: &UnverifiedJwt,
+        named: &[CommandId],
+        now: Timestamp,
+    ) -> Result<(Loaded, Caller), Refusal> {
+        let device = token.claimed_device();
+        let loaded = self
+            .store
+            .queue(device, named)
+            .await
+            .map_err(|e| Refusal::Busy {
+                device,
+                reason: e.to_string(),
+            })?
+            .ok_or(Refusal::UnknownDevice { device })?;
+        match self.identify(token, &loaded.device, now) {
+            Ok(caller) => Ok((loaded, caller)),
+            Err(refusal) => {
+                if matches!(refusal, Refusal::ForeignKey { .. }) {
+                    self.key_alarm(device, refusal.to_string(), now).await;
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// `false`: somebody else changed the device; decide again.
+    async fn commit(
+        &self,
+        known: &Device,
+        caller: &Caller,
+        changes: &Changes,
+        issued: Vec<sectag_store::Issued>,
+        audit: Vec<AuditEvent>,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let device = caller.device.get();
+        let unseen = known
+            .last_seen_at
+            .is_none_or(|seen| now.since(seen) >= SEEN_STEP);
+        let silent = changes.commands.is_empty()
+            && !changes.finished
+            && issued.is_empty()
+            && audit.is_empty()
+            && !caller.pin;
+        if silent && !unseen {
+            return Ok(true);
+        }
+        let mut change = DeviceChange {
+            pin: caller.pin.then(|| caller.key.clone()),
+            issued,
+            audit,
+            ..DeviceChange::seen(changes, now)
+        };
+        if caller.pin {
+            change.audit.push(AuditEvent {
+                at: now,
+                by: "device".to_owned(),
+                action: "pin".to_owned(),
+                device: Some(device),
+                command: None,
+                detail: format!("identity key pinned: kid {}", caller.key.kid()),
+            });
+        }
+        match self.store.commit(device, known.version, change).await {
+            Ok(_) => {
+                if caller.pin {
+                    tracing::info!(%device, kid = %caller.key.kid(), "identity key pinned");
+                }
+                Ok(true)
+            }
+            // The next round finds the certificate that won, and refuses this one with the reason.
+            Err(CommitError::Conflict { .. } | CommitError::KeyAlreadyIssued { .. }) => Ok(false),
+            Err(CommitError::Gone) => Err(Refusal::UnknownDevice { device }),
+            Err(CommitError::Store(e)) => Err(Refusal::Busy {
+                device,
+                reason: e.to_string(),
+            }),
+        }
+    }
+}
+
+fn limits(query: &FetchQuery, head_bytes: usize) -> FetchLimits {
+    let bytes = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    FetchLimits {
+        records_max: query.limit.map_or(10, bytes),
+        cbor_bytes_max: bytes(query.rx_bytes_max).saturating_sub(head_bytes),
+        report_bytes_max: bytes(query.tx_bytes_max),
+        at_chars_max: bytes(query.tx_bytes_max.max(AT_BUFFER_MIN)) - 1,
+    }
+}
+
+fn alarms(changes: &Changes, device: DeviceId, now: Timestamp) -> Vec<AuditEvent> {
+    changes
+        .alarms
+        .iter()
+        .map(|alarm| {
+            let (command, detail) = match alarm {
+                Alarm::KeyChanged { command } => (
+                    Some(*command),
+                    "a second, different report for a settled key generation: the key on the device changed".to_owned(),
+                ),
+                Alarm::NeverDelivered { correlation } => (
+                    None,
+                    format!("report for `{correlation}`, which was never delivered to this device"),
+                ),
+                Alarm::ReportDiffers { command } => (
+                    Some(*command),
+                    "a second, different report for a settled command".to_owned(),
+                ),
+            };
+            AuditEvent {
+                at: now,
+                by: "device".to_owned(),
+                action: "report-alarm".to_owned(),
+                device: Some(device),
+                command,
+                detail,
+            }
+        })
+        .collect()
+}

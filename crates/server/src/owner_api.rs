@@ -1,0 +1,194 @@
+//! What an owner says and hears over REST (spec/owner-api; shapes in [`shapes`], proposals of ours marked there).
+//!
+//! ```text
+//!  request ─► Host, Origin (guard) ─► API key, role (guard) ─► handler: parse ─► app ─► shape ─► JSON
+//!                                                     every refusal: {code, message, title, status} as JSON
+//! ```
+//! Statuses are decided in one place, [`status_of`].
+
+mod csv;
+mod guard;
+mod handlers;
+mod shapes;
+
+pub(crate) use guard::Names;
+
+use crate::app::{App, OwnerError};
+use crate::listen::Manners;
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, put};
+use sectag_store::StoreError;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of one JSON body: the largest is a command with a certificate chain of 4 kB.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one bulk claim: 1000 rows of a 255-character token and its tags.
+pub const BULK_BYTES_MAX: usize = 1024 * 1024;
+
+pub(crate) const MANNERS: Manners = Manners {
+    connections_max: 256,
+    handshake_max: Duration::from_secs(10),
+    head_max: Duration::from_secs(30),
+    connection_max: None,
+    keep_alive: true,
+    headers_max: 64,
+    head_bytes_max: 16 * 1024,
+};
+
+/// What `GET /v1/status` adds to what the store knows.
+pub(crate) type StatusFacts = Arc<dyn Fn() -> Value + Send + Sync>;
+
+/// What every handler gets.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) app: Arc<App>,
+    pub(crate) names: Arc<Names>,
+    pub(crate) facts: StatusFacts,
+}
+
+/// All paths.
+pub(crate) fn router(api: Api) -> Router {
+    let devices = |prefix: &str| {
+        Router::new()
+            .route(
+                &format!("{prefix}/claimed-devices"),
+                get(handlers::list_devices).post(handlers::claim),
+            )
+            .route(
+                &format!("{prefix}/claimed-devices/{{id}}"),
+                get(handlers::get_device)
+                    .delete(handlers::unclaim)
+                    .patch(handlers::change_device),
+            )
+            .route(
+                &format!("{prefix}/claimed-devices/{{id}}/certificates"),
+                get(handlers::list_certificates),
+            )
+            .route(
+                &format!("{prefix}/claimed-devices/{{id}}/provisioning"),
+                get(handlers::list_commands)
+                    .post(handlers::create_command)
+                    .delete(handlers::delete_commands),
+            )
+            .route(
+                &format!("{prefix}/claimed-devices/{{id}}/provisioning/{{command}}"),
+                get(handlers::get_command).delete(handlers::delete_command),
+            )
+    };
+    Router::new()
+        .merge(devices("/v1"))
+        .merge(devices("/v1/identities"))
+        .route(
+            "/v1/keys",
+            get(handlers::list_keys).post(handlers::create_key),
+        )
+        .route("/v1/keys/{name}", delete(handlers::revoke_key))
+        .route("/v1/allow-list", get(handlers::list_allowed))
+        .route(
+            "/v1/allow-list/{id}",
+            put(handlers::allow).delete(handlers::disallow),
+        )
+        .route("/v1/audit", get(handlers::list_audit))
+        .route("/v1/status", get(handlers::status))
+        .route("/healthz", get(handlers::healthz))
+        .fallback(async || Refused(OwnerError::UnknownPath))
+        .method_not_allowed_fallback(async |method: axum::http::Method| {
+            Refused(OwnerError::WrongMethod {
+                method: method.to_string(),
+            })
+        })
+        .layer(from_fn_with_state(api.clone(), guard::guard))
+        .with_state(api)
+}
+
+/// An error on its way to becoming an answer.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) OwnerError);
+
+impl<E: Into<OwnerError>> From<E> for Refused {
+    fn from(e: E) -> Self {
+        Self(e.into())
+    }
+}
+
+/// The one place where a refusal becomes a status, and the error code of its body (docs/reference/http-status.md).
+pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
+    match e {
+        OwnerError::Malformed(_) => (StatusCode::BAD_REQUEST, 40000),
+        OwnerError::BadToken(_) => (StatusCode::BAD_REQUEST, 40001),
+        OwnerError::Unauthorized => (StatusCode::UNAUTHORIZED, 40100),
+        OwnerError::Forbidden { .. } => (StatusCode::FORBIDDEN, 40300),
+        OwnerError::ForeignHost { .. } => (StatusCode::FORBIDDEN, 40301),
+        OwnerError::NotFound { .. } => (StatusCode::NOT_FOUND, 40400),
+        OwnerError::UnknownPath => (StatusCode::NOT_FOUND, 40401),
+        OwnerError::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, 40500),
+        OwnerError::ClaimRefused(_) => (StatusCode::CONFLICT, 40900),
+        OwnerError::KeyConflict(_) => (StatusCode::CONFLICT, 40901),
+        OwnerError::QueueFull(_) => (StatusCode::CONFLICT, 40902),
+        OwnerError::InProgress(_) => (StatusCode::CONFLICT, 40903),
+        OwnerError::Exists(_) => (StatusCode::CONFLICT, 40904),
+        OwnerError::LastOwnerKey => (StatusCode::CONFLICT, 40905),
+        OwnerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 41300),
+        OwnerError::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42200),
+        OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),
+        OwnerError::Contention => (StatusCode::SERVICE_UNAVAILABLE, 50300),
+        OwnerError::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {
+            (StatusCode::SERVICE_UNAVAILABLE, 50301)
+        }
+        OwnerError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, 50000),
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, code) = status_of(&self.0);
+        if status.is_server_error() {
+            let reason = match &self.0 {
+                OwnerError::Store(e) => e.to_string(), // the caller hears less
+                e => e.to_string(),
+            };
+            tracing::warn!(status = status.as_u16(), %reason, "owner request failed");
+        } else {
+            // What a caller sent may hold secrets in the wrong place, so their words stay out of the log.
+            let reason = match &self.0 {
+                OwnerError::Malformed(_) | OwnerError::Unprocessable(_) => {
+                    "the body cannot be used".to_owned()
+                }
+                OwnerError::Invalid { field, .. } => format!("member `{field}` refused"),
+                e => e.to_string(),
+            };
+            tracing::info!(status = status.as_u16(), %reason, "owner request refused");
+        }
+        let body = json!({
+            "code": code,
+            "message": self.0.to_string(),
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+        });
+        let mut response = answer(status, &body);
+        if status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+pub(crate) fn answer(status: StatusCode, body: &Value) -> Response {
+    (
+        status,
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        Bytes::from(body.to_string()),
+    )
+        .into_response()
+}

@@ -1,0 +1,428 @@
+//! One process: store, owner API twice, device API, broker; started together, ended together.
+
+use crate::app::{App, Clock, Issuer, KeyText};
+use crate::error::StartError;
+use crate::home::Home;
+use crate::listen::{Door, LiveTls};
+use crate::settings::{Policy, Settings};
+use crate::verify::AwsLc;
+use crate::{device_api, owner_api, tls};
+use arc_swap::ArcSwap;
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use sectag_keep as keep;
+use sectag_mqtt::{Broker, BrokerConfig, BrokerError, Snapshot, Trust, TrustMaterial};
+use sectag_proto::Timestamp;
+use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Name of the API key in `owner.key`.
+const OWNER_KEY_NAME: &str = "owner";
+
+/// What to start. [`Config::new`] takes everything from the home; a caller changes what flags say.
+pub struct Config {
+    /// Open and locked; it stays so until [`Service::shutdown`].
+    pub home: Home,
+    /// Owner API over TLS.
+    pub owner: SocketAddr,
+    /// Owner API over plain HTTP; a loopback address.
+    pub loopback: SocketAddr,
+    /// Device API over TLS.
+    pub device: SocketAddr,
+    /// MQTT over mutual TLS.
+    pub mqtt: SocketAddr,
+    /// Which device keys a claim trusts.
+    pub policy: Policy,
+    /// Further names in the server certificate.
+    pub names: Vec<String>,
+    /// Commands of one device that may wait.
+    pub open_commands_max: usize,
+    /// The calendar.
+    pub clock: Clock,
+}
+
+/// What is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Owner API over TLS.
+    pub owner: SocketAddr,
+    /// Owner API over plain HTTP.
+    pub loopback: SocketAddr,
+    /// Device API over TLS.
+    pub device: SocketAddr,
+    /// MQTT over mutual TLS.
+    pub mqtt: SocketAddr,
+}
+
+/// A running service. Dropped, it ends without ceremony; [`Service::shutdown`] finishes what is in hand.
+#[derive(Debug)]
+pub struct Service {
+    addresses: Addresses,
+    app: Arc<App>,
+    broker: Arc<Broker>,
+    store: Arc<SqliteStore>,
+    home: Home,
+    stop: watch::Sender<bool>,
+    doors: Vec<JoinHandle<()>>,
+}
+
+/// The operating system's calendar.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    })
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("home", &self.home)
+            .field("owner", &self.owner)
+            .field("loopback", &self.loopback)
+            .field("device", &self.device)
+            .field("mqtt", &self.mqtt)
+            .field("policy", &self.policy)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// As the home's `sectag.toml` says, with the system's clock.
+    pub fn new(home: Home) -> Self {
+        let settings = home.settings().clone();
+        Self::with_settings(home, settings)
+    }
+
+    /// As `settings` say (the home's, after environment variables).
+    pub fn with_settings(home: Home, settings: Settings) -> Self {
+        Self {
+            home,
+            owner: settings.listen.owner,
+            loopback: settings.listen.loopback,
+            device: settings.listen.device,
+            mqtt: settings.listen.mqtt,
+            policy: settings.policy,
+            names: settings.names,
+            open_commands_max: settings.open_commands_max,
+            clock: system_clock(),
+        }
+    }
+}
+
+impl Service {
+    /// Binds everything, or nothing. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config {
+            home, names, clock, ..
+        } = config;
+        if !config.loopback.ip().is_loopback() {
+            return Err(StartError::NotLoopback {
+                address: config.loopback,
+            });
+        }
+        // Ports first: the mistake that is made most often shall cost nothing.
+        let owner = bind("owner", config.owner).await?;
+        let loopback = bind("loopback", config.loopback).await?;
+        let device = bind("device", config.device).await?;
+        let server = home.server_pair(&names)?;
+        home.operator_pair()?;
+        let broker = Broker::start(
+            BrokerConfig::new(config.mqtt),
+            broker_trust(&home, &server)?,
+        )
+        .await
+        .map_err(
+            |BrokerError::Listen { address, source }| StartError::Listen {
+                what: "mqtt",
+                address,
+                source,
+            },
+        )?;
+        let broker = Arc::new(broker);
+        let store = Arc::new(open_store(&home).await?);
+        register_owner_key(&home, store.as_ref(), clock()).await?;
+        let app = Arc::new(App {
+            store: store.clone(),
+            issuer: Issuer {
+                devices: home.devices()?,
+                root_pem: home.root_pem(),
+            },
+            policy: config.policy,
+            open_commands_max: config.open_commands_max,
+            clock,
+            verifier: AwsLc,
+            owner: home.owner_id(),
+            alarmed: Mutex::new(HashMap::new()),
+        });
+        let addresses = Addresses {
+            owner: address(&owner, "owner", config.owner)?,
+            loopback: address(&loopback, "loopback", config.loopback)?,
+            device: address(&device, "device", config.device)?,
+            mqtt: broker.local_addr(),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let owner_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_owners(&server)?));
+        let device_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_devices(&server)?));
+        let facts = facts(addresses, &broker, config.policy);
+        let mut doors = Vec::new();
+        for (name, listener, live, hosts) in [
+            ("owner", owner, Some(owner_tls), Vec::new()),
+            ("loopback", loopback, None, loopback_names()),
+        ] {
+            let api = owner_api::Api {
+                app: app.clone(),
+                names: Arc::new(owner_api::Names {
+                    scheme: if live.is_some() { "https" } else { "http" },
+                    hosts,
+                    port: address(&listener, name, config.owner)?.port(),
+                }),
+                facts: facts.clone(),
+            };
+            let door = Door {
+                name,
+                listener,
+                tls: live,
+                manners: owner_api::MANNERS,
+            };
+            let service = TowerToHyperService::new(owner_api::router(api));
+            doors.push(tokio::spawn(door.serve(service, stopped.clone())));
+        }
+        let door = Door {
+            name: "device",
+            listener: device,
+            tls: Some(device_tls),
+            manners: device_api::MANNERS,
+        };
+        let for_devices = app.clone();
+        let service = service_fn(move |request| {
+            let app = for_devices.clone();
+            async move { device_api::answer(&app, request).await }
+        });
+        doors.push(tokio::spawn(door.serve(service, stopped)));
+        write_run_file(&home, &addresses)?;
+        tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, "service started");
+        Ok(Self {
+            addresses,
+            app,
+            broker,
+            store,
+            home,
+            stop,
+            doors,
+        })
+    }
+
+    /// What is bound.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The home it serves.
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The use cases, for callers in this process.
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// What the broker counted.
+    pub fn broker_counters(&self) -> Snapshot {
+        self.broker.counters()
+    }
+
+    /// Stops accepting, finishes the requests in hand (at most five seconds), ends the broker, closes the store and removes
+    /// `run.json`.
+    pub async fn shutdown(self) {
+        let Self {
+            app,
+            broker,
+            store,
+            home,
+            stop,
+            doors,
+            ..
+        } = self;
+        stop.send_replace(true);
+        for door in doors {
+            // A door that panicked is closed as well.
+            let _ = door.await;
+        }
+        if let Some(broker) = Arc::into_inner(broker) {
+            broker.shutdown().await;
+        }
+        drop(app);
+        // Closing waits for the writer thread, and so must not hold up a runtime thread.
+        let _ = tokio::task::spawn_blocking(move || drop(store)).await;
+        if let Err(e) = keep::remove(&run_file(&home)) {
+            tracing::info!(reason = %e, "cannot remove run.json");
+        }
+        tracing::info!("service ended");
+    }
+}
+
+fn run_file(home: &Home) -> PathBuf {
+    home.path().join("run.json")
+}
+
+fn write_run_file(home: &Home, addresses: &Addresses) -> Result<(), StartError> {
+    let run = json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "listeners": listeners(addresses),
+    });
+    keep::write_public(&run_file(home), run.to_string().as_bytes()).map_err(|source| {
+        StartError::Home {
+            home: home.path().to_owned(),
+            source,
+        }
+    })
+}
+
+fn listeners(addresses: &Addresses) -> Value {
+    json!({
+        "owner": addresses.owner.to_string(),
+        "loopback": addresses.loopback.to_string(),
+        "device": addresses.device.to_string(),
+        "mqtt": addresses.mqtt.to_string(),
+    })
+}
+
+fn facts(addresses: Addresses, broker: &Arc<Broker>, policy: Policy) -> owner_api::StatusFacts {
+    let broker: Weak<Broker> = Arc::downgrade(broker);
+    Arc::new(move || {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "policy": match policy {
+                Policy::FirstClaim => "first-claim",
+                Policy::AllowList => "allow-list",
+            },
+            "listeners": listeners(&addresses),
+            "broker": broker.upgrade().map(|broker| counters(&broker.counters())),
+        })
+    })
+}
+
+fn counters(counted: &Snapshot) -> Value {
+    json!({
+        "accepted": counted.accepted,
+        "refusedTls": counted.refused_tls,
+        "refusedConnect": counted.refused_connect,
+        "refusedBusy": counted.refused_busy,
+        "deniedPublish": counted.denied_publish,
+        "deniedSubscribe": counted.denied_subscribe,
+        "published": counted.published,
+        "delivered": counted.delivered,
+        "dropped": counted.dropped,
+        "retainedRefused": counted.retained_refused,
+        "sessions": counted.sessions,
+        "connected": counted.connected,
+    })
+}
+
+/// A page of another site that resolves its own name to 127.0.0.1 still sends that name as Host.
+fn loopback_names() -> Vec<String> {
+    ["localhost", "127.0.0.1", "::1"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen {
+            what,
+            address,
+            source,
+        })
+}
+
+fn address(
+    listener: &TcpListener,
+    what: &'static str,
+    asked: SocketAddr,
+) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen {
+        what,
+        address: asked,
+        source,
+    })
+}
+
+fn broker_trust(home: &Home, server: &crate::home::Pair) -> Result<Arc<Trust>, StartError> {
+    let (server_chain, server_key) = tls::chain_and_key(server)?;
+    let client_roots = CertificateDer::pem_slice_iter(home.devices_pem().as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| StartError::Tls(format!("device CA: {e}")))?;
+    Trust::new(TrustMaterial {
+        server_chain,
+        server_key,
+        client_roots,
+        crls: Vec::new(),
+    })
+    .map(Arc::new)
+    .map_err(|e| StartError::Tls(e.to_string()))
+}
+
+async fn open_store(home: &Home) -> Result<SqliteStore, StartError> {
+    let path = home.database();
+    let seal = SealKey::new(home.seal_key());
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, seal)).await;
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(e)) => Err(StartError::Open(e)),
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+/// Makes the key of `owner.key` known to the store: on the first start, or after the database was begun anew.
+async fn register_owner_key(
+    home: &Home,
+    store: &SqliteStore,
+    now: Timestamp,
+) -> Result<(), StartError> {
+    let hash = KeyText::hash(home.owner_key().expose());
+    let failed = |source| StartError::Store {
+        path: home.database(),
+        source,
+    };
+    if store.key_by_hash(hash).await.map_err(failed)?.is_some() {
+        return Ok(());
+    }
+    let key = ApiKey {
+        name: OWNER_KEY_NAME.to_owned(),
+        hash,
+        role: Role::Owner,
+        created_at: now,
+        revoked_at: None,
+    };
+    match store.add_key(key, "service").await {
+        Ok(()) => Ok(()),
+        Err(AddKeyError::NameTaken { .. }) => {
+            tracing::warn!(
+                "the key in owner.key is not known to the database; use another key, or restore the file"
+            );
+            Ok(())
+        }
+        Err(AddKeyError::Store(e)) => Err(failed(e)),
+    }
+}
