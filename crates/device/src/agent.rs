@@ -150,12 +150,9 @@ impl Agent {
                         Err(input) => input,
                     }
                 }
-                Output::Line(line) => Input::ModemSaid(self.line(
-                    modem,
-                    line.expose(),
-                    &line.head(),
-                    observe,
-                )),
+                Output::Line(line) => {
+                    Input::ModemSaid(self.line(modem, line.expose(), &line.head(), observe))
+                }
                 Output::Radio(wish) => self.radio(modem, wish, observe),
                 Output::Save { key, value } => match settings.save(&key, &value) {
                     Ok(()) => Input::Stored,
@@ -241,7 +238,12 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(method: &'static str, after: Option<&'a str>, sent_bytes: usize, begun: Instant) -> Self {
+    fn new(
+        method: &'static str,
+        after: Option<&'a str>,
+        sent_bytes: usize,
+        begun: Instant,
+    ) -> Self {
         Self {
             method,
             after,

@@ -31,7 +31,8 @@ impl HostedModem {
     /// [`OpenError`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let entropy = |bytes: &mut [u8]| {
-            getrandom::fill(bytes).expect("the operating system's generator works on Linux after boot");
+            getrandom::fill(bytes)
+                .expect("the operating system's generator works on Linux after boot");
         };
         VirtualModem::open(dir, options, Box::new(entropy))
             .map(|modem| Self::new(SharedModem::new(modem)))

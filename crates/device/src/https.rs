@@ -28,7 +28,11 @@ pub const PORT_DEFAULT: u16 = 443;
 /// HTTP_TIMEOUT_MS: from the first packet to the last byte.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// `User-Agent`: the form of Zephyr's HTTP client; the board says what we are.
-pub const USER_AGENT: &str = concat!("Zephyr/4.1 (sectag-", env!("CARGO_PKG_VERSION"), " virtual)");
+pub const USER_AGENT: &str = concat!(
+    "Zephyr/4.1 (sectag-",
+    env!("CARGO_PKG_VERSION"),
+    " virtual)"
+);
 
 /// Where the service is, and how to know that it is the one.
 #[derive(Debug, Clone)]
@@ -163,7 +167,11 @@ impl Https {
         }
     }
 
-    async fn exchange(&self, what: &'static str, request: &[u8]) -> Result<Response, ExchangeError> {
+    async fn exchange(
+        &self,
+        what: &'static str,
+        request: &[u8],
+    ) -> Result<Response, ExchangeError> {
         let outcome = tokio::time::timeout(self.timeout, self.try_exchange(request)).await;
         let Failure { kind, source } = match outcome {
             Ok(Ok(response)) => return Ok(response),
@@ -258,7 +266,10 @@ impl Failure {
 
     fn closed(error: io::Error) -> Self {
         // TLS 1.3 may refuse only after the handshake seemed complete to us.
-        let kind = match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        let kind = match error
+            .get_ref()
+            .and_then(|e| e.downcast_ref::<rustls::Error>())
+        {
             Some(_) => TransportError::Tls,
             None => TransportError::Closed,
         };

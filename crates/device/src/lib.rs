@@ -1,8 +1,31 @@
-//! Drives a device.
+//! Drives a device: carries a provisioning session between modem, service and settings, then opens the MQTT link.
+//!
+//! ```text
+//!                    ┌─ agent ── proto::device::Session ─┐
+//!   modem ◄── verbs ─┤    Sign, Line, Radio      Fetch, Report ──► https ──► service
+//!     ▲              │    Save ──► settings              │
+//!     │ signature    └───────────────────────────────────┘
+//!   link ── MQTT over mutual TLS, one sec tag ──► broker
+//! ```
+//!
+//! [`agent`] and [`https`] carry and decide nothing: rules of provisioning live in `proto`, rules of topics in `pki`.
+//! This crate has never heard of a server or a store; another service can take their place.
+//!
+//! A device on this machine is a [`state::DeviceState`] with a [`hosted::HostedModem`] in it. No private key ever
+//! enters this crate: TLS borrows signatures from the modem, and JWTs arrive signed.
+
 pub mod agent;
 pub mod hosted;
 pub mod https;
+pub mod link;
 pub mod settings;
 mod signer;
 pub mod state;
 pub mod verbs;
+
+pub use agent::{Agent, Happening};
+pub use hosted::HostedModem;
+pub use https::Https;
+pub use link::{LinkError, LinkOptions, MqttLink, TagCredentials};
+pub use settings::{FileSettings, Settings, VolatileSettings};
+pub use state::{DeviceState, StateError};

@@ -98,7 +98,11 @@ impl Settings for FileSettings {
         values.insert(key.to_string(), value.to_string());
         let bytes = serde_json::to_vec_pretty(&values).map_err(|_| StoreFailure::Invalid)?;
         sectag_keep::write_private(&self.path, &bytes).map_err(|error| {
-            tracing::warn!(key, error = &error as &dyn std::error::Error, "setting not stored");
+            tracing::warn!(
+                key,
+                error = &error as &dyn std::error::Error,
+                "setting not stored"
+            );
             StoreFailure::Io
         })?;
         self.values = values;

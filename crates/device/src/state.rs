@@ -50,7 +50,9 @@ impl DeviceState {
             || name.starts_with('.')
             || !name.chars().all(travels)
         {
-            return Err(StateError::Name(name.chars().take(NAME_CHARS_MAX).collect()));
+            return Err(StateError::Name(
+                name.chars().take(NAME_CHARS_MAX).collect(),
+            ));
         }
         let devices = home.join("devices");
         sectag_keep::private_dir(&devices)?;

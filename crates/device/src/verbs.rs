@@ -96,12 +96,15 @@ pub fn jwt(
 /// # Errors
 /// [`AskError`].
 pub fn root_ca(modem: &mut dyn Modem, tag: SecTag) -> Result<Option<String>, AskError> {
+    // A list without entries is OK whatever CMEE is, a read without one is an error with or without a number.
+    if ask(modem, &format!("AT%CMNG=1,{tag},0"))?
+        .info("%CMNG:")
+        .is_none()
+    {
+        return Ok(None);
+    }
     let line = format!("AT%CMNG=2,{tag},0");
-    let answer = match ask(modem, &line) {
-        Ok(answer) => answer,
-        Err(AskError::Refused { said, .. }) if said == "+CME ERROR: 513" => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let answer = ask(modem, &line)?;
     let what = "root CA";
     let info = answer.info("%CMNG:").ok_or_else(|| missing(&line, what))?;
     // <tag>,<type>,"<SHA-256>","<content>"

@@ -78,7 +78,12 @@ mod tests {
 
     #[test]
     fn a_fetch_is_the_firmware_text_to_the_byte() {
-        let request = fetch("host", "Zephyr/4.1 (x y)", "a.b.c", &query("mfw_nrf91x1_2.0.2"));
+        let request = fetch(
+            "host",
+            "Zephyr/4.1 (x y)",
+            "a.b.c",
+            &query("mfw_nrf91x1_2.0.2"),
+        );
         assert_eq!(
             std::str::from_utf8(&request).unwrap(),
             "GET /v1/provisioning/commands?after=&rxMaxSize=1024&txMaxSize=2048\

@@ -135,8 +135,14 @@ mod tests {
             with("Content-Length: 1\r\nContent-Length: 2"),
             Err(ResponseError::ContentLength)
         );
-        assert_eq!(with("Content-Length: -1"), Err(ResponseError::ContentLength));
-        assert_eq!(with("Content-Length: +1"), Err(ResponseError::ContentLength));
+        assert_eq!(
+            with("Content-Length: -1"),
+            Err(ResponseError::ContentLength)
+        );
+        assert_eq!(
+            with("Content-Length: +1"),
+            Err(ResponseError::ContentLength)
+        );
         assert_eq!(
             with("Transfer-Encoding: chunked"),
             Err(ResponseError::TransferEncoding)
