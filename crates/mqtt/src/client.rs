@@ -12,6 +12,7 @@
 
 mod driver;
 mod error;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::TlsConnector;
 
 pub use error::ClientError;
+pub use tls::{TlsConfigError, tls_config};
 
 use driver::Driver;
 

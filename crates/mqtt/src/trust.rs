@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 
 /// Largest TLS record toward a client in bytes, header included. The nRF91 modem takes no more than 2048.
@@ -23,6 +24,33 @@ pub struct TrustMaterial {
     pub crls: Vec<CertificateRevocationListDer<'static>>,
 }
 
+impl TrustMaterial {
+    /// Reads PEM texts: the server's chain, its private key, the authorities of clients (all certificates in the text). `crls` are DER.
+    ///
+    /// # Errors
+    /// [`TrustError::Pem`] says which text is unusable.
+    pub fn from_pem(
+        server_chain: &str,
+        server_key: &str,
+        client_roots: &str,
+        crls: &[Vec<u8>],
+    ) -> Result<Self, TrustError> {
+        let pem = |what| move |source| TrustError::Pem { what, source };
+        let certificates = |text: &str, what| -> Result<Vec<_>, TrustError> {
+            CertificateDer::pem_slice_iter(text.as_bytes())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(pem(what))
+        };
+        Ok(Self {
+            server_chain: certificates(server_chain, "server certificate chain")?,
+            server_key: PrivateKeyDer::from_pem_slice(server_key.as_bytes())
+                .map_err(pem("server key"))?,
+            client_roots: certificates(client_roots, "client authorities")?,
+            crls: crls.iter().map(|crl| crl.clone().into()).collect(),
+        })
+    }
+}
+
 /// Server certificate, accepted authorities and revocation lists, checked once and ready for handshakes.
 #[derive(Debug)]
 pub struct Trust {
@@ -33,6 +61,15 @@ pub struct Trust {
 /// Why a [`TrustMaterial`] is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
+    /// A text is not PEM of the right kind.
+    #[error("the {what} is not usable PEM")]
+    Pem {
+        /// Which text.
+        what: &'static str,
+        /// The reason.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
     /// No authority for clients: nobody could ever connect.
     #[error("no certificate authority for MQTT clients is given")]
     NoClientRoots,
