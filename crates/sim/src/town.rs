@@ -1,0 +1,210 @@
+//! The streets between device and service, and the clock over both.
+
+use crate::cuts::{Arrow, Cuts};
+use crate::desk::Desk;
+use crate::device::Device;
+use sectag_modem::Options;
+use sectag_proto::device::{Config, Ending, Event, Input, Output, TransportError};
+use sectag_proto::wire::{Action, DecodeLimits, decode_commands, decode_responses};
+use sectag_proto::{Timestamp, Uptime};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// 2026-01-01T00:00:00Z: when every town's clock begins.
+const BEGIN: Timestamp = Timestamp::from_secs(1_767_225_600);
+/// Steps of one session; more means that it runs in a circle.
+const STEPS_MAX: u32 = 20_000;
+
+/// One device, one service, one clock.
+#[derive(Debug)]
+pub struct Town {
+    /// The device.
+    pub device: Device,
+    /// The service.
+    pub desk: Desk,
+    /// What happened on the device, in order, over all sessions.
+    pub events: Vec<Event>,
+    /// Whether the device has taken `finished` as done.
+    pub told_done: bool,
+    seed: u64,
+    cuts: Cuts,
+    now: Uptime,
+    /// `Debug` of everything that crossed the device, as a careless log would hold it.
+    heard: Vec<String>,
+    tokens: Vec<String>,
+    acknowledged: BTreeSet<String>,
+}
+
+impl Town {
+    /// A claimed device beside its service. The same seed is the same town, except for the CA's keys.
+    pub fn new(seed: u64, config: Config, options: Options, cuts: Cuts) -> Self {
+        let mut device = Device::new(seed, config, options);
+        let desk = Desk::claim(&device.claim_token(), BEGIN);
+        Self {
+            device,
+            desk,
+            events: Vec::new(),
+            told_done: false,
+            seed,
+            cuts,
+            now: Uptime(0),
+            heard: Vec::new(),
+            tokens: Vec::new(),
+            acknowledged: BTreeSet::new(),
+        }
+    }
+
+    /// The calendar.
+    pub fn now(&self) -> Timestamp {
+        BEGIN.plus(Duration::from_millis(self.now.0))
+    }
+
+    /// Time goes by with nobody doing anything.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now.plus(time);
+    }
+
+    /// Sessions, a quarter of an hour apart, until nothing is open; returns how many. Panics after `most`.
+    pub fn settle(&mut self, most: u32) -> u32 {
+        for session in 0..most {
+            if self.desk.is_settled() {
+                return session;
+            }
+            self.session();
+            self.pass(Duration::from_secs(900));
+        }
+        assert!(
+            self.desk.is_settled(),
+            "seed {}: open after {most} sessions: {:#?}",
+            self.seed,
+            self.desk.commands()
+        );
+        most
+    }
+
+    /// One session, from its trigger to its end; `None` when the device lost power in it.
+    pub fn session(&mut self) -> Option<Ending> {
+        self.device.time_is(self.now(), self.now);
+        self.hand(Input::Triggered);
+        for _ in 0..STEPS_MAX {
+            let output = self.device.session.poll();
+            self.heard.push(format!("{output:?}"));
+            if let Output::Event(event) = output {
+                self.told_done |= event == Event::Done;
+                self.events.push(event);
+                continue;
+            }
+            if let Output::Wait(None) = output {
+                return self.device.session.ending();
+            }
+            if self.cuts.cuts(Arrow::Power) {
+                self.device.reboot();
+                return None;
+            }
+            let input = match &output {
+                Output::Wait(until) => {
+                    self.now = until.unwrap_or(self.now).max(self.now);
+                    Input::Tick
+                }
+                Output::Fetch { jwt, query } => self.fetch(jwt.expose(), &query.print()),
+                Output::Report { jwt, body } => self.report(jwt.expose(), body),
+                other => self
+                    .device
+                    .answer(other)
+                    .expect("the device answers what the town does not"),
+            };
+            self.device.modem.advance(self.now);
+            self.hand(input);
+        }
+        panic!("seed {}: a session without end", self.seed);
+    }
+
+    /// Which of these texts somebody could have printed: the secrets given, and every JWT.
+    pub fn leaks(&self, secrets: &[&str]) -> Vec<String> {
+        let tokens = self.tokens.iter().map(String::as_str);
+        secrets
+            .iter()
+            .copied()
+            .chain(tokens)
+            .filter(|secret| {
+                let said = self.heard.iter().chain(&self.desk.said);
+                said.into_iter().any(|line| line.contains(*secret))
+            })
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn hand(&mut self, input: Input) {
+        self.heard.push(format!("{input:?}"));
+        self.device.session.handle(input, self.now);
+    }
+
+    fn fetch(&mut self, jwt: &str, query: &str) -> Input {
+        self.tokens.push(jwt.to_owned());
+        if self.cuts.cuts(Arrow::Fetch) {
+            return self.timeout();
+        }
+        let (status, body) = self.desk.fetch(jwt, query, self.now());
+        if status == 200 {
+            self.check_batch(&body);
+        }
+        if self.cuts.cuts(Arrow::Batch) {
+            return self.timeout();
+        }
+        Input::Fetched { status, body }
+    }
+
+    fn report(&mut self, jwt: &str, body: &[u8]) -> Input {
+        self.tokens.push(jwt.to_owned());
+        if self.cuts.cuts(Arrow::Report) {
+            return self.timeout();
+        }
+        let status = self.desk.report(jwt, body, self.now());
+        if self.cuts.cuts(Arrow::Acknowledgement) {
+            return self.timeout();
+        }
+        if status == 200 {
+            let report = decode_responses(body, LIMITS).expect("the service took it");
+            let ids = report.iter().map(|r| r.correlation.to_string());
+            self.acknowledged.extend(ids.filter(|id| !is_step(id)));
+        }
+        Input::Reported { status }
+    }
+
+    /// No answer within the request's time.
+    fn timeout(&mut self) -> Input {
+        self.now = self.now.plus(Duration::from_secs(30));
+        Input::Failed(TransportError::Timeout)
+    }
+
+    fn check_batch(&self, body: &[u8]) {
+        let batch = decode_commands(body, LIMITS).expect("the device's own decoder");
+        for (index, wire) in batch.iter().enumerate() {
+            let id = wire.correlation.as_str();
+            assert!(
+                !self.acknowledged.contains(id),
+                "seed {}: {id} comes again after its report was acknowledged",
+                self.seed
+            );
+            assert!(
+                !is_step(id) || batch.len() > index + 1,
+                "seed {}: {id} is cut off from its command",
+                self.seed
+            );
+            if wire.action == Action::Finished {
+                assert_eq!(index + 1, batch.len(), "these towns have nothing behind it");
+            }
+        }
+    }
+}
+
+const LIMITS: DecodeLimits = DecodeLimits {
+    records_max: 100,
+    config_pairs_max: 10,
+    bytes_max: 8192,
+};
+
+/// Whether this is the id of a step in front of a command.
+fn is_step(id: &str) -> bool {
+    id.matches('.').count() > 1
+}

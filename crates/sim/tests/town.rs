@@ -1,0 +1,289 @@
+//! The first town: a session beside a queue, on a virtual clock, with whatever is lost between them.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use sectag_modem::{Fault, Modem, Options, SharedModem, TagSigner, VirtualModem};
+use sectag_proto::command::{CommandRequest, ConfigPairs};
+use sectag_proto::device::{Conduct, Config, Ending, Errno};
+use sectag_proto::es256::{P256, Signature, VerifyEs256};
+use sectag_proto::service::{Failure, Status};
+use sectag_proto::{CommandId, SecTag};
+use sectag_sim::cuts::{Arrow, Cuts};
+use sectag_sim::town::Town;
+
+const PSK: &str = "DEADBEEFCAFE00112233445566778899";
+const PASSWORD: &str = "correct-horse-battery";
+const KEY: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END ENCRYPTED PRIVATE KEY-----\n";
+const KEY_BODY: &str = "c2VjcmV0c2VjcmV0";
+
+fn tag(number: u64) -> SecTag {
+    SecTag::new(number).unwrap()
+}
+
+fn csr(attributes: &str) -> CommandRequest {
+    CommandRequest::CertificateSigningRequest {
+        sec_tag: tag(42),
+        attributes: attributes.into(),
+        key_usage: Some("101010000".into()),
+        issue: true,
+    }
+}
+
+fn ca(town: &Town) -> CommandRequest {
+    CommandRequest::ServerCertificate {
+        sec_tag: tag(42),
+        content: town.desk.root_pem(),
+    }
+}
+
+fn key() -> CommandRequest {
+    CommandRequest::ClientPrivateKeyGeneration { sec_tag: tag(7) }
+}
+
+fn setting() -> CommandRequest {
+    let pair = ("provisioning/interval-sec".into(), "3600".into());
+    CommandRequest::Config(ConfigPairs(vec![pair]))
+}
+
+fn secrets() -> [CommandRequest; 2] {
+    [
+        CommandRequest::PreSharedKey {
+            sec_tag: tag(8),
+            identity: "me".into(),
+            secret: PSK.into(),
+        },
+        CommandRequest::ClientPrivateKey {
+            sec_tag: tag(9),
+            content: KEY.into(),
+            password: Some(PASSWORD.into()),
+        },
+    ]
+}
+
+fn finished() -> CommandRequest {
+    CommandRequest::Finished {}
+}
+
+fn town(seed: u64, conduct: Conduct, cuts: Cuts) -> Town {
+    let config = Config {
+        conduct,
+        ..Config::default()
+    };
+    Town::new(seed, config, Options::default(), cuts)
+}
+
+fn add(town: &mut Town, requests: Vec<CommandRequest>) -> Vec<CommandId> {
+    let now = town.now();
+    town.desk.add(requests, now)
+}
+
+/// The closed loop with everything around it.
+fn whole_job(town: &mut Town) -> Vec<CommandId> {
+    let mut requests = vec![csr(""), ca(town), key(), setting()];
+    requests.extend(secrets());
+    requests.push(finished());
+    add(town, requests)
+}
+
+fn statuses(town: &Town) -> Vec<Status> {
+    town.desk.commands().iter().map(|c| c.status).collect()
+}
+
+/// The certificate under the tag is for the key under the tag.
+fn tag_is_usable(town: Town) -> bool {
+    let modem: VirtualModem = town.device.modem;
+    let shared = SharedModem::new(modem);
+    let public = shared.public_key(tag(42)).unwrap();
+    let pem = shared.certificate_chain(tag(42)).unwrap();
+    let certificate = sectag_pki::Certificate::from_pem(&pem).unwrap();
+    let signature = Signature(shared.sign(tag(42), b"hello").unwrap());
+    certificate.spki_sha256 == *public.kid().as_bytes()
+        && P256.verify(&public, b"hello", &signature)
+        && shared.root_ca(tag(42)).is_ok()
+}
+
+#[test]
+fn from_blank_to_a_usable_tag_in_one_session() {
+    let mut town = town(1, Conduct::Careful, Cuts::none());
+    whole_job(&mut town);
+    assert_eq!(town.session(), Some(Ending::Done));
+    assert_eq!(
+        statuses(&town),
+        [Status::Succeeded; 8],
+        "seven and a certificate"
+    );
+    assert!(town.told_done && town.desk.alarms.is_empty());
+    assert_eq!(town.device.settings["provisioning/interval-sec"], "3600");
+    assert!(tag_is_usable(town));
+}
+
+#[test]
+fn the_firmware_conduct_succeeds_as_well() {
+    let mut town = town(2, Conduct::Firmware, Cuts::none());
+    whole_job(&mut town);
+    assert_eq!(town.session(), Some(Ending::Done));
+    assert_eq!(statuses(&town), [Status::Succeeded; 8]);
+    assert!(tag_is_usable(town));
+}
+
+#[test]
+fn the_command_that_fails_is_shown_and_the_rest_never_runs() {
+    let options = Options {
+        faults: vec![Fault::cme("AT%KEYGEN=7", 1, 523)],
+        ..Options::default()
+    };
+    let mut town = Town::new(3, Config::default(), options, Cuts::none());
+    let requests = vec![ca(&town), key(), setting(), finished()];
+    let ids = add(&mut town, requests);
+    assert_eq!(town.session(), Some(Ending::Failed(Errno::NoData)));
+    let commands = town.desk.commands();
+    assert_eq!(commands[0].status, Status::Succeeded);
+    let failed = commands[1].response.as_ref().unwrap();
+    assert_eq!(failed.failure, Some(Failure::RefusedByDevice));
+    assert_eq!(failed.cme_error, Some(523));
+    assert_eq!(failed.message, "+CME ERROR: 523");
+    for dropped in &commands[2..] {
+        let response = dropped.response.as_ref().unwrap();
+        assert_eq!(response.failure, Some(Failure::NotExecuted));
+        assert!(
+            response.message.contains(&ids[1].to_string()),
+            "{}",
+            response.message
+        );
+    }
+    assert!(town.device.settings.is_empty() && !town.told_done);
+    let stored = town.device.modem.line("AT%CMNG=1,42");
+    assert!(
+        stored.contains("%CMNG: 42,0,"),
+        "what succeeded stays: {stored}"
+    );
+}
+
+#[test]
+fn a_session_without_finished_ends_with_no_commands_and_the_next_goes_on() {
+    let mut town = town(4, Conduct::Careful, Cuts::none());
+    add(&mut town, vec![csr("")]);
+    assert_eq!(town.session(), Some(Ending::Failed(Errno::NoData)));
+    assert_eq!(statuses(&town), [Status::Succeeded; 2]);
+    add(&mut town, vec![finished()]);
+    assert_eq!(town.session(), Some(Ending::Done));
+}
+
+#[test]
+fn a_device_of_another_key_is_turned_away() {
+    let mut stranger = town(5, Conduct::Careful, Cuts::none());
+    let other = town(6, Conduct::Careful, Cuts::none());
+    stranger.desk = other.desk;
+    whole_job(&mut stranger);
+    assert_eq!(stranger.session(), Some(Ending::Failed(Errno::Access)));
+    assert_eq!(statuses(&stranger), [Status::Pending; 7]);
+}
+
+#[test]
+fn cutting_any_arrow_once_changes_nothing_in_the_end() {
+    for arrow in Arrow::ALL {
+        let passes = if arrow == Arrow::Power { 90 } else { 6 };
+        for pass in 1..=passes {
+            let mut town = town(
+                100 + u64::from(pass),
+                Conduct::Careful,
+                Cuts::one(arrow, pass),
+            );
+            whole_job(&mut town);
+            town.settle(4);
+            let all = statuses(&town);
+            assert!(
+                all.iter().all(|s| *s == Status::Succeeded),
+                "{arrow:?} {pass}: {all:?}"
+            );
+            assert!(tag_is_usable(town), "{arrow:?} {pass}");
+        }
+    }
+}
+
+#[test]
+fn a_report_that_the_firmware_forgets_ends_as_outcome_unknown() {
+    let mut town = town(9, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
+    add(&mut town, vec![key(), finished()]);
+    town.settle(4);
+    for command in town.desk.commands() {
+        let response = command.response.as_ref().unwrap();
+        assert_eq!(response.failure, Some(Failure::OutcomeUnknown));
+        assert_eq!(response.message, "outcome unknown: executed, report lost");
+    }
+}
+
+#[test]
+fn an_owner_who_looks_sees_the_unknown_outcome_while_the_device_is_away() {
+    let mut town = town(10, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
+    add(&mut town, vec![key()]);
+    town.session();
+    town.pass(std::time::Duration::from_secs(601));
+    let now = town.now();
+    town.desk.look(now);
+    assert_eq!(statuses(&town), [Status::Failed]);
+}
+
+#[test]
+fn a_closed_loop_whose_report_is_forgotten_runs_again_and_ends_well() {
+    let mut town = town(11, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
+    let requests = vec![ca(&town), csr(""), finished()];
+    add(&mut town, requests);
+    town.settle(4);
+    let [root, rest @ ..] = &statuses(&town)[..] else {
+        panic!("an empty queue");
+    };
+    assert_eq!(
+        (*root, rest.len()),
+        (Status::Failed, 3),
+        "it ran, and nobody knows"
+    );
+    assert!(rest.iter().all(|s| *s == Status::Succeeded));
+    assert!(tag_is_usable(town));
+}
+
+#[test]
+fn no_secret_is_in_anything_that_could_be_printed() {
+    let mut town = town(12, Conduct::Careful, Cuts::one(Arrow::Acknowledgement, 1));
+    whole_job(&mut town);
+    town.settle(4);
+    let key_line = format!("{:?}", KEY);
+    assert_eq!(
+        town.leaks(&[PSK, PASSWORD, KEY_BODY, &key_line, "PRIVATE KEY"]),
+        [""; 0]
+    );
+    assert_eq!(
+        town.leaks(&["%CMNG"]),
+        ["%CMNG"],
+        "the check itself sees what is printed"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A careful device loses nothing, whatever the network and the power do.
+    #[test]
+    fn a_careful_device_succeeds_under_any_losses(seed in any::<u64>(), most in 0u32..8) {
+        let mut town = town(seed, Conduct::Careful, Cuts::chance(seed, most));
+        whole_job(&mut town);
+        town.settle(12);
+        prop_assert!(statuses(&town).iter().all(|s| *s == Status::Succeeded), "seed {}: {:?}", seed, statuses(&town));
+        prop_assert!(town.desk.alarms.is_empty(), "seed {}: {:?}", seed, town.desk.alarms);
+        prop_assert!(town.leaks(&[PSK, PASSWORD, KEY_BODY, "PRIVATE KEY"]).is_empty(), "seed {}", seed);
+        prop_assert!(tag_is_usable(town), "seed {}", seed);
+    }
+
+    /// The firmware forgets reports: some outcomes stay unknown, every command ends, and done means done.
+    #[test]
+    fn every_command_of_a_forgetful_device_ends(seed in any::<u64>(), most in 0u32..8) {
+        let mut town = town(seed, Conduct::Firmware, Cuts::chance(seed, most));
+        let ids = whole_job(&mut town);
+        town.settle(12);
+        prop_assert!(town.desk.alarms.is_empty(), "seed {}: {:?}", seed, town.desk.alarms);
+        let last = town.desk.commands().iter().find(|c| Some(&c.id) == ids.last()).unwrap();
+        if last.status == Status::Succeeded {
+            prop_assert!(tag_is_usable(town), "seed {}: done without a usable tag", seed);
+        }
+    }
+}
