@@ -10,6 +10,9 @@
 //! Operations are those of the domain, not SQL. It knows no HTTP and no policy: whether an owner may claim is asked
 //! elsewhere, that two claims cannot both win is decided here. It reads no clock; time is an argument.
 
+#[cfg(test)]
+extern crate self as sectag_store;
+
 mod claiming;
 mod contract;
 mod record;

@@ -22,8 +22,8 @@ const QUEUE_MAX: usize = 512;
 /// What kind of operation a job is: the names of its crash points.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kind {
-    before: &'static str,
-    after: &'static str,
+    pub(crate) before: &'static str,
+    pub(crate) after: &'static str,
 }
 
 macro_rules! kinds {
@@ -36,7 +36,7 @@ macro_rules! kinds {
         }
 
         #[cfg(test)]
-        const KINDS: &[Kind] = &[$(Kind::$name),+];
+        pub(crate) const KINDS: &[Kind] = &[$(Kind::$name),+];
     };
 }
 
@@ -106,6 +106,12 @@ impl std::fmt::Debug for Envelope {
 }
 
 impl Writer {
+    /// Jobs that are queued and not taken.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Runs `job` in the writer; its `Ok` comes back when it is durable.
     pub(crate) async fn run<T, E>(
         &self,
