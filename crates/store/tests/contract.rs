@@ -1,4 +1,5 @@
 //! The contract, run against each backend.
+#![allow(clippy::unwrap_used)]
 
 mod conformance;
 mod fixtures;
@@ -12,7 +13,7 @@ struct SqliteFile(tempfile::TempDir);
 
 impl SqliteFile {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary directory"))
+        Self(tempfile::tempdir().unwrap())
     }
 }
 

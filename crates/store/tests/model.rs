@@ -184,10 +184,9 @@ impl Model {
         if claimed.known.version != version {
             return Err("conflict");
         }
-        if let Some(pin) = pin {
-            if claimed.known.meets(&BTreeSet::from([*pin])).is_empty() {
-                return Err("misuse");
-            }
+        let known = |pin| !claimed.known.meets(&BTreeSet::from([pin])).is_empty();
+        if pin.is_some_and(|pin| !known(pin)) {
+            return Err("misuse");
         }
         if let Some((spki, command)) = issued {
             if self
@@ -351,13 +350,13 @@ async fn step(store: &dyn Store, model: &mut Model, step: &Step) {
 }
 
 fn expect_same(model: &mut Model, n: u32, done: bool) -> Option<&mut Claimed> {
-    let claimed = model.claimed.get_mut(&n);
+    let mut claimed = model.claimed.get_mut(&n);
     assert_eq!(done, claimed.is_some());
     model.audited += u64::from(done);
-    claimed.map(|claimed| {
+    if let Some(claimed) = &mut claimed {
         claimed.known.version += 1;
-        claimed
-    })
+    }
+    claimed
 }
 
 /// All that can be read agrees.
