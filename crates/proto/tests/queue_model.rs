@@ -414,3 +414,80 @@ proptest! {
         prop_assert!(!(last.status == Status::Succeeded && refused), "told done after a failure");
     }
 }
+
+/// Texts that come close to what we write, and some that do not.
+fn any_after() -> impl Strategy<Value = String> {
+    let near = (
+        1u32..6,
+        0u32..8,
+        prop_oneof![Just(""), Just(".s"), Just(".x")],
+    )
+        .prop_map(|(command, sequence, step)| format!("{}.{sequence:x}{step}", id(command)));
+    prop_oneof![4 => near, 1 => ".{0,50}"]
+}
+
+fn any_response() -> impl Strategy<Value = WireResponse> {
+    let result = prop_oneof![
+        (any::<u32>(), ".{0,20}")
+            .prop_map(|(cme_error, message)| WireResult::Failed { cme_error, message }),
+        ".{0,20}".prop_map(|message| WireResult::AtDone { message }),
+        Just(WireResult::AtDone {
+            message: "OK\r\n".into()
+        }),
+        Just(WireResult::ConfigStored),
+        Just(WireResult::Finished),
+    ];
+    (any_after(), result).prop_filter_map("an id that can travel", |(after, result)| {
+        let correlation = after.parse().ok()?;
+        Some(WireResponse {
+            correlation,
+            result,
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_liar_ends_commands_at_most_and_never_wakes_a_settled_one(
+        kinds in prop::collection::vec(0u8..12, 1..5),
+        talk in prop::collection::vec(
+            (any_after(), prop::collection::vec(any_response(), 0..5), 0u64..700),
+            1..10,
+        ),
+    ) {
+        let new = kinds.iter().zip(1..).map(|(kind, number)| NewCommand {
+            id: id(number),
+            rule_id: None,
+            description: None,
+            request: request(*kind),
+        });
+        let mut now = Timestamp::from_secs(1_000_000);
+        let mut queue = Queue::new(device(), Vec::new(), 1);
+        let changes = queue.add(new.collect(), OPEN_COMMANDS_MAX, now).unwrap();
+        queue.apply(&changes);
+        let limits = FetchLimits {
+            records_max: 10,
+            cbor_bytes_max: 700,
+            report_bytes_max: 2048,
+            at_chars_max: 2047,
+        };
+        for (after, report, secs) in talk {
+            now = now.plus(Duration::from_secs(secs));
+            let before: Vec<_> = queue.commands().to_vec();
+            let changes = match queue.next_batch(&after, limits, now) {
+                Fetched::Batch { changes, .. } | Fetched::Nothing { changes } => changes,
+            };
+            queue.apply(&changes);
+            let changes = queue.settle(&report, now);
+            queue.apply(&changes);
+            for was in before.iter().filter(|c| c.status.is_terminal()) {
+                let is = queue.commands().iter().find(|c| c.id == was.id).unwrap();
+                prop_assert_eq!(is, was);
+            }
+            let again = queue.settle(&report, now);
+            prop_assert!(again.is_empty() && !again.finished);
+        }
+    }
+}
