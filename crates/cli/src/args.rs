@@ -1,0 +1,353 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Takes a device from blank to a mutually authenticated MQTT session over TLS, and keeps it there.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sectag",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Where everything lives [default: the XDG data directory, e.g. ~/.local/share/sectag]
+    #[arg(long, global = true, env = "SECTAG_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more on stderr (-v: info, -vv: debug)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// The service, e.g. http://127.0.0.1:8441 [default: the one running in this home]
+    #[arg(long, global = true, env = "SECTAG_URL")]
+    pub(crate) url: Option<String>,
+    /// File with the API key [default: HOME/owner.key]
+    #[arg(long, global = true, env = "SECTAG_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the service: owner API, device API, CA and MQTT broker, in one process with one home
+    Up(Up),
+    /// Tell the whole story in one command: a blank device ends in an MQTT session over mutual TLS
+    Demo(Demo),
+    /// Show what runs and where it listens
+    Status,
+    /// Claim a device by its attestation token
+    Claim(Claim),
+    /// The claimed devices
+    Devices {
+        #[command(subcommand)]
+        verb: Option<Devices>,
+    },
+    /// The command queue of a device
+    Commands {
+        #[command(subcommand)]
+        verb: Commands,
+    },
+    /// API keys of owners
+    Keys {
+        #[command(subcommand)]
+        verb: Option<Keys>,
+    },
+    /// Be a device: a virtual modem and the provisioning client
+    Device {
+        #[command(subcommand)]
+        verb: DeviceVerb,
+    },
+    /// Publish or subscribe over MQTT with mutual TLS
+    Mqtt {
+        #[command(subcommand)]
+        verb: Mqtt,
+    },
+    /// The home's certificate authorities
+    Ca {
+        #[command(subcommand)]
+        verb: Option<Ca>,
+    },
+    /// Look at certificates
+    Cert {
+        #[command(subcommand)]
+        verb: Cert,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// A name or address for the server certificate, besides localhost (repeat for several)
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Owner API over TLS [default: 127.0.0.1:8440]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen_owner: Option<SocketAddr>,
+    /// Owner API over plain HTTP, loopback only [default: 127.0.0.1:8441]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen_loopback: Option<SocketAddr>,
+    /// Device API over TLS [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen_device: Option<SocketAddr>,
+    /// MQTT over mutual TLS [default: 127.0.0.1:8883]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen_mqtt: Option<SocketAddr>,
+    /// Which keys a claim trusts: first-claim or allow-list
+    #[arg(long, value_name = "POLICY", value_parser = ["first-claim", "allow-list"])]
+    pub(crate) policy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Play the failing chart: the second command fails, the rest is dropped
+    #[arg(long, conflicts_with = "keep")]
+    pub(crate) failing: bool,
+    /// Leave everything running and print how to look around
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Claim {
+    /// The device's attestation token (`AT%ATTESTTOKEN`, `sectag device token`); `-` reads it from stdin
+    pub(crate) token: String,
+    /// A tag for the device (repeat for several)
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Only ask whether it could be claimed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Queue the whole way to MQTT as well: key and certificate under this sec tag, root CA, finished
+    #[arg(long, value_name = "SEC_TAG")]
+    pub(crate) onboard: Option<u32>,
+    /// Accept a key other than the one known for this device; audited
+    #[arg(long)]
+    pub(crate) accept_new_key: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Devices {
+    /// List claimed devices
+    List {
+        /// Only devices with this tag
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Show one device
+    Show {
+        /// Device id
+        device: String,
+    },
+    /// Give a device back; its queue is erased, its key stays known
+    Unclaim {
+        /// Device id
+        device: String,
+    },
+    /// Stop provisioning a device; the claim stays
+    Block {
+        /// Device id
+        device: String,
+    },
+    /// Provision a blocked device again
+    Unblock {
+        /// Device id
+        device: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Commands {
+    /// List a device's commands in queue order
+    List {
+        /// Device id
+        device: String,
+    },
+    /// Show one command
+    Show {
+        /// Device id
+        device: String,
+        /// Command id
+        command: String,
+    },
+    /// Add commands, each as the JSON of its `request`, e.g. '{"finished":{}}'
+    Add {
+        /// Device id
+        device: String,
+        /// One JSON object per command; `-` reads one per line from stdin
+        #[arg(required = true)]
+        requests: Vec<String>,
+        /// Description of the commands
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Queue the whole way to MQTT: key and certificate, root CA, finished
+    Onboard {
+        /// Device id
+        device: String,
+        /// Where key and certificates go
+        #[arg(long, default_value_t = crate::owner::SEC_TAG_DEFAULT)]
+        sec_tag: u32,
+    },
+    /// Discard one command, or all with --all
+    Delete {
+        /// Device id
+        device: String,
+        /// Command id
+        #[arg(required_unless_present = "all")]
+        command: Option<String>,
+        /// Discard the whole queue
+        #[arg(long, conflicts_with = "command")]
+        all: bool,
+        /// Also a command that the device has fetched already
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// List API keys (never the keys themselves)
+    List,
+    /// Make a key; it is shown once
+    Create {
+        /// What it is for
+        name: String,
+    },
+    /// Revoke a key
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Which {
+    /// Name of the device; its modem's state is HOME/devices/NAME
+    #[arg(long, default_value = "device-1")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceVerb {
+    /// Run one provisioning session
+    Run {
+        #[command(flatten)]
+        which: Which,
+        /// Host of the device API
+        #[arg(long, default_value = "localhost")]
+        host: String,
+        /// Port of the device API [default: the one of the service in this home, else 8443]
+        #[arg(long)]
+        port: Option<u16>,
+        /// Root CA of the service, written into an empty tag only [default: HOME/ca/root.crt]
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// Sec tag of that root CA
+        #[arg(long, default_value_t = 50)]
+        ca_sec_tag: u32,
+    },
+    /// Print the attestation token to claim the device with
+    Token {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Print the device UUID
+    Uuid {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Link {
+    /// Device whose credentials to use; its modem signs, the key stays there
+    #[arg(long, conflicts_with_all = ["cert", "operator"])]
+    pub(crate) name: Option<String>,
+    /// Sec tag that holds root CA, certificate and key of --name
+    #[arg(long, default_value_t = crate::owner::SEC_TAG_DEFAULT)]
+    pub(crate) sec_tag: u32,
+    /// Use the home's operator certificate (may read everything)
+    #[arg(long, conflicts_with = "cert")]
+    pub(crate) operator: bool,
+    /// Client certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Private key of --cert, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Root CA of the broker, PEM, for --cert and --operator [default: HOME/ca/root.crt]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Broker host
+    #[arg(long, default_value = "localhost")]
+    pub(crate) host: String,
+    /// Broker port [default: the one of the service in this home, else 8883]
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Client id [default: the certificate's CN]
+    #[arg(long)]
+    pub(crate) client_id: Option<String>,
+    /// Protocol version
+    #[arg(long, default_value = "3.1.1", value_parser = ["3.1.1", "5"])]
+    pub(crate) mqtt_version: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mqtt {
+    /// Publish one message
+    Pub {
+        #[command(flatten)]
+        link: Link,
+        /// Topic; `~/` at the start stands for the certificate's CN
+        #[arg(short, long)]
+        topic: String,
+        /// Payload
+        #[arg(short, long)]
+        message: String,
+        /// 0 or 1
+        #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+        qos: u8,
+        /// Keep it as the topic's last message
+        #[arg(short, long)]
+        retain: bool,
+    },
+    /// Print messages as they come
+    Sub {
+        #[command(flatten)]
+        link: Link,
+        /// Topic filter; `~/` at the start stands for the certificate's CN
+        #[arg(short, long)]
+        topic: String,
+        /// End after this many messages
+        #[arg(short = 'C', long)]
+        count: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ca {
+    /// Show the three CAs: root, servers, devices
+    Show,
+    /// Print the root certificate, PEM
+    Export,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cert {
+    /// Show what a certificate file says
+    Show {
+        /// PEM file; every certificate in it is shown
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,248 @@
+//! The owner API from the outside: one request, one answer, with errors a user can act on.
+
+use crate::fault::{Fault, Outcome};
+use crate::home::Place;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Longest answer read from a service: a page of 100 devices with certificates stays far below.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A service on this machine or in this network answers within seconds or not at all.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where the service is and how to be its owner.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    url: http::Uri,
+    key: String,
+    ca: Option<PathBuf>,
+}
+
+/// One answer: the status and its JSON (null when empty).
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Owner {
+    /// From the global options: `--url` or the running service of the home; `--key-file` or the home's `owner.key`.
+    pub(crate) fn new(
+        place: &Place,
+        url: Option<&str>,
+        key_file: Option<PathBuf>,
+    ) -> Outcome<Self> {
+        let text = match url {
+            Some(url) => url.to_owned(),
+            None => place.running().map_or_else(
+                || "http://127.0.0.1:8441".to_owned(),
+                |run| {
+                    format!(
+                        "http://{}",
+                        run["listeners"]["loopback"]
+                            .as_str()
+                            .unwrap_or("127.0.0.1:8441")
+                    )
+                },
+            ),
+        };
+        let url: http::Uri = text.trim_end_matches('/').parse().map_err(|_| {
+            Fault::untried(format!("`{text}` is not a URL"))
+                .hint("give it like http://127.0.0.1:8441 or https://host:8440")
+        })?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
+            return Err(
+                Fault::untried(format!("`{text}` is not an http or https URL"))
+                    .hint("give it like http://127.0.0.1:8441 or https://host:8440"),
+            );
+        }
+        let path = key_file.unwrap_or_else(|| place.home.join("owner.key"));
+        let key = std::fs::read_to_string(&path).map_err(|error| {
+            let fault = Fault::untried(format!("no owner key: `{}`: {error}", path.display()));
+            if error.kind() == std::io::ErrorKind::NotFound {
+                fault.hint("`sectag up` writes it when it first starts; for a service elsewhere give --key-file")
+            } else {
+                fault.hint("the file must be readable by you, mode 0600")
+            }
+        })?;
+        Ok(Self {
+            url,
+            key: key.trim().to_owned(),
+            ca: Some(place.home.join("ca/root.crt")),
+        })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Outcome<Value> {
+        self.expect("GET", path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
+        self.expect("POST", path, Some(body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Outcome<Value> {
+        self.expect("PATCH", path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Outcome<Value> {
+        self.expect("DELETE", path, None).await
+    }
+
+    async fn expect(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Value> {
+        let answer = self.call(method, path, body).await?;
+        match answer.status {
+            200..=299 => Ok(answer.body),
+            401 => Err(Fault::no(format!(
+                "the service at {} does not know this API key",
+                self.url
+            ))
+            .hint("use the key file of that service's home: --key-file HOME/owner.key")),
+            status => {
+                let words = answer.body["message"]
+                    .as_str()
+                    .unwrap_or("no message")
+                    .to_owned();
+                Err(Fault::no(format!(
+                    "the service said no ({status}): {words}"
+                )))
+            }
+        }
+    }
+
+    /// One request, whatever the answer's status.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Outcome<Answer> {
+        tokio::time::timeout(ANSWER_WITHIN, self.exchange(method, path, body))
+            .await
+            .map_err(|_| {
+                Fault::untried(format!(
+                    "{} did not answer within {} s",
+                    self.url,
+                    ANSWER_WITHIN.as_secs()
+                ))
+            })?
+    }
+
+    async fn exchange(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Answer> {
+        let tls = self.url.scheme_str() == Some("https");
+        let host = self
+            .url
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let port = self.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let stream = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(|error| {
+                Fault::untried(format!("no service answers at {}: {error}", self.url))
+                    .hint("start one with `sectag up`, or say where it is with --url")
+            })?;
+        if tls {
+            let name = ServerName::try_from(host)
+                .map_err(|_| Fault::untried("the URL has no valid host name"))?;
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(self.tls()?));
+            let stream = connector.connect(name, stream).await.map_err(|error| {
+                Fault::untried(format!("no TLS session with {}: {error}", self.url))
+                    .hint("the service's root CA is read from HOME/ca/root.crt; copy it there from the service's home")
+            })?;
+            self.send(stream, method, path, body).await
+        } else {
+            self.send(stream, method, path, body).await
+        }
+    }
+
+    fn tls(&self) -> Outcome<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        if let Some(path) = &self.ca {
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| {
+                Fault::untried(format!("no root CA at `{}`: {error}", path.display()))
+            })? {
+                roots.add(
+                    certificate.map_err(|error| {
+                        Fault::untried(format!("`{}`: {error}", path.display()))
+                    })?,
+                )?;
+            }
+        }
+        Ok(rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+    }
+
+    async fn send<S>(
+        &self,
+        stream: S,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Outcome<Answer>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let task = tokio::spawn(connection);
+        let authority = self
+            .url
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("Host", authority)
+            .header("User-Agent", concat!("sectag/", env!("CARGO_PKG_VERSION")))
+            .header("Authorization", format!("Bearer {}", self.key));
+        let bytes = match body {
+            Some(value) => {
+                request = request.header("Content-Type", "application/json");
+                Bytes::from(value.to_string())
+            }
+            None => Bytes::new(),
+        };
+        let request = request.body(Full::new(bytes)).map_err(|_| {
+            Fault::untried("the owner key has characters that cannot travel in a header")
+                .hint("is it the right --key-file?")
+        })?;
+        let response = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let bytes = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| {
+                Fault::untried(format!("the answer of {} broke off: {error}", self.url))
+            })?
+            .to_bytes();
+        drop(sender);
+        task.abort();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).map_err(|_| {
+                Fault::untried(format!(
+                    "{} does not speak the owner API (its answer is no JSON)",
+                    self.url
+                ))
+                .hint("is another program on that port? `sectag status` shows where ours listens")
+            })?
+        };
+        Ok(Answer { status, body })
+    }
+}

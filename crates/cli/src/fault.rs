@@ -1,0 +1,77 @@
+//! What the terminal says when something did not work: the facts, the chain of causes, then a hint.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// A failed command: 1 = the answer is no, 2 = it could not be tried.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    code: u8,
+    error: anyhow::Error,
+    hint: Option<String>,
+}
+
+/// Result of a command.
+pub(crate) type Outcome<T = ()> = Result<T, Fault>;
+
+impl Fault {
+    /// It was tried, and the answer is no.
+    pub(crate) fn no(message: impl Into<String>) -> Self {
+        Self {
+            code: 1,
+            error: anyhow::Error::msg(message.into()),
+            hint: None,
+        }
+    }
+
+    /// It was tried, and this is why the answer is no.
+    pub(crate) fn no_because(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            code: 1,
+            error: error.into(),
+            hint: None,
+        }
+    }
+
+    /// It could not be tried.
+    pub(crate) fn untried(message: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            error: anyhow::Error::msg(message.into()),
+            hint: None,
+        }
+    }
+
+    /// What to do about it; printed after the causes.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code.
+    pub(crate) fn exit(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+
+    /// The text for stderr.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("error: {}", self.error);
+        for cause in self.error.chain().skip(1) {
+            let _ = write!(text, "\n  caused by: {cause}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = write!(text, "\n\nhint: {hint}");
+        }
+        text
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self {
+            code: 2,
+            error: error.into(),
+            hint: None,
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The owner's verbs: claim, devices, commands, keys, status. Each is a call of the owner API and a table.
+
+use crate::args::{Claim, Commands, Devices, Keys};
+use crate::client::Owner;
+use crate::fault::{Fault, Outcome};
+use crate::home::Place;
+use crate::output::{self, text_of};
+use serde_json::{Value, json};
+use std::io::Read as _;
+
+/// The security tag of the vendor's examples, 0x01010001 (spec/owner-api §4).
+pub(crate) const SEC_TAG_DEFAULT: u32 = 16_842_753;
+
+/// `sectag claim`
+pub(crate) async fn claim(owner: &Owner, place: &Place, args: Claim, as_json: bool) -> Outcome {
+    let token = if args.token == "-" {
+        from_stdin()?
+    } else {
+        args.token
+    };
+    let mut body = json!({ "claimToken": token.trim() });
+    if !args.tags.is_empty() {
+        body["tags"] = json!(args.tags);
+    }
+    if args.accept_new_key {
+        body["acceptNewKey"] = json!(true);
+    }
+    if args.dry_run {
+        owner.post("/v1/claimed-devices?dryrun=true", &body).await?;
+        eprintln!("this device can be claimed");
+        return Ok(());
+    }
+    let device = owner.post("/v1/claimed-devices", &body).await?;
+    let id = text_of(&device, "id");
+    if let Some(sec_tag) = args.onboard {
+        onboard(owner, place, &id, sec_tag).await?;
+    }
+    if as_json {
+        output::json(&device);
+    } else {
+        output::print(&format!("{id}\n"));
+        match args.onboard {
+            Some(sec_tag) => {
+                eprintln!("claimed; key, certificate and root CA for sec tag {sec_tag} are queued")
+            }
+            None => {
+                eprintln!("claimed; queue what it shall get with `sectag commands onboard {id}`")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Queues the closed loop: key and CSR whose certificate the service issues, root CA, finished.
+pub(crate) async fn onboard(owner: &Owner, place: &Place, device: &str, sec_tag: u32) -> Outcome {
+    let path = place.home.join("ca/root.crt");
+    let root = std::fs::read_to_string(&path)
+        .map_err(|error| Fault::untried(format!("no root CA at `{}`: {error}", path.display())))?;
+    let requests = [
+        (
+            "Root CA",
+            json!({ "serverCertificate": { "secTag": sec_tag, "content": root.trim_end() } }),
+        ),
+        (
+            "Key and certificate",
+            json!({ "certificateSigningRequest":
+            { "secTag": sec_tag, "attributes": "", "keyUsage": "101010000", "issue": true } }),
+        ),
+        ("Done", json!({ "finished": {} })),
+    ];
+    for (description, request) in requests {
+        add(owner, device, &request, Some(description)).await?;
+    }
+    Ok(())
+}
+
+/// Creates one command.
+pub(crate) async fn add(
+    owner: &Owner,
+    device: &str,
+    request: &Value,
+    description: Option<&str>,
+) -> Outcome<Value> {
+    let mut body = json!({ "request": request });
+    if let Some(description) = description {
+        body["description"] = json!(description);
+    }
+    owner
+        .post(
+            &format!("/v1/claimed-devices/{}/provisioning", segment(device)?),
+            &body,
+        )
+        .await
+}
+
+/// `sectag devices`
+pub(crate) async fn devices(owner: &Owner, verb: Option<Devices>, as_json: bool) -> Outcome {
+    match verb.unwrap_or(Devices::List { tag: None }) {
+        Devices::List { tag } => {
+            let filter = tag
+                .map(|tag| format!("&tag={}", percent(&tag)))
+                .unwrap_or_default();
+            let items =
+                all_pages(owner, &format!("/v1/claimed-devices?pageLimit=100{filter}")).await?;
+            if as_json {
+                output::json(&json!({ "items": items }));
+            } else if items.is_empty() {
+                eprintln!("no devices; claim the first one with `sectag claim TOKEN`");
+            } else {
+                let rows = items.iter().map(|item| {
+                    ["id", "deviceType", "status", "tags", "claimedAt"]
+                        .iter()
+                        .map(|member| text_of(item, member))
+                        .collect()
+                });
+                output::table(
+                    &["DEVICE", "TYPE", "STATUS", "TAGS", "CLAIMED"],
+                    &rows.collect::<Vec<_>>(),
+                );
+            }
+        }
+        Devices::Show { device } => {
+            let found = owner
+                .get(&format!("/v1/claimed-devices/{}", segment(&device)?))
+                .await?;
+            show(&found, as_json);
+        }
+        Devices::Unclaim { device } => {
+            owner
+                .delete(&format!("/v1/claimed-devices/{}", segment(&device)?))
+                .await?;
+            eprintln!("{device} is no longer claimed; its key stays known");
+        }
+        Devices::Block { device } => block(owner, &device, true).await?,
+        Devices::Unblock { device } => block(owner, &device, false).await?,
+    }
+    Ok(())
+}
+
+async fn block(owner: &Owner, device: &str, blocked: bool) -> Outcome {
+    owner
+        .patch(
+            &format!("/v1/claimed-devices/{}", segment(device)?),
+            &json!({ "blocked": blocked }),
+        )
+        .await?;
+    eprintln!(
+        "{device} is {}",
+        if blocked {
+            "blocked"
+        } else {
+            "no longer blocked"
+        }
+    );
+    Ok(())
+}
+
+/// `sectag commands`
+pub(crate) async fn commands(
+    owner: &Owner,
+    place: &Place,
+    verb: Commands,
+    as_json: bool,
+) -> Outcome {
+    match verb {
+        Commands::List { device } => {
+            let found = owner
+                .get(&format!(
+                    "/v1/claimed-devices/{}/provisioning",
+                    segment(&device)?
+                ))
+                .await?;
+            if as_json {
+                output::json(&found);
+                return Ok(());
+            }
+            let items = found["items"].as_array().cloned().unwrap_or_default();
+            if items.is_empty() {
+                eprintln!("no commands; queue some with `sectag commands onboard {device}`");
+            } else {
+                let rows: Vec<_> = items.iter().map(command_row).collect();
+                output::table(&["COMMAND", "KIND", "SEC TAG", "STATUS", "ANSWER"], &rows);
+            }
+        }
+        Commands::Show { device, command } => {
+            let path = format!(
+                "/v1/claimed-devices/{}/provisioning/{}",
+                segment(&device)?,
+                segment(&command)?
+            );
+            show(&owner.get(&path).await?, as_json);
+        }
+        Commands::Add {
+            device,
+            requests,
+            description,
+        } => {
+            let mut parsed = Vec::new();
+            for text in requests {
+                let texts = if text == "-" {
+                    from_stdin()?.lines().map(str::to_owned).collect()
+                } else {
+                    vec![text]
+                };
+                for text in texts.iter().filter(|text| !text.trim().is_empty()) {
+                    parsed.push(serde_json::from_str::<Value>(text).map_err(|error| {
+                        Fault::untried(format!("`{text}` is no JSON: {error}"))
+                            .hint("for example '{\"finished\":{}}'")
+                    })?);
+                }
+            }
+            for request in &parsed {
+                let made = add(owner, &device, request, description.as_deref()).await?;
+                if as_json {
+                    output::json(&made);
+                } else {
+                    output::print(&format!("{}\n", text_of(&made, "id")));
+                }
+            }
+        }
+        Commands::Onboard { device, sec_tag } => {
+            onboard(owner, place, &device, sec_tag).await?;
+            eprintln!(
+                "key, certificate and root CA for sec tag {sec_tag} are queued; the device gets them when it comes"
+            );
+        }
+        Commands::Delete {
+            device,
+            command,
+            all: _,
+            force,
+        } => {
+            let device = segment(&device)?;
+            let force = if force { "?force=true" } else { "" };
+            let path = match &command {
+                Some(command) => format!(
+                    "/v1/claimed-devices/{device}/provisioning/{}{force}",
+                    segment(command)?
+                ),
+                None => format!("/v1/claimed-devices/{device}/provisioning{force}"),
+            };
+            owner.delete(&path).await?;
+            eprintln!("discarded");
+        }
+    }
+    Ok(())
+}
+
+/// Kind, tag, status and the first line of the answer.
+pub(crate) fn command_row(item: &Value) -> Vec<String> {
+    let member = |object: &Value| {
+        object.as_object().and_then(|map| {
+            map.iter()
+                .find(|(key, _)| *key != "requestedAt" && *key != "respondedAt")
+                .map(|(key, value)| (key.clone(), value.clone()))
+        })
+    };
+    let (kind, fields) = member(&item["request"]).unwrap_or(("-".to_owned(), Value::Null));
+    let answer = member(&item["response"])
+        .map(|(_, response)| answer_text(&response))
+        .unwrap_or_default();
+    vec![
+        text_of(item, "id"),
+        kind,
+        text_of(&fields, "secTag"),
+        text_of(item, "status"),
+        if answer.is_empty() {
+            "-".to_owned()
+        } else {
+            answer
+        },
+    ]
+}
+
+fn answer_text(response: &Value) -> String {
+    /// Characters of an answer that fit beside the other columns; `commands show` has all.
+    const SHOWN: usize = 48;
+    let number = response["cmeError"]
+        .as_u64()
+        .map(|number| format!("CME {number}: "))
+        .unwrap_or_default();
+    let words = response["message"].as_str().unwrap_or_default();
+    let first = words
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default()
+        .trim();
+    let text = format!("{number}{first}");
+    if text.chars().count() > SHOWN {
+        format!("{}…", text.chars().take(SHOWN).collect::<String>())
+    } else {
+        text
+    }
+}
+
+/// `sectag keys`
+pub(crate) async fn keys(owner: &Owner, verb: Option<Keys>, as_json: bool) -> Outcome {
+    match verb.unwrap_or(Keys::List) {
+        Keys::List => {
+            let found = owner.get("/v1/keys").await?;
+            if as_json {
+                output::json(&found);
+                return Ok(());
+            }
+            let items = found["items"].as_array().cloned().unwrap_or_default();
+            let rows: Vec<_> = items
+                .iter()
+                .map(|item| {
+                    ["name", "role", "createdAt", "revokedAt"]
+                        .iter()
+                        .map(|member| text_of(item, member))
+                        .collect()
+                })
+                .collect();
+            output::table(&["NAME", "ROLE", "CREATED", "REVOKED"], &rows);
+        }
+        Keys::Create { name } => {
+            let made = owner.post("/v1/keys", &json!({ "name": name })).await?;
+            if as_json {
+                output::json(&made);
+            } else {
+                eprintln!("key `{name}`; it is shown this once:");
+                output::print(&format!("{}\n", text_of(&made, "key")));
+            }
+        }
+        Keys::Revoke { name } => {
+            owner
+                .delete(&format!("/v1/keys/{}", percent(&name)))
+                .await?;
+            eprintln!("revoked");
+        }
+    }
+    Ok(())
+}
+
+/// `sectag status`
+pub(crate) async fn status(owner: &Owner, as_json: bool) -> Outcome {
+    let found = owner.get("/v1/status").await?;
+    show(&found, as_json);
+    Ok(())
+}
+
+/// A flat object as `member  value` lines, nested objects with dotted names; lists of objects as JSON.
+fn show(value: &Value, as_json: bool) {
+    if as_json {
+        output::json(value);
+        return;
+    }
+    let mut rows = Vec::new();
+    flatten("", value, &mut rows);
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (name, text) in rows {
+        let text = text.replace('\n', &format!("\n{:width$}  ", ""));
+        output::print(&format!("{name:width$}  {text}\n"));
+    }
+}
+
+fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                let name = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
+                flatten(&name, value, rows);
+            }
+        }
+        Value::Object(_) | Value::Null => rows.push((prefix.to_owned(), "-".to_owned())),
+        Value::String(text) => rows.push((prefix.to_owned(), text.trim_end().to_owned())),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            let text = items
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
+            rows.push((
+                prefix.to_owned(),
+                if text.is_empty() {
+                    "-".to_owned()
+                } else {
+                    text
+                },
+            ));
+        }
+        other => rows.push((prefix.to_owned(), other.to_string())),
+    }
+}
+
+async fn all_pages(owner: &Owner, path: &str) -> Outcome<Vec<Value>> {
+    let mut items = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = owner.get(&format!("{path}{next}")).await?;
+        items.extend(page["items"].as_array().cloned().unwrap_or_default());
+        match page["pageNextToken"].as_str() {
+            Some(token) if !token.is_empty() => next = format!("&pageNextToken={}", percent(token)),
+            _ => return Ok(items),
+        }
+    }
+}
+
+fn from_stdin() -> Outcome<String> {
+    let mut text = String::new();
+    std::io::stdin().take(1 << 20).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// An id as a path segment; an id of ours never needs escaping, so other characters are a typing mistake.
+fn segment(id: &str) -> Outcome<&str> {
+    if !id.is_empty()
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    {
+        Ok(id)
+    } else {
+        Err(Fault::no(format!("`{id}` is not an id")).hint("`sectag devices` lists device ids"))
+    }
+}
+
+fn percent(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}

@@ -1,0 +1,104 @@
+//! `sectag up`: one process, one home.
+
+use crate::args::Up;
+use crate::fault::{Fault, Outcome};
+use crate::home::Place;
+use crate::output;
+use sectag_server::{Config, Home, Policy, Service, StartError, system_clock};
+use serde_json::json;
+use std::path::Path;
+
+/// A start that failed, with the service's own hint.
+pub(crate) fn not_started(error: StartError) -> Fault {
+    let hint = error.hint();
+    let fault = Fault::from(error);
+    match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+/// `sectag up`
+pub(crate) async fn up(place: &Place, args: Up, as_json: bool) -> Outcome {
+    let home = Home::open(&place.home, system_clock()()).map_err(not_started)?;
+    let settings = home
+        .settings()
+        .clone()
+        .with_environment(std::env::vars())
+        .map_err(|error| not_started(error.into()))?;
+    let mut config = Config::with_settings(home, settings);
+    config.names.extend(args.names);
+    config.owner = args.listen_owner.unwrap_or(config.owner);
+    config.loopback = args.listen_loopback.unwrap_or(config.loopback);
+    config.device = args.listen_device.unwrap_or(config.device);
+    config.mqtt = args.listen_mqtt.unwrap_or(config.mqtt);
+    match args.policy.as_deref() {
+        Some("allow-list") => config.policy = Policy::AllowList,
+        Some(_) => config.policy = Policy::FirstClaim,
+        None => {}
+    }
+    let service = Service::start(config).await.map_err(not_started)?;
+    if as_json {
+        let addresses = service.addresses();
+        output::json(
+            &json!({ "pid": std::process::id(), "home": place.home, "listeners": {
+            "owner": addresses.owner, "loopback": addresses.loopback, "device": addresses.device, "mqtt": addresses.mqtt } }),
+        );
+    }
+    eprintln!("sectag {} is up\n", env!("CARGO_PKG_VERSION"));
+    eprint!("{}", look_around(&service, &place.home));
+    eprintln!("\nstop it with Ctrl-C");
+    stop_signal().await?;
+    eprintln!("stopping");
+    service.shutdown().await;
+    Ok(())
+}
+
+/// Ctrl-C, or SIGTERM from whoever runs services here.
+pub(crate) async fn stop_signal() -> Outcome {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// What listens, where the files are, and what a desktop MQTT client needs.
+pub(crate) fn look_around(service: &Service, home: &Path) -> String {
+    let addresses = service.addresses();
+    let at = |file: &str| home.join(file).display().to_string();
+    let rows = [
+        ("home", home.display().to_string()),
+        (
+            "owner API",
+            format!(
+                "https://{}  and, on this machine, http://{}",
+                addresses.owner, addresses.loopback
+            ),
+        ),
+        ("owner key", at("owner.key")),
+        (
+            "device API",
+            format!(
+                "https://localhost:{} ({})",
+                addresses.device.port(),
+                addresses.device
+            ),
+        ),
+        (
+            "MQTT",
+            format!(
+                "host localhost, port {} ({}), mutual TLS",
+                addresses.mqtt.port(),
+                addresses.mqtt
+            ),
+        ),
+        ("  server CA", at("ca/root.crt")),
+        ("  client certificate", at("operator/operator.crt")),
+        ("  client key", at("operator/operator.key")),
+    ];
+    rows.iter().fold(String::new(), |text, (name, value)| {
+        format!("{text}{name:22}{value}\n")
+    })
+}
