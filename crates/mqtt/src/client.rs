@@ -198,7 +198,8 @@ impl Client {
         self.session_present
     }
 
-    /// Publishes; with QoS 1 and 2 returns after the server's acknowledgement, with QoS 0 once the bytes are on their way.
+    /// Publishes; with QoS 1 and 2 returns after the server's acknowledgement, with QoS 0 once it is queued for sending
+    /// ([`Client::disconnect`] sends what is queued).
     ///
     /// # Errors
     /// [`ClientError::PublishRefused`] with the reason a MQTT 5 server gave (a 3.1.1 server cannot say no);

@@ -33,6 +33,9 @@ use crate::router::{
 };
 use crate::session::{Acknowledgement, Subscription};
 
+/// First byte of CONNECT in all versions. Checked before anything is buffered: what is no MQTT is refused at once.
+const CONNECT_HEADER: u8 = 0x10;
+
 /// Bounds of one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkLimits {
@@ -89,6 +92,8 @@ pub struct Link {
     assigned_id: Arc<str>,
     client_id: Arc<str>,
     session: Option<LinkId>,
+    /// At least one byte arrived.
+    has_heard: bool,
     output: Vec<u8>,
     timer_at: Option<Duration>,
     /// Session expiry of CONNECT was zero: DISCONNECT may not raise it.
@@ -111,6 +116,7 @@ impl Link {
             assigned_id: assigned_id.clone(),
             client_id: assigned_id,
             session: None,
+            has_heard: false,
             output: Vec::new(),
             timer_at: None,
             expiry_was_zero: true,
@@ -146,6 +152,13 @@ impl Link {
     /// Takes bytes from the client. Returns the link that lost its session to this one, to be kicked.
     pub fn received(&mut self, bytes: &[u8], router: &mut Router, now: Duration) -> Option<LinkId> {
         let mut displaced = None;
+        if let Some(first) = bytes.first()
+            && !std::mem::replace(&mut self.has_heard, true)
+            && *first != CONNECT_HEADER
+        {
+            let reason = "the first packet was not CONNECT".into();
+            self.end(Ended::Refused(reason), router, now);
+        }
         let mut cursor = Cursor::new(bytes);
         while (cursor.position() as usize) < bytes.len() && self.ended.is_none() {
             let events = self.connection.recv(&mut cursor);
@@ -736,3 +749,6 @@ fn forwarded(props: &[Property], now: Duration) -> (Arc<[Property]>, Option<Dura
         .collect();
     (kept, expires_at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -532,3 +532,6 @@ impl Router {
         self.next_id
     }
 }
+
+#[cfg(test)]
+mod tests;

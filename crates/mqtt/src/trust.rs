@@ -11,6 +11,10 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 /// Largest TLS record toward a client in bytes, header included. The nRF91 modem takes no more than 2048.
 pub const TLS_RECORD_BYTES_MAX: usize = 2048;
 
+/// Bytes encryption adds to a record that rustls does not count in `max_fragment_size`: explicit nonce and tag of TLS 1.2
+/// AES-GCM (RFC 5288 §3); TLS 1.3 adds less.
+const TLS_RECORD_OVERHEAD_BYTES: usize = 8 + 16;
+
 /// What [`Trust::new`] needs.
 #[derive(Debug)]
 pub struct TrustMaterial {
@@ -128,7 +132,7 @@ impl Trust {
             .with_client_cert_verifier(verifier.clone())
             .with_single_cert(material.server_chain, material.server_key)
             .map_err(TrustError::ServerCertificate)?;
-        config.max_fragment_size = Some(TLS_RECORD_BYTES_MAX);
+        config.max_fragment_size = Some(TLS_RECORD_BYTES_MAX - TLS_RECORD_OVERHEAD_BYTES);
         Ok(Self {
             config: Arc::new(config),
             verifier,

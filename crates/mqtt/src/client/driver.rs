@@ -27,6 +27,9 @@ const PING_ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long the goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
+/// Bytes that may wait for the socket before further calls wait.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+
 const READ_BYTES: usize = 8 * 1024;
 
 pub(super) struct Driver {
@@ -109,7 +112,7 @@ impl Driver {
             let may_read = self.core.arrived.len() < INCOMING_MAX;
             let has_output = !self.core.output.is_empty();
             tokio::select! {
-                call = calls.recv() => match call {
+                call = calls.recv(), if self.core.output.len() < OUTPUT_BYTES_MAX => match call {
                     Some(Call::Disconnect { answer }) => {
                         goodbye = Some(answer);
                         break ClientError::Disconnected;

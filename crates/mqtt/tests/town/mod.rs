@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_mqtt::client::tls_config;
 use sectag_mqtt::{
     Broker, BrokerConfig, Client, ClientError, ConnectOptions, Incoming, Qos, Snapshot, Trust,
@@ -115,6 +117,29 @@ impl Town {
     pub fn tls(&self, papers: Option<&Papers>) -> Arc<rustls::ClientConfig> {
         let identity = papers.map(|papers| (papers.chain.as_str(), papers.key.as_str()));
         tls_config(&self.root.certificate_pem(), identity).unwrap()
+    }
+
+    /// A client configuration with one TLS version only.
+    pub fn tls_version(
+        &self,
+        papers: &Papers,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> rustls::ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(self.root.certificate_der().to_vec().into())
+            .unwrap();
+        let chain = CertificateDer::pem_slice_iter(papers.chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let key = PrivateKeyDer::from_pem_slice(papers.key.as_bytes()).unwrap();
+        rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap()
     }
 
     pub async fn connect(
