@@ -30,9 +30,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Claims a device, or says why not.
     ///
     /// A device whose key is known (claimed at this moment, or the tombstone of an earlier claim) must show a token
-    /// of that key: a pinned key must be among the new candidates, unpinned candidates must meet the new ones, and
-    /// then only those in both stay. [`NewClaim::accept_new_key`] overrides that for the same owner; the event
-    /// `accept-new-key` is then in the audit trail. A pin of an earlier claim that matches is kept.
+    /// of that key: a pinned key must be among the new candidates, unpinned candidates must meet the new ones.
+    /// [`NewClaim::accept_new_key`] overrides that, for a claimed device only to its owner; `accept-new-key` is then in
+    /// the audit trail. A new claim over a tombstone keeps its pin, and only those candidates that both have.
     async fn claim(&self, claim: NewClaim) -> Result<ClaimOutcome, StoreError>;
 
     /// What [`Store::claim`] would answer. Changes nothing (the dry run of spec/owner-api §2.2).
@@ -168,7 +168,7 @@ pub enum StoreError {
         /// In the words of the database.
         reason: String,
     },
-    /// The store is shutting down, or its writer died.
+    /// The store is shutting down, or the operation panicked (the log says so) and was rolled back.
     #[error("the store is closed")]
     Closed,
     /// What was read is not what was written: a damaged or foreign database.
