@@ -188,7 +188,7 @@ pub struct Request<'a> {
     pub null_parameters: bool,
 }
 
-/// Writes a request as a modem does: UTF8String values (PrintableString for the country), one extension request
+/// Writes a request as a modem does: UTF8String values (also for the country), one extension request
 /// with the key usage, which is not critical. `sign` gives r ‖ s of ECDSA with SHA-256 over the bytes it is handed.
 ///
 /// # Errors
@@ -271,16 +271,12 @@ fn attribute(kind: &str, value: &str) -> Result<Vec<u8>, CsrError> {
             "a value has 1 to 64 characters, none of them control characters",
         ));
     }
-    let tag = match kind {
-        "C" if value.len() != 2 || !value.bytes().all(|b| b.is_ascii_alphabetic()) => {
-            return Err(refuse("a country has two letters"));
-        }
-        "C" => der::PRINTABLE_STRING,
-        _ => der::UTF8_STRING,
-    };
+    if kind == "C" && (value.len() != 2 || !value.bytes().all(|b| b.is_ascii_alphabetic())) {
+        return Err(refuse("a country has two letters"));
+    }
     let pair = [
         der::element(der::OID, &[oid]),
-        der::element(tag, &[value.as_bytes()]),
+        der::element(der::UTF8_STRING, &[value.as_bytes()]),
     ];
     Ok(der::element(
         der::SET,

@@ -7,6 +7,7 @@ use crate::cbor::{self, Reader, Writer};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::fmt;
 
 /// Ignored CME numbers per command: the device's decoder has room for six.
 pub const IGNORED_CODES_MAX: usize = 6;
@@ -22,8 +23,9 @@ pub struct WireCommand {
     pub action: Action,
 }
 
-/// The three things a device can be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The three things a device can be told. Parameters may hold a private key or a PSK, and config values anything, so
+/// `Debug` stops at the first quote and leaves values out.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Action {
     /// 0: run `AT<set_command>=<parameters>`.
     At {
@@ -38,6 +40,33 @@ pub enum Action {
     Config(Vec<(String, String)>),
     /// 2: provisioning is complete.
     Finished,
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At {
+                set_command,
+                parameters,
+                ignore,
+            } => {
+                let shown = parameters.split('"').next().unwrap_or_default();
+                let more = if shown.len() < parameters.len() {
+                    "…"
+                } else {
+                    ""
+                };
+                write!(f, "At({set_command}={shown}{more}, ignore {ignore:?})")
+            }
+            Self::Config(pairs) => {
+                f.write_str("Config")?;
+                f.debug_set()
+                    .entries(pairs.iter().map(|(key, _)| key))
+                    .finish()
+            }
+            Self::Finished => f.write_str("Finished"),
+        }
+    }
 }
 
 /// One answer as it travels to the service.
