@@ -25,7 +25,11 @@ async fn tell(town: &Town, device: &FakeDevice, lie: &str) -> Value {
             message: lie.to_owned(),
         },
     }]);
-    assert_eq!(town.report(device, &report).await.status, 200, "a report is acknowledged");
+    assert_eq!(
+        town.report(device, &report).await.status,
+        200,
+        "a report is acknowledged"
+    );
     let path = format!("/v1/claimed-devices/{}/provisioning/{csr}", device.id);
     town.owner("GET", &path, None).await.json()
 }
@@ -41,7 +45,9 @@ async fn refused(lie: impl FnOnce(&FakeDevice) -> String, words: &str) {
     assert!(store.certificates(device.id).await.unwrap().is_empty());
     let lines = town.log.since(before);
     assert!(
-        lines.iter().any(|line| line.starts_with("WARN") && line.contains("certificate refused") && line.contains(words)),
+        lines.iter().any(|line| line.starts_with("WARN")
+            && line.contains("certificate refused")
+            && line.contains(words)),
         "{lines:#?}"
     );
 }
@@ -50,11 +56,21 @@ async fn not_signed(town: &Town, device: &FakeDevice, shown: &Value, words: &str
     assert_eq!(shown["status"], "FAILED", "{shown:#}");
     let answer = &shown["response"]["certificateSigningRequest"];
     assert_eq!(answer["failure"], "certificateRefused", "{shown:#}");
-    assert!(answer["message"].as_str().unwrap().contains(words), "{answer:#}");
-    assert!(town.commands(device).await.iter().all(|c| c["request"]["clientCertificate"].is_null() || c["status"] == "SUCCEEDED"));
+    assert!(
+        answer["message"].as_str().unwrap().contains(words),
+        "{answer:#}"
+    );
+    assert!(
+        town.commands(device)
+            .await
+            .iter()
+            .all(|c| c["request"]["clientCertificate"].is_null() || c["status"] == "SUCCEEDED")
+    );
     let audit = town.audit(device.id).await;
     assert!(
-        audit.iter().any(|(action, detail)| action == "certificate-refused" && detail.contains(words)),
+        audit
+            .iter()
+            .any(|(action, detail)| action == "certificate-refused" && detail.contains(words)),
         "{audit:#?}"
     );
 }
@@ -71,7 +87,9 @@ async fn a_csr_for_another_name_is_not_signed() {
 #[tokio::test]
 async fn an_answer_of_another_tag_is_not_signed() {
     refused(
-        |device| keygen_answer(&device.csr_output(TAG + 1, &format!("CN={}", device.id), &Key::new())),
+        |device| {
+            keygen_answer(&device.csr_output(TAG + 1, &format!("CN={}", device.id), &Key::new()))
+        },
         "is of sec tag 43, the command asked for 42",
     )
     .await;
@@ -139,15 +157,31 @@ async fn a_replayed_answer_is_not_signed() {
     let first = town.queue(&device, plain).await;
     town.provision(&mut device).await;
     let path = format!("/v1/claimed-devices/{}/provisioning/{first}", device.id);
-    let answer = town.owner("GET", &path, None).await.json()["response"]["certificateSigningRequest"].clone();
+    let answer =
+        town.owner("GET", &path, None).await.json()["response"]["certificateSigningRequest"]
+            .clone();
     let text = format!(
         "%KEYGEN: \"{}.{}\"\r\nOK\r\n",
         answer["message"].as_str().unwrap(),
         answer["attestation"].as_str().unwrap()
     );
     let shown = tell(&town, &device, &text).await;
-    not_signed(&town, &device, &shown, "is a replay: it was reported for command").await;
-    assert!(town.service().app().store().certificates(device.id).await.unwrap().is_empty());
+    not_signed(
+        &town,
+        &device,
+        &shown,
+        "is a replay: it was reported for command",
+    )
+    .await;
+    assert!(
+        town.service()
+            .app()
+            .store()
+            .certificates(device.id)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,11 @@ async fn a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes() {
     let town = Town::start().await;
     let device = FakeDevice::new(1);
     town.claim(&device).await;
-    town.queue(&device, json!({"clientPrivateKeyGeneration": {"secTag": 1}})).await;
+    town.queue(
+        &device,
+        json!({"clientPrivateKeyGeneration": {"secTag": 1}}),
+    )
+    .await;
     let first = town.fetch(&device, "").await;
     let again = town.fetch(&device, "").await;
     assert_eq!((first.status, &first.body), (200, &again.body));
@@ -24,16 +28,34 @@ async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate()
     let town = Town::start().await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
-    town.queue(&device, json!({"certificateSigningRequest": {"secTag": 1, "issue": true}})).await;
+    town.queue(
+        &device,
+        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
+    )
+    .await;
     let batch = town.fetch(&device, "").await;
     let (after, report, _) = device.run(&batch.body);
     assert_eq!(town.report(&device, &report).await.status, 200);
     let remembered = town.remembers(device.id).await;
-    let certificates = town.service().app().store().certificates(device.id).await.unwrap();
+    let certificates = town
+        .service()
+        .app()
+        .store()
+        .certificates(device.id)
+        .await
+        .unwrap();
     assert_eq!(certificates.len(), 1);
     assert_eq!(town.report(&device, &report).await.status, 200);
     assert_eq!(town.remembers(device.id).await, remembered);
-    assert_eq!(town.service().app().store().certificates(device.id).await.unwrap(), certificates);
+    assert_eq!(
+        town.service()
+            .app()
+            .store()
+            .certificates(device.id)
+            .await
+            .unwrap(),
+        certificates
+    );
     // What follows is the certificate, not the CSR again.
     let next = town.fetch(&device, &after).await;
     device.run(&next.body);
@@ -45,16 +67,30 @@ async fn a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again() {
     let town = Town::start().await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
-    let id = town.queue(&device, json!({"atCommand": {"command": "%X", "parameters": "1"}})).await;
+    let id = town
+        .queue(
+            &device,
+            json!({"atCommand": {"command": "%X", "parameters": "1"}}),
+        )
+        .await;
     let batch = town.fetch(&device, "").await;
     let (after, _lost, _) = device.run(&batch.body);
-    assert_eq!(town.fetch(&device, &after).await.status, 204, "executed, so not sent again");
+    assert_eq!(
+        town.fetch(&device, &after).await.status,
+        204,
+        "executed, so not sent again"
+    );
     town.wait(Duration::from_secs(601));
     assert_eq!(town.fetch(&device, &after).await.status, 204);
     let path = format!("/v1/claimed-devices/{}/provisioning/{id}", device.id);
     let shown = town.owner("GET", &path, None).await.json();
     assert_eq!(shown["status"], "FAILED");
-    assert!(shown["response"]["atCommand"]["message"].as_str().unwrap().contains("outcome unknown"));
+    assert!(
+        shown["response"]["atCommand"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("outcome unknown")
+    );
 }
 
 #[tokio::test]
@@ -62,7 +98,11 @@ async fn a_restart_in_the_middle_of_a_session_is_not_noticed_by_the_device() {
     let mut town = Town::start().await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
-    town.queue(&device, json!({"certificateSigningRequest": {"secTag": 1, "issue": true}})).await;
+    town.queue(
+        &device,
+        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
+    )
+    .await;
     town.queue(&device, json!({"finished": {}})).await;
     let batch = town.fetch(&device, "").await;
     town.down().await;
@@ -76,5 +116,10 @@ async fn a_restart_in_the_middle_of_a_session_is_not_noticed_by_the_device() {
     let (_, report, finished) = device.run(&rest.body);
     assert!(finished && device.stored.contains_key(&(1, 1)));
     assert_eq!(town.report(&device, &report).await.status, 200);
-    assert!(town.commands(&device).await.iter().all(|c| c["status"] == "SUCCEEDED"));
+    assert!(
+        town.commands(&device)
+            .await
+            .iter()
+            .all(|c| c["status"] == "SUCCEEDED")
+    );
 }

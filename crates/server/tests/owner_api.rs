@@ -34,10 +34,19 @@ async fn what_is_in_progress_is_deleted_only_by_force() {
     let device = FakeDevice::new(1);
     town.claim(&device).await;
     let path = format!("/v1/claimed-devices/{}/provisioning", device.id);
-    let a = town.queue(&device, json!({"clientPrivateKeyGeneration": {"secTag": 1}})).await;
+    let a = town
+        .queue(
+            &device,
+            json!({"clientPrivateKeyGeneration": {"secTag": 1}}),
+        )
+        .await;
     assert_eq!(town.fetch(&device, "").await.status, 200);
     let b = town.queue(&device, json!({"finished": {}})).await;
-    let delete = async |tail: &str| town.owner("DELETE", &format!("{path}{tail}"), None).await.status;
+    let delete = async |tail: &str| {
+        town.owner("DELETE", &format!("{path}{tail}"), None)
+            .await
+            .status
+    };
     assert_eq!(delete(&format!("/{a}")).await, 409);
     assert_eq!(delete("").await, 409, "all or nothing");
     assert_eq!(town.commands(&device).await.len(), 2);
@@ -60,38 +69,99 @@ async fn secrets_are_shown_as_digests_and_never_logged() {
     let body = json!({"request": {"preSharedKey": {"secTag": 1, "identity": "me", "secret": psk}}});
     let reply = town.owner("POST", &path, Some(&body)).await;
     assert_eq!(reply.status, 201);
-    assert_eq!(reply.json()["request"]["preSharedKey"]["secret"]["sha256"].as_str().unwrap().len(), 16);
+    assert_eq!(
+        reply.json()["request"]["preSharedKey"]["secret"]["sha256"]
+            .as_str()
+            .unwrap()
+            .len(),
+        16
+    );
     let listed = town.owner("GET", &path, None).await;
     assert!(!String::from_utf8(listed.body).unwrap().contains(psk));
     // A secret in the wrong place must not reach the log by way of an error.
-    let wrong = json!({"request": {"preSharedKey": {"secTag": psk, "identity": "me", "secret": "x"}}});
+    let wrong =
+        json!({"request": {"preSharedKey": {"secTag": psk, "identity": "me", "secret": "x"}}});
     assert_eq!(town.owner("POST", &path, Some(&wrong)).await.status, 422);
     let batch = town.fetch(&device, "").await;
-    assert!(batch.body.windows(psk.len()).any(|w| w == psk.as_bytes()), "the device gets it");
+    assert!(
+        batch.body.windows(psk.len()).any(|w| w == psk.as_bytes()),
+        "the device gets it"
+    );
 }
 
 #[tokio::test]
 async fn keys_are_shown_once_have_roles_and_can_be_revoked() {
     let town = Town::start().await;
-    let made = town.owner("POST", "/v1/keys", Some(&json!({"name": "dashboard", "role": "viewer"}))).await;
+    let made = town
+        .owner(
+            "POST",
+            "/v1/keys",
+            Some(&json!({"name": "dashboard", "role": "viewer"})),
+        )
+        .await;
     assert_eq!(made.status, 201);
     let key = made.json()["key"].as_str().unwrap().to_owned();
     town.log.forbid(&key);
-    let taken = town.owner("POST", "/v1/keys", Some(&json!({"name": "dashboard", "role": "viewer"}))).await;
+    let taken = town
+        .owner(
+            "POST",
+            "/v1/keys",
+            Some(&json!({"name": "dashboard", "role": "viewer"})),
+        )
+        .await;
     assert_eq!(taken.status, 409);
     let listed = String::from_utf8(town.owner("GET", "/v1/keys", None).await.body).unwrap();
     assert!(listed.contains("dashboard") && !listed.contains(&key));
     let with = |key: &str| format!("Authorization: Bearer {key}\r\n");
     let as_viewer = with(&key);
-    assert_eq!(town.owner_raw("GET", "/v1/claimed-devices", &as_viewer, "").await.status, 200);
-    assert_eq!(town.owner_raw("POST", "/v1/claimed-devices", &as_viewer, "{}").await.status, 403);
-    assert_eq!(town.owner_raw("GET", "/v1/keys", &as_viewer, "").await.status, 403);
-    assert_eq!(town.owner("DELETE", "/v1/keys/dashboard", None).await.status, 204);
-    assert_eq!(town.owner_raw("GET", "/v1/claimed-devices", &as_viewer, "").await.status, 401);
-    assert_eq!(town.owner("DELETE", "/v1/keys/dashboard", None).await.status, 404);
-    assert_eq!(town.owner("DELETE", "/v1/keys/owner", None).await.status, 409);
-    for wrong in ["", "Authorization: Bearer wrong\r\n", "Authorization: Basic x\r\n"] {
-        let reply = town.owner_raw("GET", "/v1/claimed-devices", wrong, "").await;
+    assert_eq!(
+        town.owner_raw("GET", "/v1/claimed-devices", &as_viewer, "")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        town.owner_raw("POST", "/v1/claimed-devices", &as_viewer, "{}")
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        town.owner_raw("GET", "/v1/keys", &as_viewer, "")
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        town.owner("DELETE", "/v1/keys/dashboard", None)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        town.owner_raw("GET", "/v1/claimed-devices", &as_viewer, "")
+            .await
+            .status,
+        401
+    );
+    assert_eq!(
+        town.owner("DELETE", "/v1/keys/dashboard", None)
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        town.owner("DELETE", "/v1/keys/owner", None).await.status,
+        409
+    );
+    for wrong in [
+        "",
+        "Authorization: Bearer wrong\r\n",
+        "Authorization: Basic x\r\n",
+    ] {
+        let reply = town
+            .owner_raw("GET", "/v1/claimed-devices", wrong, "")
+            .await;
         assert_eq!(reply.status, 401);
         assert_eq!(reply.json()["status"], 401);
     }
@@ -106,13 +176,34 @@ async fn devices_are_listed_in_pages() {
     let mut token = String::new();
     let mut seen = 0;
     for expected in [2, 2, 1] {
-        let page = town.owner("GET", &format!("/v1/claimed-devices?pageLimit=2{token}"), None).await.json();
-        assert_eq!((page["total"].as_u64(), page["items"].as_array().unwrap().len()), (Some(5), expected));
+        let page = town
+            .owner(
+                "GET",
+                &format!("/v1/claimed-devices?pageLimit=2{token}"),
+                None,
+            )
+            .await
+            .json();
+        assert_eq!(
+            (
+                page["total"].as_u64(),
+                page["items"].as_array().unwrap().len()
+            ),
+            (Some(5), expected)
+        );
         seen += expected;
-        token = page["pageNextToken"].as_str().map(|t| format!("&pageNextToken={t}")).unwrap_or_default();
+        token = page["pageNextToken"]
+            .as_str()
+            .map(|t| format!("&pageNextToken={t}"))
+            .unwrap_or_default();
     }
     assert!(seen == 5 && token.is_empty());
-    assert_eq!(town.owner("GET", "/v1/claimed-devices?pageLimit=x", None).await.status, 400);
+    assert_eq!(
+        town.owner("GET", "/v1/claimed-devices?pageLimit=x", None)
+            .await
+            .status,
+        400
+    );
 }
 
 #[tokio::test]
@@ -123,10 +214,20 @@ async fn errors_are_json_with_code_message_title_and_status() {
         ("GET", "/v1/nothing", "", 404),
         ("PUT", "/v1/claimed-devices", "", 405),
         ("GET", "/v1/claimed-devices/not-a-uuid", "", 404),
-        ("GET", "/v1/claimed-devices/50363154-3931-44f0-8022-121b6401627d", "", 404),
+        (
+            "GET",
+            "/v1/claimed-devices/50363154-3931-44f0-8022-121b6401627d",
+            "",
+            404,
+        ),
         ("POST", "/v1/claimed-devices", "{", 400),
         ("POST", "/v1/claimed-devices", "{}", 422),
-        ("POST", "/v1/claimed-devices", "{\"claimToken\": \"x\", \"tag\": 1}", 422),
+        (
+            "POST",
+            "/v1/claimed-devices",
+            "{\"claimToken\": \"x\", \"tag\": 1}",
+            422,
+        ),
     ] {
         let headers = format!("Authorization: Bearer {}\r\n", town.key);
         let reply = town.owner_raw(method, path, &headers, body).await;
@@ -139,7 +240,12 @@ async fn errors_are_json_with_code_message_title_and_status() {
     }
     let headers = format!("Authorization: Bearer {}\r\n", town.key);
     let large = format!("{{\"claimToken\": \"{}\"}}", "x".repeat(70_000));
-    assert_eq!(town.owner_raw("POST", "/v1/claimed-devices", &headers, &large).await.status, 413);
+    assert_eq!(
+        town.owner_raw("POST", "/v1/claimed-devices", &headers, &large)
+            .await
+            .status,
+        413
+    );
 }
 
 #[tokio::test]
@@ -147,12 +253,20 @@ async fn status_and_health_tell_what_runs() {
     let town = Town::start().await;
     town.claim(&FakeDevice::new(1)).await;
     let health = town.owner_raw("GET", "/healthz", "", "").await;
-    assert_eq!((health.status, health.json()), (200, json!({"status": "ok"})));
+    assert_eq!(
+        (health.status, health.json()),
+        (200, json!({"status": "ok"}))
+    );
     let status = town.owner("GET", "/v1/status", None).await.json();
     assert_eq!(status["devices"]["claimed"], 1);
-    assert_eq!(status["listeners"]["mqtt"], town.service().addresses().mqtt.to_string());
+    assert_eq!(
+        status["listeners"]["mqtt"],
+        town.service().addresses().mqtt.to_string()
+    );
     assert_eq!(status["broker"]["accepted"], 0);
-    let run: Value = serde_json::from_slice(&std::fs::read(town.dir.path().join("home/run.json")).unwrap()).unwrap();
+    let run: Value =
+        serde_json::from_slice(&std::fs::read(town.dir.path().join("home/run.json")).unwrap())
+            .unwrap();
     assert_eq!(run["pid"], std::process::id());
     assert_eq!(run["listeners"], status["listeners"]);
 }
@@ -165,6 +279,9 @@ async fn a_taken_port_is_said_in_one_sentence_with_a_hint() {
     let mut config = sectag_server::Config::new(home);
     config.owner = town.service().addresses().owner;
     let e = sectag_server::Service::start(config).await.unwrap_err();
-    assert!(e.to_string().starts_with("cannot listen on 127.0.0.1:"), "{e}");
+    assert!(
+        e.to_string().starts_with("cannot listen on 127.0.0.1:"),
+        "{e}"
+    );
     assert!(e.hint().unwrap().contains("another program has port"));
 }

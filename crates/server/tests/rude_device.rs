@@ -20,7 +20,11 @@ async fn town_with_device() -> (Town, FakeDevice) {
     let device = FakeDevice::new(1);
     assert_eq!(town.claim(&device).await.status, 201);
     assert_eq!(town.fetch(&device, "").await.status, 204);
-    town.queue(&device, json!({"clientPrivateKeyGeneration": {"secTag": 1}})).await;
+    town.queue(
+        &device,
+        json!({"clientPrivateKeyGeneration": {"secTag": 1}}),
+    )
+    .await;
     (town, device)
 }
 
@@ -55,7 +59,11 @@ async fn report_refused(body: &[u8], words: &str) {
 
 #[tokio::test]
 async fn an_unknown_device_is_not_claimed() {
-    fetch_refused(|town, _| FakeDevice::new(77).jwt(town.now()), "the device is not claimed").await;
+    fetch_refused(
+        |town, _| FakeDevice::new(77).jwt(town.now()),
+        "the device is not claimed",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -63,12 +71,22 @@ async fn no_token_or_an_attestation_token_is_no_authorization() {
     let (town, device) = town_with_device().await;
     for (header, words) in [
         (String::new(), "no bearer token"),
-        ("Authorization: Basic eA==\r\n".to_owned(), "no bearer token"),
-        (format!("Authorization: Bearer att.{}\r\n", device.claim_token()), "attestation token"),
+        (
+            "Authorization: Basic eA==\r\n".to_owned(),
+            "no bearer token",
+        ),
+        (
+            format!("Authorization: Bearer att.{}\r\n", device.claim_token()),
+            "attestation token",
+        ),
     ] {
         let from = town.log.len();
-        let request = format!("GET /v1/provisioning/commands?after= HTTP/1.1\r\nHost: x\r\n{header}\r\n");
-        assert_eq!(town.device_raw(request.as_bytes()).await.unwrap().status, 401);
+        let request =
+            format!("GET /v1/provisioning/commands?after= HTTP/1.1\r\nHost: x\r\n{header}\r\n");
+        assert_eq!(
+            town.device_raw(request.as_bytes()).await.unwrap().status,
+            401
+        );
         one_line(&town, from, words);
     }
 }
@@ -96,7 +114,11 @@ async fn a_token_of_the_future_is_refused() {
 
 #[tokio::test]
 async fn a_token_without_end_is_refused() {
-    fetch_refused(|_, device| device.jwt_with(&device.identity, None), "no exp").await;
+    fetch_refused(
+        |_, device| device.jwt_with(&device.identity, None),
+        "no exp",
+    )
+    .await;
     fetch_refused(
         |town, device| {
             let claims = json!({"iss": format!("nRF9151.{}", device.id), "iat": town.now().as_secs()});
@@ -110,7 +132,12 @@ async fn a_token_without_end_is_refused() {
 #[tokio::test]
 async fn a_token_that_lives_too_long_is_refused() {
     fetch_refused(
-        |town, device| device.jwt_with(&device.identity, Some((town.now(), Duration::from_secs(3600)))),
+        |town, device| {
+            device.jwt_with(
+                &device.identity,
+                Some((town.now(), Duration::from_secs(3600))),
+            )
+        },
         "lifetime of 3600 s",
     )
     .await;
@@ -128,7 +155,11 @@ async fn a_wrong_kid_for_a_pinned_device_is_an_alarm_audited_once() {
         assert!(town.log.since(from)[0].starts_with("WARN"));
     }
     assert_eq!(town.remembers(device.id).await, remembered);
-    let alarms = town.audit(device.id).await.into_iter().filter(|(a, _)| a == "key-alarm");
+    let alarms = town
+        .audit(device.id)
+        .await
+        .into_iter()
+        .filter(|(a, _)| a == "key-alarm");
     assert_eq!(alarms.count(), 1);
 }
 
@@ -153,8 +184,13 @@ async fn alg_none_is_refused() {
         |town, device| {
             let kid = device.identity.public_key().kid().to_string();
             let now = town.now().as_secs();
-            let claims = json!({"iss": format!("nRF9151.{}", device.id), "iat": now, "exp": now + 300});
-            let jwt = forged(&device.identity, &json!({"typ": "JWT", "alg": "none", "kid": kid}), &claims);
+            let claims =
+                json!({"iss": format!("nRF9151.{}", device.id), "iat": now, "exp": now + 300});
+            let jwt = forged(
+                &device.identity,
+                &json!({"typ": "JWT", "alg": "none", "kid": kid}),
+                &claims,
+            );
             format!("{}.", jwt.rsplit_once('.').unwrap().0)
         },
         "JWT refused",
@@ -190,10 +226,22 @@ async fn a_report_for_an_unknown_id_is_acknowledged_and_alarms() {
     let (_, commands) = town.remembers(device.id).await;
     let from = town.log.len();
     let correlation = "00000000-0000-4000-8000-000000000000.1".parse().unwrap();
-    let body = encode_responses(&[WireResponse { correlation, result: WireResult::ConfigStored }]);
+    let body = encode_responses(&[WireResponse {
+        correlation,
+        result: WireResult::ConfigStored,
+    }]);
     assert_eq!(town.report(&device, &body).await.status, 200);
-    assert_eq!(town.remembers(device.id).await.1, commands, "no command changed");
-    let alarms: Vec<_> = town.log.since(from).into_iter().filter(|l| l.starts_with("WARN")).collect();
+    assert_eq!(
+        town.remembers(device.id).await.1,
+        commands,
+        "no command changed"
+    );
+    let alarms: Vec<_> = town
+        .log
+        .since(from)
+        .into_iter()
+        .filter(|l| l.starts_with("WARN"))
+        .collect();
     assert_eq!(alarms.len(), 1);
     assert!(alarms[0].contains("never delivered"), "{alarms:?}");
 }
@@ -203,7 +251,11 @@ async fn another_key_in_a_second_report_alarms_and_issues_anew() {
     let town = Town::start().await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
-    town.queue(&device, json!({"certificateSigningRequest": {"secTag": 1, "issue": true}})).await;
+    town.queue(
+        &device,
+        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
+    )
+    .await;
     let batch = town.fetch(&device, "").await;
     let (_, report, _) = device.run(&batch.body);
     assert_eq!(town.report(&device, &report).await.status, 200);
@@ -211,12 +263,31 @@ async fn another_key_in_a_second_report_alarms_and_issues_anew() {
     let other = device.csr_output(1, &format!("CN={}", device.id), &Key::new());
     let again = encode_responses(&[WireResponse {
         correlation: keygen_correlation(&batch.body),
-        result: WireResult::AtDone { message: keygen_answer(&other) },
+        result: WireResult::AtDone {
+            message: keygen_answer(&other),
+        },
     }]);
     assert_eq!(town.report(&device, &again).await.status, 200);
-    let alarms: Vec<_> = town.log.since(from).into_iter().filter(|l| l.starts_with("WARN")).collect();
-    assert!(alarms.len() == 1 && alarms[0].contains("the key on the device changed"), "{alarms:?}");
-    assert_eq!(town.service().app().store().certificates(device.id).await.unwrap().len(), 2);
+    let alarms: Vec<_> = town
+        .log
+        .since(from)
+        .into_iter()
+        .filter(|l| l.starts_with("WARN"))
+        .collect();
+    assert!(
+        alarms.len() == 1 && alarms[0].contains("the key on the device changed"),
+        "{alarms:?}"
+    );
+    assert_eq!(
+        town.service()
+            .app()
+            .store()
+            .certificates(device.id)
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -229,7 +300,13 @@ async fn a_body_over_the_limit_is_refused() {
 async fn a_body_that_is_not_cbor_by_its_header_is_refused() {
     let (town, device) = town_with_device().await;
     let from = town.log.len();
-    let reply = town.report_typed(&device.jwt(town.now()), "application/json", b"\x81\x82\x61a\x18\x65").await;
+    let reply = town
+        .report_typed(
+            &device.jwt(town.now()),
+            "application/json",
+            b"\x81\x82\x61a\x18\x65",
+        )
+        .await;
     assert_eq!(reply.status, 415);
     one_line(&town, from, "application/json");
 }
@@ -243,11 +320,19 @@ async fn unknown_paths_methods_and_queries_are_refused() {
         ("GET /", 404, "no such path"),
         ("DELETE /v1/provisioning/commands", 400, "method DELETE"),
         ("GET /v1/provisioning/response", 400, "method GET"),
-        ("GET /v1/provisioning/commands?after=&rxMaxSize=abc", 400, "rxMaxSize"),
+        (
+            "GET /v1/provisioning/commands?after=&rxMaxSize=abc",
+            400,
+            "rxMaxSize",
+        ),
     ] {
         let from = town.log.len();
         let request = format!("{line} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {jwt}\r\n\r\n");
-        assert_eq!(town.device_raw(request.as_bytes()).await.unwrap().status, status, "{line}");
+        assert_eq!(
+            town.device_raw(request.as_bytes()).await.unwrap().status,
+            status,
+            "{line}"
+        );
         one_line(&town, from, words);
     }
     assert_eq!(town.remembers(device.id).await, remembered);
@@ -270,7 +355,10 @@ async fn half_a_request_is_closed_and_changes_nothing() {
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
-        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{answer:?}");
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"),
+            "{answer:?}"
+        );
         drop(stream);
         for _ in 0..100 {
             if !town.log.since(from).is_empty() {
@@ -289,19 +377,49 @@ async fn commands_no_modem_would_take_are_refused_when_they_are_created() {
     let remembered = town.remembers(device.id).await;
     let path = format!("/v1/claimed-devices/{}/provisioning", device.id);
     for (request, status, words) in [
-        (json!({"serverCertificate": {"secTag": 1, "content": "-----BEGIN \"X\"-----\n"}}), 422, "content"),
-        (json!({"serverCertificate": {"secTag": 2_147_483_648_u64, "content": "x"}}), 422, "sec tag"),
-        (json!({"serverCertificate": {"secTag": -1, "content": "x"}}), 422, ""),
-        (json!({"serverCertificate": {"secTag": 1, "content": "x".repeat(2100)}}), 422, "2047"),
-        (json!({"certificateSigningRequest": {"secTag": 1, "attributes": "", "keyUsage": "12"}}), 422, "keyUsage"),
+        (
+            json!({"serverCertificate": {"secTag": 1, "content": "-----BEGIN CERTIFICATE-----\n\"\n-----END CERTIFICATE-----\n"}}),
+            422,
+            "content",
+        ),
+        (
+            json!({"serverCertificate": {"secTag": 2_147_483_648_u64, "content": "x"}}),
+            422,
+            "sec tag",
+        ),
+        (
+            json!({"serverCertificate": {"secTag": -1, "content": "x"}}),
+            422,
+            "",
+        ),
+        (
+            json!({"serverCertificate": {"secTag": 1, "content": "no PEM"}}),
+            422,
+            "content",
+        ),
+        (
+            json!({"atCommand": {"command": "%X", "parameters": "x".repeat(2100)}}),
+            422,
+            "2047",
+        ),
+        (
+            json!({"certificateSigningRequest": {"secTag": 1, "attributes": "", "keyUsage": "12"}}),
+            422,
+            "keyUsage",
+        ),
         (json!({"noSuchCommand": {}}), 422, "noSuchCommand"),
         (json!({}), 422, ""),
     ] {
         let from = town.log.len();
-        let reply = town.owner("POST", &path, Some(&json!({"request": request}))).await;
+        let reply = town
+            .owner("POST", &path, Some(&json!({"request": request})))
+            .await;
         let shown = reply.json();
         assert_eq!(reply.status, status, "{shown:#}");
-        assert!(shown["message"].as_str().unwrap().contains(words), "{shown:#}");
+        assert!(
+            shown["message"].as_str().unwrap().contains(words),
+            "{shown:#}"
+        );
         one_line(&town, from, "owner request refused");
     }
     assert_eq!(town.remembers(device.id).await, remembered);

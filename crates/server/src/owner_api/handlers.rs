@@ -429,9 +429,16 @@ async fn read(body: Body, max: usize) -> Result<axum::body::Bytes, Refused> {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     serde_json::from_slice(bytes).map_err(|e| {
-        Refused(match e.classify() {
-            serde_json::error::Category::Data => OwnerError::Unprocessable(e.to_string()),
-            _ => OwnerError::Malformed(format!("not JSON: {e}")),
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+        Refused(if e.is_data() {
+            OwnerError::Unprocessable(e.to_string())
+        } else if is_json() {
+            // A command request that is empty, or has more than one member.
+            OwnerError::Unprocessable(format!(
+                "an object with exactly one member, named after the command, is expected ({e})"
+            ))
+        } else {
+            OwnerError::Malformed(format!("not JSON: {e}"))
         })
     })
 }

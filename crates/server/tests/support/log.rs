@@ -54,7 +54,10 @@ impl Log {
     pub fn assert_clean(&self) {
         for line in self.lines() {
             for secret in self.forbidden.lock().unwrap().iter() {
-                assert!(!line.contains(secret.as_str()), "a secret in a log line: {line}");
+                assert!(
+                    !line.contains(secret.as_str()),
+                    "a secret in a log line: {line}"
+                );
             }
         }
     }

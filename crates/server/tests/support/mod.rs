@@ -139,8 +139,13 @@ impl Town {
 
     pub async fn owner(&self, method: &str, path: &str, body: Option<&Value>) -> Reply {
         let headers = format!("Authorization: Bearer {}\r\n", self.key);
-        self.owner_raw(method, path, &headers, &body.map(Value::to_string).unwrap_or_default())
-            .await
+        self.owner_raw(
+            method,
+            path,
+            &headers,
+            &body.map(Value::to_string).unwrap_or_default(),
+        )
+        .await
     }
 
     pub async fn owner_raw(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
@@ -161,8 +166,12 @@ impl Town {
     pub async fn claim(&self, device: &FakeDevice) -> Reply {
         let token = device.claim_token();
         self.log.forbid(&token);
-        self.owner("POST", "/v1/claimed-devices", Some(&json!({ "claimToken": token })))
-            .await
+        self.owner(
+            "POST",
+            "/v1/claimed-devices",
+            Some(&json!({ "claimToken": token })),
+        )
+        .await
     }
 
     /// Queues a command and gives its id.
@@ -171,7 +180,12 @@ impl Town {
         let reply = self
             .owner("POST", &path, Some(&json!({ "request": request })))
             .await;
-        assert_eq!(reply.status, 201, "{}", String::from_utf8_lossy(&reply.body));
+        assert_eq!(
+            reply.status,
+            201,
+            "{}",
+            String::from_utf8_lossy(&reply.body)
+        );
         reply.json()["id"].as_str().unwrap().to_owned()
     }
 
