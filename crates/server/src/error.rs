@@ -109,7 +109,7 @@ impl StartError {
                 what,
             } => Some(match source.kind() {
                 io::ErrorKind::AddrInUse => format!(
-                    "another program has port {}; is a service running already (`sectag status`)? Else set `listen.{what}` in sectag.toml, or `--listen {what}=127.0.0.1:0` for any free port",
+                    "another program has port {}; is a service running already (`sectag status`)? Else set `listen.{what}` in sectag.toml, or `--listen-{what} 127.0.0.1:0` for any free port",
                     address.port()
                 ),
                 io::ErrorKind::PermissionDenied => format!(

@@ -11,6 +11,7 @@ mod guard;
 mod handlers;
 mod shapes;
 
+pub use csv::rows as csv_rows;
 pub(crate) use guard::Names;
 
 use crate::app::{App, OwnerError};

@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// The 1-based line on which a quote was opened and never closed, or text follows a closing quote.
-pub(crate) fn rows(text: &str) -> Result<Vec<Vec<String>>, usize> {
+pub fn rows(text: &str) -> Result<Vec<Vec<String>>, usize> {
     let mut rows = Vec::new();
     let mut row: Vec<String> = Vec::new();
     let mut field = String::new();
