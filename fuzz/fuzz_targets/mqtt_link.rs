@@ -26,6 +26,7 @@ fuzz_target!(|pieces: Vec<&[u8]>| {
                 clean_start: true,
                 keep_for: Duration::ZERO,
                 will: None,
+                can_release: true,
             },
             now,
         )

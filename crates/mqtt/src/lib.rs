@@ -13,7 +13,8 @@
 //!
 //! Offered: QoS 0, 1 and 2, retained messages, wills, persistent sessions (in memory), session and message expiry, flow
 //! control, packet size limits. Not offered, and said so in CONNACK or the acknowledgement: shared subscriptions, subscription identifiers, topic
-//! aliases, enhanced authentication. A will delay is taken as zero. Sessions and retained messages end with the process.
+//! aliases, enhanced authentication. A will delay is taken as zero, and a MQTT 5
+//! session that outlives its connection is granted QoS 1 at most. Sessions and retained messages end with the process.
 
 pub mod broker;
 pub mod client;

@@ -326,6 +326,12 @@ impl Link {
                 router.acknowledge(link, ack.packet_id(), Acknowledgement::Over);
             }
             Packet::V3_1_1Pubrec(ack) => self.pubrec(link, ack.packet_id(), false, router, now),
+            Packet::V5_0Pubrec(ack)
+                if ack.reason_code() == Some(PubrecReasonCode::NoMatchingSubscribers) =>
+            {
+                // Only a server may say so (MQTT 5 §3.5.2.1).
+                self.broke(MqttError::ProtocolError, router, now);
+            }
             Packet::V5_0Pubrec(ack) => {
                 let refused = ack.reason_code().is_some_and(|code| code.is_failure());
                 self.pubrec(link, ack.packet_id(), refused, router, now);
@@ -434,6 +440,7 @@ impl Link {
                 clean_start: hello.clean_start,
                 keep_for: hello.keep_for,
                 will,
+                can_release: !hello.is_v5,
             },
             now,
         );
@@ -592,7 +599,7 @@ impl Link {
                 let options = entry.sub_opts();
                 let wanted = match is_v5 {
                     true => Subscription {
-                        qos: options.qos(),
+                        qos: options.qos().min(self.granted_max()),
                         no_local: options.nl(),
                         retain_as_published: options.rap(),
                         retain_handling: options.rh(),
@@ -650,6 +657,16 @@ impl Link {
             router,
             now,
         );
+    }
+
+    /// Highest QoS of a MQTT 5 subscription. The protocol core miscounts the client's receive maximum when a QoS 2 exchange
+    /// is completed on another connection than it began, so a MQTT 5 session that outlives its connection gets QoS 1.
+    // until mqtt-protocol-core counts restored exchanges (0.7.9 subtracts what it never added).
+    fn granted_max(&self) -> Qos {
+        match self.expiry_was_zero {
+            true => Qos::ExactlyOnce,
+            false => Qos::AtLeastOnce,
+        }
     }
 
     fn is_v5(&self) -> bool {

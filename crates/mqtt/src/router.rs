@@ -79,6 +79,9 @@ pub struct Attach {
     pub keep_for: Duration,
     /// Message to publish if the connection ends without DISCONNECT.
     pub will: Option<Message>,
+    /// The connection can finish a QoS 2 exchange that another one began ([`Delivery::Release`]). If not, a session with
+    /// such an exchange is forgotten, and the client learns from "session present 0" to forget it as well.
+    pub can_release: bool,
 }
 
 /// The answer to [`Attach`].
@@ -224,7 +227,12 @@ impl Router {
                 .sessions
                 .get(&id)
                 .is_some_and(|slot| slot.forget_at.is_some_and(|at| at <= now));
-            if ask.clean_start || expired {
+            let half_released = !ask.can_release
+                && self
+                    .sessions
+                    .get(&id)
+                    .is_some_and(|slot| slot.session.awaits_release());
+            if ask.clean_start || expired || half_released {
                 self.forget(id);
             }
         }

@@ -253,6 +253,11 @@ impl Session {
         self.queue.len() + self.inflight.len()
     }
 
+    /// A QoS 2 delivery was received by the client and not completed.
+    pub fn awaits_release(&self) -> bool {
+        self.inflight.iter().any(|item| item.released)
+    }
+
     /// True if one more subscription is allowed.
     pub(crate) fn may_subscribe(&self) -> bool {
         self.subscriptions.len() < self.limits.subscriptions_max

@@ -384,6 +384,12 @@ async fn our_client_talks_through_mosquitto() {
             .unwrap();
         assert_eq!(next(&mut messages).await.payload, large);
         client.unsubscribe("dev-1/#").await.unwrap();
+        for _ in 0..3 {
+            client
+                .publish("dev-1/nobody", "x", Qos::ExactlyOnce, false)
+                .await
+                .unwrap();
+        }
         let foreign = client
             .publish("dev-2/x", "evil", Qos::AtLeastOnce, false)
             .await;

@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::{Change, Door, Shared, WRITE_STALL_MAX};
 use crate::identity::Identity;
 use crate::link::{Ended, Kick, Link};
+use crate::router::{Ending, LinkId};
 
 /// Bytes read at once: a few records.
 const READ_BYTES: usize = 8 * 1024;
@@ -73,7 +74,7 @@ pub(super) async fn drive(
                                 other.kick(Kick::TakenOver);
                             }
                             if entered.is_none() && let Some(id) = link.session() {
-                                entered = Some(id);
+                                entered = Some(Entry { shared: shared.clone(), id });
                                 doors.insert(id, door.clone());
                             }
                         }
@@ -136,9 +137,7 @@ pub(super) async fn drive(
             tracing::info!(peer = %client.peer, identity = %client.identity.name, client_id = link.client_id(), "MQTT client connected");
         }
     }
-    if let Some(id) = entered {
-        shared.with(|_, doors| doors.remove(&id));
-    }
+    drop(entered);
     report(&client, &link, &shared);
     let goodbye = async {
         writer.write_all(link.output()).await?;
@@ -167,6 +166,23 @@ fn report(client: &Client, link: &Link, shared: &Shared) {
             tracing::info!(%peer, %identity, client_id, reason, "MQTT client disconnected by the broker");
         }
         _ => tracing::debug!(%peer, %identity, client_id, "MQTT client disconnected"),
+    }
+}
+
+/// Takes the link out of the broker however its task ends, a panic or an abort included.
+struct Entry {
+    shared: Arc<Shared>,
+    id: LinkId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let now = self.shared.now();
+        self.shared.with(|router, doors| {
+            doors.remove(&self.id);
+            // Does nothing after an orderly end.
+            router.detach(self.id, Ending::Lost, now);
+        });
     }
 }
 

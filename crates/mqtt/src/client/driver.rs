@@ -12,7 +12,9 @@ use mqtt_protocol_core::mqtt::packet::{
     GenericPacketTrait, Packet, Property, Qos, SessionExpiryInterval, SubEntry, SubOpts, v3_1_1,
     v5_0,
 };
-use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
+use mqtt_protocol_core::mqtt::result_code::{
+    ConnectReasonCode, ConnectReturnCode, MqttError, PubrecReasonCode,
+};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -402,6 +404,15 @@ impl Core {
                 let refused = ack.reason_code().filter(|code| code.is_failure());
                 let refused = refused.map(|code| (code as u8, code.to_string()));
                 self.published(ack.packet_id(), refused);
+            }
+            Packet::V5_0Pubrec(ack)
+                if ack.reason_code() == Some(PubrecReasonCode::NoMatchingSubscribers) =>
+            {
+                // The server took it and nobody listens. The core ends the exchange here without PUBREL, so the server
+                // still knows the identifier: it is not used again on this connection.
+                // until mqtt-protocol-core (0.7.9) sends PUBREL after reason code 0x10.
+                let _ = self.connection.register_packet_id(ack.packet_id());
+                self.published(ack.packet_id(), None);
             }
             Packet::V5_0Pubrec(ack) => {
                 if let Some(code) = ack.reason_code().filter(|code| code.is_failure()) {

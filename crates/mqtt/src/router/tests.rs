@@ -32,6 +32,7 @@ fn ask(cn: &str, client_id: &str, keep_for_s: u64) -> Attach {
         clean_start: false,
         keep_for: Duration::from_secs(keep_for_s),
         will: None,
+        can_release: true,
     }
 }
 
@@ -240,4 +241,31 @@ fn a_slow_reader_drops_its_own_messages_only() {
     assert_eq!(quick_heard, ["0", "1", "2", "3", "4"]);
     assert_eq!(heard(&mut router, slow), ["0", "1"]);
     assert_eq!(counters.snapshot().dropped, 3);
+}
+
+#[test]
+fn a_half_released_exchange_is_finished_by_those_who_can_or_forgotten_with_its_session() {
+    for can_release in [true, false] {
+        let (mut router, _) = router(|_| {});
+        let link = router.attach(ask("dev", "a", 60), NOW).unwrap().link;
+        let plain = Subscription::plain(Qos::ExactlyOnce);
+        router.subscribe(link, "dev/x", plain, NOW).unwrap();
+        let mut sure = message("dev/x", "x");
+        sure.qos = Qos::ExactlyOnce;
+        router.publish(link, sure, NOW).unwrap();
+        router.next(link, 1, || Some(7), NOW).unwrap();
+        router.acknowledge(link, 7, Acknowledgement::Received);
+        router.detach(link, Ending::Lost, NOW);
+        let again = Attach {
+            can_release,
+            ..ask("dev", "a", 60)
+        };
+        let again = router.attach(again, NOW).unwrap();
+        assert_eq!(again.session_present, can_release);
+        let next = router.next(again.link, 1, || Some(8), NOW);
+        assert_eq!(
+            matches!(next, Some(Delivery::Release { packet_id: 7 })),
+            can_release
+        );
+    }
 }
