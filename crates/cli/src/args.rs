@@ -20,22 +20,25 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
+/// Heading of the options that every verb takes, so that help shows a verb's own first.
+const EVERYWHERE: &str = "Options of every verb";
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Where everything lives [default: the XDG data directory, e.g. ~/.local/share/sectag]
-    #[arg(long, global = true, env = "SECTAG_HOME", value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SECTAG_HOME", value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
     /// Print data as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// Say more on stderr (-v: info, -vv: debug)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// The service, e.g. http://127.0.0.1:8441 [default: the one running in this home]
-    #[arg(long, global = true, env = "SECTAG_URL")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SECTAG_URL")]
     pub(crate) url: Option<String>,
     /// File with the API key [default: HOME/owner.key]
-    #[arg(long, global = true, env = "SECTAG_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SECTAG_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }
 
@@ -88,22 +91,23 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// A name or address for the server certificate, besides localhost (repeat for several)
+    /// A name or address for the server certificate, besides localhost, 127.0.0.1 and ::1 (repeat for several)
     #[arg(long = "name", value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Owner API over TLS [default: 127.0.0.1:8440]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Owner API over TLS; port 0 is any free one [default: sectag.toml, else 127.0.0.1:8440]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen_owner: Option<SocketAddr>,
-    /// Owner API over plain HTTP, loopback only [default: 127.0.0.1:8441]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Owner API over plain HTTP, loopback only [default: sectag.toml, else 127.0.0.1:8441]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen_loopback: Option<SocketAddr>,
-    /// Device API over TLS [default: 127.0.0.1:8443]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Device API over TLS [default: sectag.toml, else 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen_device: Option<SocketAddr>,
-    /// MQTT over mutual TLS [default: 127.0.0.1:8883]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// MQTT over mutual TLS [default: sectag.toml, else 127.0.0.1:8883]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen_mqtt: Option<SocketAddr>,
-    /// Which keys a claim trusts: first-claim or allow-list
+    /// Which device keys a claim trusts: those of the first claim, or only those on the allow-list
+    /// [default: sectag.toml, else first-claim]
     #[arg(long, value_name = "POLICY", value_parser = ["first-claim", "allow-list"])]
     pub(crate) policy: Option<String>,
 }
@@ -128,10 +132,10 @@ pub(crate) struct Claim {
     /// Only ask whether it could be claimed
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Queue the whole way to MQTT as well: key and certificate under this sec tag, root CA, finished
+    /// Queue the whole way to MQTT as well: root CA, key and certificate under this sec tag (0 to 2147483647), finished
     #[arg(long, value_name = "SEC_TAG")]
     pub(crate) onboard: Option<u32>,
-    /// Accept a key other than the one known for this device; audited
+    /// Replace the key known for this device by the token's; the audit log says so
     #[arg(long)]
     pub(crate) accept_new_key: bool,
 }
@@ -184,19 +188,20 @@ pub(crate) enum Commands {
     Add {
         /// Device id
         device: String,
-        /// One JSON object per command; `-` reads one per line from stdin
+        /// One JSON object per command, e.g. '{"atCommand":{"command":"%CMNG","parameters":"1"}}'; `-` reads one per line
+        /// from stdin
         #[arg(required = true)]
         requests: Vec<String>,
-        /// Description of the commands
-        #[arg(long)]
+        /// Text shown with the commands
+        #[arg(long, value_name = "TEXT")]
         description: Option<String>,
     },
-    /// Queue the whole way to MQTT: key and certificate, root CA, finished
+    /// Queue the whole way to MQTT: root CA, key and certificate, finished
     Onboard {
         /// Device id
         device: String,
-        /// Where key and certificates go
-        #[arg(long, default_value_t = crate::owner::SEC_TAG_DEFAULT)]
+        /// Sec tag for root CA, key and certificate, 0 to 2147483647
+        #[arg(long, value_name = "SEC_TAG", default_value_t = crate::owner::SEC_TAG_DEFAULT)]
         sec_tag: u32,
     },
     /// Discard one command, or all with --all
@@ -219,14 +224,18 @@ pub(crate) enum Commands {
 pub(crate) enum Keys {
     /// List API keys (never the keys themselves)
     List,
-    /// Make a key; it is shown once
+    /// Make a key; it is shown this once
     Create {
-        /// What it is for
+        /// A name that says what it is for
         name: String,
+        /// What it may do; each role may do what the one before may: viewer reads, editor provisions, admin manages the
+        /// devices of others, owner manages keys
+        #[arg(long, default_value = "editor", value_parser = ["viewer", "editor", "admin", "owner"])]
+        role: String,
     },
-    /// Revoke a key
+    /// Revoke a key; whoever uses it is refused from then on
     Revoke {
-        /// Its name
+        /// Its name, see `sectag keys`
         name: String,
     },
 }
@@ -253,8 +262,8 @@ pub(crate) enum DeviceVerb {
         /// Root CA of the service, written into an empty tag only [default: HOME/ca/root.crt]
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
-        /// Sec tag of that root CA
-        #[arg(long, default_value_t = 50)]
+        /// Sec tag of that root CA, 0 to 2147483647
+        #[arg(long, value_name = "SEC_TAG", default_value_t = 50)]
         ca_sec_tag: u32,
     },
     /// Print the attestation token to claim the device with
@@ -275,7 +284,7 @@ pub(crate) struct Link {
     #[arg(long, conflicts_with_all = ["cert", "operator"])]
     pub(crate) name: Option<String>,
     /// Sec tag that holds root CA, certificate and key of --name
-    #[arg(long, default_value_t = crate::owner::SEC_TAG_DEFAULT)]
+    #[arg(long, value_name = "SEC_TAG", default_value_t = crate::owner::SEC_TAG_DEFAULT)]
     pub(crate) sec_tag: u32,
     /// Use the home's operator certificate (may read everything)
     #[arg(long, conflicts_with = "cert")]
@@ -295,11 +304,11 @@ pub(crate) struct Link {
     /// Broker port [default: the one of the service in this home, else 8883]
     #[arg(long)]
     pub(crate) port: Option<u16>,
-    /// Client id [default: the certificate's CN]
-    #[arg(long)]
+    /// MQTT client id [default: the certificate's CN]
+    #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
-    /// Protocol version
-    #[arg(long, default_value = "3.1.1", value_parser = ["3.1.1", "5"])]
+    /// MQTT version; only 5 says that a publish was refused
+    #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = ["3.1.1", "5"])]
     pub(crate) mqtt_version: String,
 }
 
@@ -315,10 +324,10 @@ pub(crate) enum Mqtt {
         /// Payload
         #[arg(short, long)]
         message: String,
-        /// 0 or 1
+        /// Quality of service: 0 at most once, 1 at least once
         #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
         qos: u8,
-        /// Keep it as the topic's last message
+        /// The broker keeps it, and gives it to whoever subscribes later
         #[arg(short, long)]
         retain: bool,
     },
@@ -329,7 +338,7 @@ pub(crate) enum Mqtt {
         /// Topic filter; `~/` at the start stands for the certificate's CN
         #[arg(short, long)]
         topic: String,
-        /// End after this many messages
+        /// End after this many messages [default: run until Ctrl-C]
         #[arg(short = 'C', long)]
         count: Option<u64>,
     },
@@ -350,4 +359,9 @@ pub(crate) enum Cert {
         /// PEM file; every certificate in it is shown
         file: PathBuf,
     },
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "give an address and a port, like 127.0.0.1:8443".to_owned())
 }

@@ -22,7 +22,9 @@ pub(crate) fn ca(place: &Place, verb: Option<Ca>, as_json: bool) -> Outcome {
         ));
     }
     match verb.unwrap_or(Ca::Show) {
-        Ca::Export => output::print(&text_of(&folder.join("root.crt"))?),
+        Ca::Export => output::print(&String::from_utf8_lossy(&bytes_of(
+            &folder.join("root.crt"),
+        )?)),
         Ca::Show => {
             let mut rows = Vec::new();
             let mut items = Vec::new();
@@ -125,24 +127,36 @@ fn value_of(facts: &CertificateFacts) -> Value {
 }
 
 fn facts_of(path: &Path) -> Outcome<Vec<CertificateFacts>> {
-    let wrong = |error| {
-        Fault::no(format!("`{}` holds no certificate that can be read: {error}", path.display()))
-            .hint("a PEM file begins with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`")
-    };
-    let chain = sectag_pki::pem::certificates(&text_of(path)?).map_err(wrong)?;
-    if chain.is_empty() {
-        return Err(
-            Fault::no(format!("`{}` holds no certificate", path.display()))
-                .hint("a PEM file begins with -----BEGIN CERTIFICATE-----; is this the key?"),
-        );
+    let bytes = bytes_of(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(if text.contains("PRIVATE KEY-----") {
+            Fault::no(format!(
+                "`{}` holds a private key, not a certificate",
+                path.display()
+            ))
+            .hint("the certificate lies beside it, in the file that ends in .crt")
+        } else {
+            Fault::no(format!("`{}` holds no certificate in PEM", path.display())).hint(
+                "a PEM file begins with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`",
+            )
+        });
     }
-    chain
+    let wrong = |error| {
+        Fault::no(format!(
+            "`{}` holds a certificate that cannot be read: {error}",
+            path.display()
+        ))
+        .hint("was the text cut short, or changed?")
+    };
+    sectag_pki::pem::certificates(&text)
+        .map_err(wrong)?
         .iter()
         .map(|der| sectag_pki::show(der).map_err(wrong))
         .collect()
 }
 
-fn text_of(path: &Path) -> Outcome<String> {
+fn bytes_of(path: &Path) -> Outcome<Vec<u8>> {
     let unreadable =
         |why: String| Fault::untried(format!("failed to read `{}`: {why}", path.display()));
     let size = std::fs::metadata(path)
@@ -151,7 +165,7 @@ fn text_of(path: &Path) -> Outcome<String> {
     if size > FILE_BYTES_MAX {
         return Err(unreadable(format!("{size} bytes, limit {FILE_BYTES_MAX}")));
     }
-    std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))
+    std::fs::read(path).map_err(|error| unreadable(error.to_string()))
 }
 
 fn moment(seconds: u64) -> String {

@@ -112,9 +112,11 @@ impl Owner {
                     .as_str()
                     .unwrap_or("no message")
                     .to_owned();
-                Err(Fault::no(format!(
-                    "the service said no ({status}): {words}"
-                )))
+                let fault = Fault::no(format!("the service said no ({status}): {words}"));
+                Err(match hint_for(status, &words) {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                })
             }
         }
     }
@@ -171,6 +173,7 @@ impl Owner {
         if let Some(path) = &self.ca {
             for certificate in CertificateDer::pem_file_iter(path).map_err(|error| {
                 Fault::untried(format!("no root CA at `{}`: {error}", path.display()))
+                    .hint("copy ca/root.crt from the home of that service, or use its loopback URL (http) on its machine")
             })? {
                 roots.add(
                     certificate.map_err(|error| {
@@ -244,5 +247,25 @@ impl Owner {
             })?
         };
         Ok(Answer { status, body })
+    }
+}
+
+/// Which verb of ours helps, where one does.
+fn hint_for(status: u16, words: &str) -> Option<&'static str> {
+    match status {
+        400 if words.starts_with("not a claim token") => {
+            Some("`sectag device token` and AT%ATTESTTOKEN print one; copy the whole line")
+        }
+        404 if words.starts_with("no claimed device") => {
+            Some("`sectag devices` lists the claimed ones")
+        }
+        404 if words.starts_with("no command") => {
+            Some("`sectag commands list DEVICE` lists a device's commands")
+        }
+        404 if words.starts_with("no API key") => Some("`sectag keys` lists them"),
+        409 if words.contains("under another key") => Some(
+            "after a typo in an earlier token, or when the device's modem was replaced: --accept-new-key",
+        ),
+        _ => None,
     }
 }

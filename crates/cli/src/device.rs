@@ -10,6 +10,7 @@ use sectag_device::https::Https;
 use sectag_device::settings::Settings as _;
 use sectag_device::state::{DeviceState, StateError};
 use sectag_device::verbs::{self, Placed};
+use sectag_keep::KeepError;
 use sectag_modem::Options;
 use sectag_proto::SecTag;
 use sectag_proto::device::{Config, Ending, Errno, Event};
@@ -85,7 +86,20 @@ fn print_one(as_json: bool, value: &Value, text: &str) {
 pub(crate) fn open(place: &Place, which: &Which) -> Outcome<(DeviceState, HostedModem)> {
     sectag_keep::private_dir(&place.home).map_err(|error| home_fault(&place.home, error.into()))?;
     let state = DeviceState::open_named(&place.home, &which.name)
-        .map_err(|error| home_fault(&place.home, error))?;
+        .map_err(|error| match error {
+            StateError::Name(_) => {
+                Fault::from(error).hint("choose another with --name, for example --name device-2")
+            }
+            StateError::Keep(KeepError::Busy { pid, .. }) => {
+                let holder = pid.map_or_else(
+                    || "another process".to_owned(),
+                    |pid| format!("process {pid}"),
+                );
+                Fault::untried(format!("device `{}` is in use by {holder}", which.name))
+                    .hint("a device does one thing at a time: wait for it, stop it, or choose another device with --name")
+            }
+            other => home_fault(&place.home, other),
+        })?;
     let modem = state
         .modem(Options::default())
         .map_err(|error| home_fault(&place.home, error))?;
@@ -131,6 +145,13 @@ pub(crate) async fn session(
         ))
         .hint("give the file that `sectag ca export` prints on the service's machine with --ca")
     })?;
+    if !ca.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(Fault::untried(format!(
+            "`{}` holds no certificate",
+            service.root_ca.display()
+        ))
+        .hint("give the file that `sectag ca export` prints on the service's machine with --ca"));
+    }
     if verbs::place_root_ca(modem, service.root_ca_tag, ca.trim_end())? == Placed::Other {
         eprintln!(
             "note: sec tag {} holds another root CA than `{}`; the one under the tag is used",

@@ -5,7 +5,7 @@ use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_device::link::{LinkError, TagCredentials};
 use sectag_device::state::DeviceState;
@@ -26,6 +26,12 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
             qos,
             retain,
         } => {
+            if topic.contains(['+', '#']) {
+                return Err(Fault::untried(format!(
+                    "`{topic}` holds a wildcard; a message has one topic"
+                ))
+                .hint("wildcards are for `sectag mqtt sub`"));
+            }
             let open = Open::new(place, &link).await?;
             let topic = open.topic(&topic);
             let qos = if qos == 0 {
@@ -187,15 +193,17 @@ impl Open {
 
 fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<(Arc<rustls::ClientConfig>, String)> {
     let mut roots = rustls::RootCertStore::empty();
-    for anchor in certificates(ca)? {
+    let anchors = certificates(ca)?;
+    if anchors.is_empty() {
+        return Err(no_certificate(ca));
+    }
+    for anchor in anchors {
         roots.add(anchor).map_err(|error| {
             Fault::untried(format!("`{}` is no root CA: {error}", ca.display()))
         })?;
     }
     let chain = certificates(cert)?;
-    let leaf = chain
-        .first()
-        .ok_or_else(|| Fault::untried(format!("`{}` holds no certificate", cert.display())))?;
+    let leaf = chain.first().ok_or_else(|| no_certificate(cert))?;
     let common_name = sectag_pki::identity(leaf)?.cn;
     let wrong = |why: String| {
         Fault::untried(format!(
@@ -204,28 +212,54 @@ fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<(Arc<rustls::Client
         ))
         .hint("a PEM file that begins with -----BEGIN PRIVATE KEY----- is needed, not encrypted")
     };
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(error.to_string()))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+        pem::Error::Io(error) => unreadable(key, &error),
+        pem::Error::NoItemsFound => wrong("there is none in it".to_owned()),
+        other => wrong(other.to_string()),
+    })?;
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
         rustls::crypto::aws_lc_rs::default_provider(),
     ))
     .with_safe_default_protocol_versions()?
     .with_root_certificates(roots)
     .with_client_auth_cert(chain, secret)
-    .map_err(|error| wrong(error.to_string()))?;
+    .map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => Fault::untried(format!(
+            "`{}` is not the key of the certificate in `{}`",
+            key.display(),
+            cert.display()
+        )),
+        other => wrong(other.to_string()),
+    })?;
     Ok((Arc::new(tls), common_name))
 }
 
 fn certificates(path: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
-    let wrong = |error| {
-        Fault::untried(format!(
-            "failed to read certificates from `{}`: {error}",
+    let wrong = |error| match error {
+        pem::Error::Io(error) => unreadable(path, &error),
+        other => Fault::untried(format!(
+            "failed to read certificates from `{}`: {other}",
             path.display()
-        ))
+        )),
     };
     CertificateDer::pem_file_iter(path)
         .map_err(wrong)?
         .map(|item| item.map_err(wrong))
         .collect()
+}
+
+fn no_certificate(path: &Path) -> Fault {
+    Fault::untried(format!("`{}` holds no certificate", path.display()))
+        .hint("a PEM file that begins with -----BEGIN CERTIFICATE----- is needed; is this the key?")
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
+    let fault = Fault::untried(format!("failed to read `{}`: {error}", path.display()));
+    if error.kind() == std::io::ErrorKind::NotFound {
+        fault.hint("`sectag up` makes the root CA and the operator certificate when it first starts; others are given with --ca, --cert and --key")
+    } else {
+        fault
+    }
 }
 
 fn no_link(error: LinkError) -> Fault {
@@ -239,7 +273,12 @@ fn no_link(error: LinkError) -> Fault {
 
 fn refused(error: ClientError) -> Fault {
     let hint = error.hint();
-    let fault = Fault::no_because(error);
+    let fault = match error {
+        ClientError::Tcp { .. } | ClientError::Resolve { .. } | ClientError::Invalid(_) => {
+            Fault::from(error)
+        }
+        answer => Fault::no_because(answer),
+    };
     match hint {
         Some(hint) => fault.hint(hint),
         None => fault,

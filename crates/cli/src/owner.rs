@@ -314,12 +314,14 @@ pub(crate) async fn keys(owner: &Owner, verb: Option<Keys>, as_json: bool) -> Ou
                 .collect();
             output::table(&["NAME", "ROLE", "CREATED", "REVOKED"], &rows);
         }
-        Keys::Create { name } => {
-            let made = owner.post("/v1/keys", &json!({ "name": name })).await?;
+        Keys::Create { name, role } => {
+            let made = owner
+                .post("/v1/keys", &json!({ "name": name, "role": role }))
+                .await?;
             if as_json {
                 output::json(&made);
             } else {
-                eprintln!("key `{name}`; it is shown this once:");
+                eprintln!("key `{name}`, role {role}; it is shown this once:");
                 output::print(&format!("{}\n", text_of(&made, "key")));
             }
         }
