@@ -12,6 +12,7 @@
 
 mod driver;
 mod error;
+mod packets;
 mod tls;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 use super::*;
 use crate::counters::Counters;
 use crate::router::RouterLimits;
+use mqtt_protocol_core::mqtt::result_code::ConnectReasonCode;
 use sectag_pki::{ClientIdentity, Role};
 
 const START: Duration = Duration::from_secs(100);
