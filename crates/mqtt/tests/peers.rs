@@ -27,8 +27,11 @@ fn have(program: &str) -> bool {
             !required,
             "{program} is not installed and SECTAG_PEERS=require"
         );
-        // To the real standard error: the test harness swallows what a passing test prints with eprintln.
-        let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
+        // Once, and to the real standard error: the harness swallows what a passing test prints with eprintln.
+        static SAID: std::sync::Once = std::sync::Once::new();
+        SAID.call_once(|| {
+            let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
+        });
     }
     found
 }
