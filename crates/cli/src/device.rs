@@ -117,7 +117,9 @@ fn home_fault(home: &Path, error: StateError) -> Fault {
         home.display()
     )))
     .hint(
-        hint.unwrap_or_else(|| "choose a directory that you may write with --home DIR".to_owned()),
+        hint.unwrap_or_else(|| {
+            "choose a directory that you may write with `--home DIR`".to_owned()
+        }),
     )
 }
 

@@ -213,7 +213,7 @@ fn after_a_failed_command_the_rest_is_never_run_and_the_owner_sees_it() {
     let stored = modem.line(&format!("AT%CMNG=1,{tag}"));
     assert!(stored.contains(&format!("%CMNG: {tag},0,")), "{stored}");
     assert!(!stored.contains(&format!("%CMNG: {tag},2,")), "{stored}");
-    drop(state);
+    drop((modem, state));
 
     // What came back stays: the next session has nothing to do, nothing changes.
     let next = home.json(&["device", "run"]);
