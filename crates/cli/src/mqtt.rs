@@ -5,6 +5,7 @@ use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
+use crate::up::StopSignal;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_device::link::{LinkError, TagCredentials};
@@ -60,13 +61,14 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
                 .map_err(refused)?;
             eprintln!("subscribed to {topic}");
             let mut left = count.unwrap_or(u64::MAX);
+            let mut stop = StopSignal::listen()?;
             while left > 0 {
                 tokio::select! {
                     message = open.incoming.recv() => match message {
                         Some(message) => show(&message, as_json),
                         None => return Err(refused(open.client.closed().await)),
                     },
-                    done = crate::up::stop_signal() => { done?; break; }
+                    () = stop.came() => break,
                 }
                 left -= 1;
             }

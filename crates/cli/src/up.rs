@@ -7,6 +7,7 @@ use crate::output;
 use sectag_server::{Config, Home, Policy, Service, StartError, system_clock};
 use serde_json::json;
 use std::path::Path;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A start that failed, with the service's own hint.
 pub(crate) fn not_started(error: StartError) -> Fault {
@@ -37,6 +38,8 @@ pub(crate) async fn up(place: &Place, args: Up, as_json: bool) -> Outcome {
         Some(_) => config.policy = Policy::FirstClaim,
         None => {}
     }
+    // Whoever reads run.json may ask for the end at once.
+    let mut stop = StopSignal::listen()?;
     let service = Service::start(config).await.map_err(not_started)?;
     if as_json {
         let addresses = service.addresses();
@@ -48,19 +51,37 @@ pub(crate) async fn up(place: &Place, args: Up, as_json: bool) -> Outcome {
     eprintln!("sectag {} is up\n", env!("CARGO_PKG_VERSION"));
     eprint!("{}", look_around(&service, &place.home));
     eprintln!("\nstop it with Ctrl-C");
-    stop_signal().await?;
+    stop.came().await;
     eprintln!("stopping");
     service.shutdown().await;
     Ok(())
 }
 
-/// Ctrl-C, or SIGTERM from whoever runs services here.
-pub(crate) async fn stop_signal() -> Outcome {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => done?,
-        _ = terminate.recv() => {}
+/// Ctrl-C, or SIGTERM from whoever runs services here. Signals are kept from [`StopSignal::listen`] on.
+pub(crate) struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    pub(crate) fn listen() -> Outcome<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
+
+    pub(crate) async fn came(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn stop_signal() -> Outcome {
+    StopSignal::listen()?.came().await;
     Ok(())
 }
 
