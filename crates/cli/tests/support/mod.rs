@@ -1,7 +1,7 @@
 //! The binary from the outside: a home of its own, `sectag up` as a child process, other verbs run to their end.
 #![allow(dead_code, clippy::unwrap_used)] // each test file uses its part
 
-pub mod owner;
+pub(crate) mod owner;
 
 use serde_json::Value;
 use std::fs::File;
@@ -11,88 +11,92 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A debug build on a busy machine starts, answers and ends well within this.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks at a file or a child.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// A home that ends with the test. The folder itself is made by the first verb.
 #[derive(Debug)]
-pub struct Home {
+pub(crate) struct Home {
     dir: tempfile::TempDir,
 }
 
 /// A running `sectag up`. Dropped, it is killed.
 #[derive(Debug)]
-pub struct Up {
-    pub child: Child,
-    pub listeners: Listeners,
+pub(crate) struct Up {
+    pub(crate) child: Child,
+    pub(crate) listeners: Listeners,
     log: PathBuf,
 }
 
 /// From `run.json`.
 #[derive(Debug, Clone, Copy)]
-pub struct Listeners {
-    pub owner: SocketAddr,
-    pub loopback: SocketAddr,
-    pub device: SocketAddr,
-    pub mqtt: SocketAddr,
+pub(crate) struct Listeners {
+    pub(crate) owner: SocketAddr,
+    pub(crate) loopback: SocketAddr,
+    pub(crate) device: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
 }
 
 /// What a verb that ended left.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// Exit code; `None` when a signal ended it.
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Output {
     /// Standard output as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("stdout is not one JSON value: {error}\n{self:#?}"))
     }
 
     /// Itself, after a look at the exit code.
-    pub fn expect_code(self, code: i32) -> Self {
+    pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 }
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
     /// The home, inside a folder that can hold a test's other files ([`Home::beside`]).
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
     /// A file next to the home.
-    pub fn beside(&self, name: &str) -> PathBuf {
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A text file of the home.
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         let path = self.path().join(name);
         std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
     }
 
     /// Starts the service on free ports and waits until it says where it listens.
-    pub fn up(&self, envs: &[(&str, &str)]) -> Up {
+    pub(crate) fn up(&self, envs: &[(&str, &str)]) -> Up {
         self.try_up(envs, &[])
             .unwrap_or_else(|(end, log)| panic!("`sectag up` ended with {end}\n{log}"))
     }
 
     /// As [`Home::up`], with further arguments; an end before it listens is given back with what it said.
-    pub fn try_up(&self, envs: &[(&str, &str)], args: &[&str]) -> Result<Up, (ExitStatus, String)> {
+    pub(crate) fn try_up(
+        &self,
+        envs: &[(&str, &str)],
+        args: &[&str],
+    ) -> Result<Up, (ExitStatus, String)> {
         let log = self.beside("up.log");
         let run = self.path().join("run.json");
         // A killed service leaves its file; this one's is recognised by its process id.
@@ -133,19 +137,19 @@ impl Home {
     }
 
     /// Runs a verb to its end.
-    pub fn sectag(&self, args: &[&str]) -> Output {
+    pub(crate) fn sectag(&self, args: &[&str]) -> Output {
         self.sectag_with(args, &[])
     }
 
     /// As [`Home::sectag`], with environment variables.
-    pub fn sectag_with(&self, args: &[&str], envs: &[(&str, &str)]) -> Output {
+    pub(crate) fn sectag_with(&self, args: &[&str], envs: &[(&str, &str)]) -> Output {
         let mut command = sectag(&self.path());
         command.args(args).envs(envs.iter().copied());
         run(command)
     }
 
     /// Runs a verb with `--json`, demands exit code 0 and gives what it printed; null for nothing.
-    pub fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         let output = self.sectag(&[args, &["--json"]].concat()).expect_code(0);
         if output.stdout.trim().is_empty() {
             Value::Null
@@ -157,22 +161,22 @@ impl Home {
 
 impl Up {
     /// What it said on stderr so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Whether it has ended by itself.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
     /// Waits for an end by itself; `None` when it is still there at the end of `within`.
-    pub fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         wait(&mut self.child, within)
     }
 
     /// SIGTERM, and a wait for the orderly end.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         let asked = Command::new("sh")
             .args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()])
             .status()
@@ -191,7 +195,7 @@ impl Drop for Up {
 }
 
 /// The binary without the surroundings' settings.
-pub fn sectag(home: &Path) -> Command {
+pub(crate) fn sectag(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sectag"));
     for name in [
         "SECTAG_URL",
@@ -206,7 +210,7 @@ pub fn sectag(home: &Path) -> Command {
 }
 
 /// Runs a command to its end, at most [`DEADLINE`].
-pub fn run(mut command: Command) -> Output {
+pub(crate) fn run(mut command: Command) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let (out, err) = (dir.path().join("out"), dir.path().join("err"));
     let mut child = command

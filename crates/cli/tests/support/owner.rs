@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// An answer that arrived whole.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Null when empty.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 /// One request on one connection to the loopback listener. An answer that broke off is an error: it acknowledges nothing.
-pub fn call(
+pub(crate) fn call(
     at: SocketAddr,
     key: &str,
     method: &str,
