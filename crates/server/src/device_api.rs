@@ -28,6 +28,9 @@ pub const REPORT_PATH: &str = "/v1/provisioning/response";
 pub const HEAD_BYTES_MAX: usize = LARGEST_HEAD.len();
 const LARGEST_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/cbor\r\ncontent-length: 99999\r\nconnection: close\r\n\r\n";
 
+/// Bytes of one batch at most, whatever a device says it can take: the length has five digits ([`HEAD_BYTES_MAX`]).
+pub const BATCH_BYTES_MAX: usize = 99_999;
+
 /// Bytes of one report. The largest transmit buffer seen in the field is 2304; ten answers of the largest AT buffer
 /// (4096) would be 40 kB.
 pub const REPORT_BYTES_MAX: usize = 48 * 1024;
@@ -37,13 +40,16 @@ const DRAIN_BYTES_MAX: usize = 256 * 1024;
 
 /// TLS records toward devices, header and tag included: a modem takes no more than 2 kB.
 pub const RECORD_BYTES_MAX: usize = 2048;
+/// Bytes that encryption adds to a record and rustls does not count: explicit nonce and tag of TLS 1.2 AES-GCM
+/// (RFC 5288 §3); TLS 1.3 adds less.
+pub(crate) const RECORD_OVERHEAD_BYTES: usize = 8 + 16;
 
 pub(crate) const MANNERS: Manners = Manners {
     connections_max: 1024,
     handshake_max: Duration::from_secs(20),
     head_max: Duration::from_secs(15),
     // The device gives up on a request after 30 s.
-    connection_max: Some(Duration::from_secs(30)),
+    connection_max: Duration::from_secs(30),
     keep_alive: false,
     headers_max: 32,
     // A JWT of 1024 characters and a query with long versions fit four times.

@@ -14,6 +14,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::error::Error as StdError;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,8 +35,9 @@ pub(crate) struct Manners {
     pub(crate) handshake_max: Duration,
     /// From the first byte of a request's head to its last one.
     pub(crate) head_max: Duration,
-    /// From handshake to close; `None` where connections are kept alive.
-    pub(crate) connection_max: Option<Duration>,
+    /// From handshake to close. A connection that is kept alive finishes the request in hand then, at most
+    /// [`SHUTDOWN_MAX`]. So nobody holds a place for ever with half a request, or by not reading answers.
+    pub(crate) connection_max: Duration,
     /// Whether one connection may carry several requests.
     pub(crate) keep_alive: bool,
     /// Headers of one request, and bytes of its head.
@@ -182,7 +184,10 @@ impl Visit {
         } = self.manners;
         let answered = Answered::default();
         let mark = answered.clone();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            count.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(mark.clone());
             service.call(request)
         });
@@ -195,26 +200,30 @@ impl Visit {
             .max_buf_size(head_bytes_max)
             .serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
-        let limit = async {
-            match connection_max {
-                Some(limit) => tokio::time::sleep(limit).await,
-                None => std::future::pending().await,
-            }
-        };
+        let limit = tokio::time::sleep(connection_max);
         tokio::pin!(limit);
+        let mut last = !keep_alive;
         let mut closing = false;
         loop {
             tokio::select! {
                 end = &mut connection => {
                     match end {
                         Ok(()) => answered.pass(),
+                        Err(e) if e.is_timeout() && requests.load(Ordering::Relaxed) > 0 => {
+                            tracing::debug!(door = self.door, from = %self.from, "no further request in time, closed");
+                        }
                         Err(e) => self.note(&e),
                     }
                     return;
                 }
                 () = &mut limit => {
-                    tracing::info!(door = self.door, from = %self.from, "half a request: not complete in time, closed, nothing changed");
-                    return;
+                    if last {
+                        tracing::info!(door = self.door, from = %self.from, "half a request: not complete in time, closed, nothing changed");
+                        return;
+                    }
+                    last = true;
+                    limit.set(tokio::time::sleep(SHUTDOWN_MAX));
+                    connection.as_mut().graceful_shutdown();
                 }
                 _ = shutdown.wait_for(|asked| *asked), if !closing => {
                     closing = true;
@@ -236,6 +245,12 @@ impl Visit {
     }
 }
 
+/// Text for a log field, whoever made it: without line ends and terminal codes, so that nobody writes lines of his own.
+pub(crate) fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// An error with its causes, on one line, for a log field.
 pub(crate) struct Chain<'a>(pub(crate) &'a dyn StdError);
 
@@ -248,5 +263,114 @@ impl std::fmt::Display for Chain<'_> {
             cause = e.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Full};
+    use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A visit over a pipe of 64 bytes, answered with the request's body once it is there.
+    async fn visit(
+        manners: Manners,
+    ) -> (
+        DuplexStream,
+        tokio::task::JoinHandle<()>,
+        watch::Sender<bool>,
+    ) {
+        let (client, server) = duplex(64);
+        let (stop, shutdown) = watch::channel(false);
+        let visit = Visit {
+            door: "test",
+            from: "127.0.0.1:1".parse().unwrap(),
+            manners,
+            shutdown,
+        };
+        let echo = hyper::service::service_fn(async |request: Request<Incoming>| {
+            let body = request
+                .into_body()
+                .collect()
+                .await
+                .map(|all| all.to_bytes());
+            Ok::<_, Infallible>(Response::new(Full::new(
+                body.unwrap_or_else(|_| Bytes::new()),
+            )))
+        });
+        (client, tokio::spawn(visit.talk(server, echo)), stop)
+    }
+
+    const fn manners(keep_alive: bool, head_max: Duration, connection_max: Duration) -> Manners {
+        Manners {
+            connections_max: 1,
+            handshake_max: LONG,
+            head_max,
+            connection_max,
+            keep_alive,
+            headers_max: 16,
+            head_bytes_max: 8192,
+        }
+    }
+
+    async fn closed_without_an_answer(mut client: DuplexStream) {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_closed_in_time() {
+        let (mut client, done, _stop) = visit(manners(false, SHORT, LONG)).await;
+        client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+        closed_without_an_answer(client).await;
+        done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_closed_in_time() {
+        let (mut client, done, _stop) = visit(manners(false, LONG, SHORT)).await;
+        let half = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nhalf";
+        client.write_all(half).await.unwrap();
+        closed_without_an_answer(client).await;
+        done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_kept_alive_ends_in_time_and_not_within_a_request() {
+        let (mut client, done, _stop) = visit(manners(true, LONG, SHORT)).await;
+        let half = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nha";
+        client.write_all(half).await.unwrap();
+        tokio::time::sleep(2 * SHORT).await;
+        client.write_all(b"lf").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.ends_with("half"),
+            "{answer}"
+        );
+        done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_no_answers_is_cut() {
+        let (mut client, done, _stop) = visit(manners(true, LONG, SHORT)).await;
+        // Far more than the pipe takes back; the writes end when the visit does.
+        while client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.is_ok() {}
+        done.await.unwrap();
+    }
+
+    #[test]
+    fn a_log_field_stays_on_its_line() {
+        assert_eq!(
+            one_line("a\r\nINFO b\u{1b}[2J"),
+            "a\u{fffd}\u{fffd}INFO b\u{fffd}[2J"
+        );
     }
 }

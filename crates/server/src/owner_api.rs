@@ -15,7 +15,7 @@ pub use csv::rows as csv_rows;
 pub(crate) use guard::Names;
 
 use crate::app::{App, OwnerError};
-use crate::listen::Manners;
+use crate::listen::{Manners, one_line};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -36,7 +36,8 @@ pub(crate) const MANNERS: Manners = Manners {
     connections_max: 256,
     handshake_max: Duration::from_secs(10),
     head_max: Duration::from_secs(30),
-    connection_max: None,
+    // A client that polls makes a new one now and then; one that stands still gives its place to others.
+    connection_max: Duration::from_secs(120),
     keep_alive: true,
     headers_max: 64,
     head_bytes_max: 16 * 1024,
@@ -154,6 +155,7 @@ impl IntoResponse for Refused {
                 OwnerError::Store(e) => e.to_string(), // the caller hears less
                 e => e.to_string(),
             };
+            let reason = one_line(&reason);
             tracing::warn!(status = status.as_u16(), %reason, "owner request failed");
         } else {
             // What a caller sent may hold secrets in the wrong place, so their words stay out of the log.
@@ -164,6 +166,7 @@ impl IntoResponse for Refused {
                 OwnerError::Invalid { field, .. } => format!("member `{field}` refused"),
                 e => e.to_string(),
             };
+            let reason = one_line(&reason);
             tracing::info!(status = status.as_u16(), %reason, "owner request refused");
         }
         let body = json!({

@@ -1,6 +1,6 @@
 //! Server-side TLS from the home's certificates.
 
-use crate::device_api::RECORD_BYTES_MAX;
+use crate::device_api::{RECORD_BYTES_MAX, RECORD_OVERHEAD_BYTES};
 use crate::error::StartError;
 use crate::home::Pair;
 use rustls::ServerConfig;
@@ -17,7 +17,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 /// For devices: TLS 1.2 and 1.3, records a modem can take, no ALPN (modems offer none).
 pub(crate) fn for_devices(pair: &Pair) -> Result<ServerConfig, StartError> {
     let mut config = server(pair)?;
-    config.max_fragment_size = Some(RECORD_BYTES_MAX);
+    config.max_fragment_size = Some(RECORD_BYTES_MAX - RECORD_OVERHEAD_BYTES);
     Ok(config)
 }
 

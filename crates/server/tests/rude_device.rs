@@ -199,6 +199,24 @@ async fn alg_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_token_cannot_write_log_lines_of_its_own() {
+    for (alg, iss) in [
+        ("x\nINFO all is well", "y"),
+        ("ES256", "\r\nINFO all is well\u{1b}[2J"),
+    ] {
+        let (town, device) = town_with_device().await;
+        let from = town.log.len();
+        let kid = device.identity.public_key().kid().to_string();
+        let header = json!({"alg": alg, "kid": kid});
+        let jwt = forged(&device.identity, &header, &json!({ "iss": iss }));
+        assert_eq!(town.fetch_as(&jwt, "after=").await.status, 401);
+        one_line(&town, from, "JWT refused");
+        let lines = town.log.since(from);
+        assert!(!lines[0].contains(char::is_control), "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn garbage_where_a_token_belongs_is_refused() {
     fetch_refused(|_, _| "garbage".to_owned(), "not a JWT").await;
     fetch_refused(|_, _| "a".repeat(5000), "not a JWT").await;

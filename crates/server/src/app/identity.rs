@@ -4,6 +4,7 @@
 //! candidate of the claim that the token's `kid` picks, which is pinned in the same commit.
 
 use super::App;
+use crate::listen::one_line;
 use sectag_proto::cose::Convention;
 use sectag_proto::es256::{Kid, PublicKey};
 use sectag_proto::jwt::{JwtError, UnverifiedJwt};
@@ -105,7 +106,8 @@ pub enum Refusal {
 impl Refusal {
     /// The one log line of a refused request. WARN where somebody should look, INFO else.
     pub fn log(&self, request: &'static str, status: u16) {
-        let reason = self;
+        // Parts of what a stranger sent may be in it.
+        let reason = one_line(&self.to_string());
         match self {
             Self::ForeignKey { device, .. } | Self::Busy { device, .. } => {
                 tracing::warn!(%device, request, status, %reason, "device request refused");

@@ -275,7 +275,9 @@ fn limits(query: &FetchQuery, head_bytes: usize) -> FetchLimits {
     let bytes = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     FetchLimits {
         records_max: query.limit.map_or(10, bytes),
-        cbor_bytes_max: bytes(query.rx_bytes_max).saturating_sub(head_bytes),
+        cbor_bytes_max: bytes(query.rx_bytes_max)
+            .saturating_sub(head_bytes)
+            .min(crate::device_api::BATCH_BYTES_MAX),
         report_bytes_max: bytes(query.tx_bytes_max),
         at_chars_max: bytes(query.tx_bytes_max.max(AT_BUFFER_MIN)) - 1,
     }
@@ -310,4 +312,20 @@ fn alarms(changes: &Changes, device: DeviceId, now: Timestamp) -> Vec<AuditEvent
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::device_api::{BATCH_BYTES_MAX, HEAD_BYTES_MAX};
+
+    #[test]
+    fn no_batch_is_longer_than_the_head_has_digits_for() {
+        let limits_of = |query| limits(&FetchQuery::parse(query).unwrap(), HEAD_BYTES_MAX);
+        let large = limits_of("after=&rxMaxSize=1048576");
+        assert_eq!(large.cbor_bytes_max, BATCH_BYTES_MAX);
+        assert_eq!(limits_of("after=").cbor_bytes_max, 1024 - HEAD_BYTES_MAX);
+        assert_eq!(limits_of("after=&rxMaxSize=1").cbor_bytes_max, 0);
+    }
 }

@@ -215,6 +215,15 @@ impl Town {
         &self,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let door = self.service().addresses().device;
+        self.device_stream_at(door, versions).await
+    }
+
+    pub async fn device_stream_at(
+        &self,
+        door: SocketAddr,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.root.as_bytes()).unwrap())
@@ -225,9 +234,7 @@ impl Town {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let socket = TcpStream::connect(self.service().addresses().device)
-            .await
-            .unwrap();
+        let socket = TcpStream::connect(door).await.unwrap();
         tokio_rustls::TlsConnector::from(Arc::new(config))
             .connect(ServerName::try_from("localhost").unwrap(), socket)
             .await
