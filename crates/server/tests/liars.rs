@@ -185,6 +185,39 @@ async fn a_replayed_answer_is_not_signed() {
 }
 
 #[tokio::test]
+async fn an_answer_given_to_two_commands_of_one_report_is_not_signed() {
+    let town = Town::start().await;
+    let device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let plain = json!({"certificateSigningRequest": {"secTag": TAG, "attributes": ""}});
+    town.queue(&device, plain).await;
+    let csr = town.queue(&device, closed_loop()).await;
+    let batch = town.fetch(&device, "").await;
+    let message = keygen_answer(&device.csr_output(TAG, &format!("CN={}", device.id), &Key::new()));
+    let report: Vec<WireResponse> = FakeDevice::decode(&batch.body)
+        .into_iter()
+        .map(|command| WireResponse {
+            result: WireResult::AtDone {
+                message: if command.correlation.as_str().ends_with(".s") {
+                    "OK\r\n".to_owned()
+                } else {
+                    message.clone()
+                },
+            },
+            correlation: command.correlation,
+        })
+        .collect();
+    assert_eq!(report.len(), 4);
+    let reply = town.report(&device, &encode_responses(&report)).await;
+    assert_eq!(reply.status, 200);
+    let path = format!("/v1/claimed-devices/{}/provisioning/{csr}", device.id);
+    let shown = town.owner("GET", &path, None).await.json();
+    not_signed(&town, &device, &shown, "is a replay").await;
+    let store = town.service().app().store();
+    assert!(store.certificates(device.id).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_key_is_certified_once_for_whatever_device() {
     let town = Town::start().await;
     let (a, b) = (FakeDevice::new(1), FakeDevice::new(2));

@@ -8,6 +8,7 @@
 
 use super::App;
 use super::identity::{Caller, convention_name};
+use crate::listen::one_line;
 use sectag_pki::csr::{self, CsrError};
 use sectag_pki::{Authority, Certificate, SPKI_BYTES, sha256};
 use sectag_proto::es256::{PublicKey, VerifyEs256};
@@ -166,7 +167,7 @@ impl App {
         let device = caller.device.get();
         let mut issued: Vec<Issued> = Vec::new();
         for need in std::mem::take(&mut changes.needs_certificate) {
-            let outcome = self.issue(&need, caller, &issued, now).await?;
+            let outcome = self.issue(&need, caller, &issued, changes, now).await?;
             let outcome = outcome.and_then(|(certificate, convention)| {
                 let id = Self::command_id();
                 queue
@@ -194,7 +195,7 @@ impl App {
                 }
                 Err(refusal) => {
                     let reason = refusal.to_string();
-                    tracing::warn!(%device, command = %need.command, %reason, "certificate refused");
+                    tracing::warn!(%device, command = %need.command, reason = %one_line(&reason), "certificate refused");
                     queue.refuse_certificate(changes, need.command, &reason, now);
                     ("certificate-refused", reason)
                 }
@@ -216,6 +217,7 @@ impl App {
         need: &NeedsCertificate,
         caller: &Caller,
         beside: &[Issued],
+        changes: &Changes,
         now: Timestamp,
     ) -> Result<Result<(Certificate, &'static str), IssueRefusal>, StoreError> {
         let device = caller.device.get();
@@ -236,18 +238,13 @@ impl App {
             }));
         }
         let body = need.output.body_text();
-        let reported = self
-            .store
-            .commands(device)
-            .await?
-            .into_iter()
-            .find(|other| {
-                other.id != need.command
-                    && other
-                        .response
-                        .as_ref()
-                        .is_some_and(|response| response.message == body)
-            });
+        let stored = self.store.commands(device).await?;
+        // The same report may have answered an earlier command with it; changes are in queue order.
+        let earlier = changes.commands.iter().take_while(|c| c.id != need.command);
+        let reported = stored.iter().chain(earlier).find(|other| {
+            let response = other.response.as_ref();
+            other.id != need.command && response.is_some_and(|r| r.message == body)
+        });
         if let Some(other) = reported {
             return Ok(Err(IssueRefusal::Replayed { command: other.id }));
         }
