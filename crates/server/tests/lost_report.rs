@@ -94,6 +94,69 @@ async fn a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again() {
 }
 
 #[tokio::test]
+async fn a_lost_report_ends_when_its_owner_looks_although_the_device_never_returns() {
+    for look in ["one", "list", "create", "delete"] {
+        let town = Town::start().await;
+        let mut device = FakeDevice::new(1);
+        town.claim(&device).await;
+        let lost = town
+            .queue(
+                &device,
+                json!({"atCommand": {"command": "%X", "parameters": "1"}}),
+            )
+            .await;
+        let batch = town.fetch(&device, "").await;
+        let (after, _lost, _) = device.run(&batch.body);
+        assert_eq!(town.fetch(&device, &after).await.status, 204);
+        let path = format!("/v1/claimed-devices/{}/provisioning", device.id);
+        let of = |id: &str| format!("{path}/{id}");
+        let shown = town.owner("GET", &of(&lost), None).await.json();
+        assert_eq!(shown["status"], "IN_PROGRESS", "the report may still come");
+        town.wait(Duration::from_secs(600));
+        match look {
+            "one" => {
+                let shown = town.owner("GET", &of(&lost), None).await.json();
+                assert_eq!(shown["status"], "FAILED", "{shown:#}");
+                assert_eq!(
+                    shown["response"]["atCommand"]["failure"], "outcomeUnknown",
+                    "{shown:#}"
+                );
+            }
+            "list" => assert_eq!(town.commands(&device).await[0]["status"], "FAILED"),
+            "create" => {
+                town.queue(&device, json!({"finished": {}})).await;
+                let (_, commands) = town.remembers(device.id).await;
+                assert!(commands[0].status.is_terminal() && commands.len() == 2);
+            }
+            _ => {
+                let reply = town.owner("DELETE", &of(&lost), None).await;
+                assert_eq!(reply.status, 204, "nothing is in progress");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_loop_whose_report_was_lost_is_queued_again_when_its_owner_looks() {
+    let town = Town::start().await;
+    let mut device = FakeDevice::new(1);
+    town.claim(&device).await;
+    town.queue(
+        &device,
+        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
+    )
+    .await;
+    let batch = town.fetch(&device, "").await;
+    let (after, _lost, _) = device.run(&batch.body);
+    assert_eq!(town.fetch(&device, &after).await.status, 204);
+    town.wait(Duration::from_secs(601));
+    assert_eq!(town.commands(&device).await[0]["status"], "PENDING");
+    assert_eq!(town.commands(&device).await[0]["status"], "PENDING");
+    town.provision(&mut device).await;
+    assert!(device.stored.contains_key(&(1, 1)));
+}
+
+#[tokio::test]
 async fn a_restart_in_the_middle_of_a_session_is_not_noticed_by_the_device() {
     let mut town = Town::start().await;
     let mut device = FakeDevice::new(1);

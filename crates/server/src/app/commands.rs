@@ -1,9 +1,13 @@
 //! An owner's commands: queued, looked at, taken back.
+//!
+//! A command that was executed and not reported in time ends when its owner looks, too: the device may not come for days,
+//! and whoever polls stops at a terminal status only (spec/owner-api §9).
 
 use super::claim::not_claimed;
 use super::{App, COMMIT_ATTEMPTS, DESCRIPTION_CHARS_MAX, OwnerError};
-use sectag_proto::command::{CommandRequest, SecretField};
-use sectag_proto::service::{AddError, Command, NewCommand, Status};
+use sectag_pki::csr;
+use sectag_proto::command::CommandRequest;
+use sectag_proto::service::{AddError, Command, NewCommand, REPORT_WAIT, Status};
 use sectag_proto::{CommandId, DeviceId};
 use sectag_store::{AuditEvent, CommitError, DeviceChange};
 
@@ -16,7 +20,7 @@ impl App {
         &self,
         device: DeviceId,
         description: Option<String>,
-        mut request: CommandRequest,
+        request: CommandRequest,
         by: &str,
     ) -> Result<Command, OwnerError> {
         if description
@@ -28,7 +32,7 @@ impl App {
                 reason: format!("more than {DESCRIPTION_CHARS_MAX} characters"),
             });
         }
-        unescape_line_feeds(&mut request);
+        signable(&request)?;
         let id = Self::command_id();
         let kind = request.kind();
         let now = self.now();
@@ -38,6 +42,10 @@ impl App {
                 .queue(device, &[])
                 .await?
                 .ok_or_else(|| not_claimed(device))?;
+            if self.is_overdue(loaded.queue.commands()) {
+                self.expire(device).await?;
+                continue;
+            }
             let new = NewCommand {
                 id,
                 rule_id: None,
@@ -81,13 +89,15 @@ impl App {
         device: DeviceId,
         command: CommandId,
     ) -> Result<Command, OwnerError> {
-        self.store
-            .command(device, command)
-            .await?
-            .ok_or_else(|| OwnerError::NotFound {
-                what: "command",
-                id: command.to_string(),
-            })
+        let mut found = self.store.command(device, command).await?;
+        if self.is_overdue(found.as_slice()) {
+            self.expire(device).await?;
+            found = self.store.command(device, command).await?;
+        }
+        found.ok_or_else(|| OwnerError::NotFound {
+            what: "command",
+            id: command.to_string(),
+        })
     }
 
     /// All commands in queue order, terminal ones as well.
@@ -96,7 +106,45 @@ impl App {
     /// [`OwnerError::NotFound`], [`OwnerError::Store`].
     pub async fn commands(&self, device: DeviceId) -> Result<Vec<Command>, OwnerError> {
         self.device(device).await?;
+        let commands = self.store.commands(device).await?;
+        if !self.is_overdue(&commands) {
+            return Ok(commands);
+        }
+        self.expire(device).await?;
         Ok(self.store.commands(device).await?)
+    }
+
+    fn is_overdue(&self, commands: &[Command]) -> bool {
+        let now = self.now();
+        commands.iter().any(|command| {
+            let since = |at| now.since(at) >= REPORT_WAIT;
+            command.status == Status::InProgress && command.covered_at.is_some_and(since)
+        })
+    }
+
+    /// Ends what is overdue. When the device changes all the time, somebody else does it.
+    async fn expire(&self, device: DeviceId) -> Result<(), OwnerError> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let loaded = self
+                .store
+                .queue(device, &[])
+                .await?
+                .ok_or_else(|| not_claimed(device))?;
+            let changes = loaded.queue.expire(self.now());
+            if changes.is_empty() {
+                return Ok(());
+            }
+            let change = DeviceChange::from_owner(&changes);
+            let version = loaded.device.version;
+            match self.store.commit(device, version, change).await {
+                Ok(_) => {
+                    tracing::info!(%device, commands = changes.commands.len(), "reports overdue: outcome unknown");
+                    return Ok(());
+                }
+                Err(e) => retry(e, device)?,
+            }
+        }
+        Ok(())
     }
 
     /// Removes a command. One that the device has fetched needs `force`.
@@ -116,6 +164,10 @@ impl App {
                 .queue(device, &[command])
                 .await?
                 .ok_or_else(|| not_claimed(device))?;
+            if self.is_overdue(loaded.queue.commands()) {
+                self.expire(device).await?;
+                continue;
+            }
             let found = loaded.queue.commands().iter().find(|c| c.id == command);
             let Some(found) = found else {
                 return Err(OwnerError::NotFound {
@@ -155,6 +207,10 @@ impl App {
             // The version first: commands that come between the two reads then make the commit fail, not vanish.
             let known = self.device(device).await?;
             let commands = self.store.commands(device).await?;
+            if self.is_overdue(&commands) {
+                self.expire(device).await?;
+                continue;
+            }
             if let Some(busy) = commands
                 .iter()
                 .find(|c| c.status == Status::InProgress && !force)
@@ -230,45 +286,20 @@ fn refused(e: AddError) -> OwnerError {
     }
 }
 
-/// Some scripts send PEM with the two characters `\n` where a line feed belongs (spec/owner-api §4).
-fn unescape_line_feeds(request: &mut CommandRequest) {
-    let repair = |text: &str| {
-        (!text.contains('\n') && text.contains("\\n")).then(|| text.replace("\\n", "\n"))
-    };
+/// The closed loop compares the subject of the CSR with these attributes: what it cannot read it would never sign.
+fn signable(request: &CommandRequest) -> Result<(), OwnerError> {
     match request {
-        CommandRequest::ClientCertificate { content, .. }
-        | CommandRequest::ServerCertificate { content, .. } => {
-            if let Some(text) = repair(content) {
-                *content = text;
-            }
-        }
-        CommandRequest::ClientPrivateKey {
-            content: SecretField::Given(secret),
+        CommandRequest::CertificateSigningRequest {
+            attributes,
+            issue: true,
             ..
-        } => {
-            if let Some(text) = repair(secret.expose()) {
-                *secret = text.into();
-            }
-        }
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use sectag_proto::SecTag;
-
-    #[test]
-    fn backslash_n_becomes_a_line_feed_only_where_there_is_none() {
-        let Ok(sec_tag) = SecTag::new(1) else { return };
-        let mut request = CommandRequest::ClientCertificate {
-            sec_tag,
-            content: "-----BEGIN\\nabc\\n".to_owned(),
-        };
-        unescape_line_feeds(&mut request);
-        assert!(
-            matches!(&request, CommandRequest::ClientCertificate { content, .. } if content == "-----BEGIN\nabc\n")
-        );
+        } if !attributes.trim().is_empty() => match csr::attributes(attributes) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(OwnerError::Invalid {
+                field: "attributes",
+                reason: e.to_string(),
+            }),
+        },
+        _ => Ok(()),
     }
 }
