@@ -50,6 +50,8 @@ pub struct App {
     pub(crate) owner: String,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.
     pub(crate) alarmed: Mutex<HashMap<DeviceId, Timestamp>>,
+    /// Held while an API key is revoked, so that the last one of an owner stays.
+    pub(crate) revoking: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for App {

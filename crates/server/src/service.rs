@@ -170,6 +170,7 @@ impl Service {
             verifier: AwsLc,
             owner: home.owner_id(),
             alarmed: Mutex::new(HashMap::new()),
+            revoking: tokio::sync::Mutex::new(()),
         });
         let addresses = Addresses {
             owner: address(&owner, "owner", config.owner)?,

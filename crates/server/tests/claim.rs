@@ -243,3 +243,14 @@ async fn a_blocked_device_hears_nothing_and_its_report_is_refused() {
         .await;
     assert_eq!(town.report(&device, &report).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_dry_run_of_a_list_claims_nothing() {
+    let town = Town::start().await;
+    let csv = format!("\"{}\"\n", FakeDevice::new(1).claim_token());
+    let headers = format!("Authorization: Bearer {}\r\n", town.key);
+    let path = "/v1/claimed-devices?dryrun=true";
+    let reply = town.owner_raw("POST", path, &headers, &csv).await;
+    assert_eq!(reply.status, 400, "{}", reply.json());
+    assert_eq!(town.device_count().await, 0);
+}

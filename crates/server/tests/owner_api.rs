@@ -285,3 +285,71 @@ async fn a_taken_port_is_said_in_one_sentence_with_a_hint() {
     );
     assert!(e.hint().unwrap().contains("another program has port"));
 }
+
+#[tokio::test]
+async fn pem_with_escaped_line_ends_is_stored_with_real_ones() {
+    let town = Town::start().await;
+    let device = FakeDevice::new(1);
+    town.claim(&device).await;
+    for escaped in ["\\n", "\\r\\n"] {
+        let content = [
+            "-----BEGIN CERTIFICATE-----",
+            "AAAA",
+            "-----END CERTIFICATE-----",
+        ]
+        .join(escaped);
+        let request = json!({"serverCertificate": {"secTag": 1, "content": content}});
+        town.queue(&device, request).await;
+    }
+    for command in town.commands(&device).await {
+        assert_eq!(
+            command["request"]["serverCertificate"]["content"],
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_subject_that_the_closed_loop_would_never_sign_is_refused_when_it_is_asked_for() {
+    let town = Town::start().await;
+    let device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let path = format!("/v1/claimed-devices/{}/provisioning", device.id);
+    for (attributes, issue, status) in [
+        ("emailAddress=a", true, 422),
+        ("C=Norway", true, 422),
+        ("emailAddress=a", false, 201),
+        ("O=Acme,CN=a", true, 201),
+        ("", true, 201),
+    ] {
+        let request = json!({"certificateSigningRequest": {"secTag": 1, "attributes": attributes, "issue": issue}});
+        let body = json!({"request": request});
+        let reply = town.owner("POST", &path, Some(&body)).await;
+        assert_eq!(reply.status, status, "{attributes} {}", reply.json());
+    }
+}
+
+#[tokio::test]
+async fn two_who_revoke_the_last_two_owner_keys_at_once_leave_one() {
+    let town = Town::start().await;
+    let body = json!({"name": "second", "role": "owner"});
+    let made = town.owner("POST", "/v1/keys", Some(&body)).await;
+    town.log.forbid(made.json()["key"].as_str().unwrap());
+    let (a, b) = tokio::join!(
+        town.owner("DELETE", "/v1/keys/owner", None),
+        town.owner("DELETE", "/v1/keys/second", None),
+    );
+    let keys = town.service().app().store().keys().await.unwrap();
+    let left = keys.iter().filter(|key| key.revoked_at.is_none()).count();
+    assert_eq!(left, 1, "{} {}", a.status, b.status);
+}
+
+#[tokio::test]
+async fn nobody_writes_log_lines_of_his_own() {
+    let town = Town::start().await;
+    let from = town.log.len();
+    let path = "/v1/keys/x%0aINFO%20all%20is%20well";
+    assert_eq!(town.owner("DELETE", path, None).await.status, 404);
+    let lines = town.log.since(from);
+    assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
+}

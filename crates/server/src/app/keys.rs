@@ -125,6 +125,8 @@ impl App {
     /// # Errors
     /// [`OwnerError::NotFound`], [`OwnerError::LastOwnerKey`], [`OwnerError::Store`].
     pub async fn revoke_key(&self, name: &str, by: &str) -> Result<(), OwnerError> {
+        // One at a time: of two at once, each would see the other's key as the one that remains.
+        let _alone = self.revoking.lock().await;
         let keys = self.store.keys().await?;
         let mut owners = keys
             .iter()
@@ -140,7 +142,7 @@ impl App {
         } else {
             Err(OwnerError::NotFound {
                 what: "API key",
-                id: name.to_owned(),
+                id: name.chars().take(KEY_NAME_CHARS_MAX).collect(),
             })
         }
     }

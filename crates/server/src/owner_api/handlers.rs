@@ -77,8 +77,13 @@ pub(super) async fn claim(
                     .starts_with("text/csv")
             })
     });
+    let dry_run = Query::of(query)?.flag("dryrun")?;
     let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
     if first != Some(&b'{') && (says_csv || first == Some(&b'"')) {
+        if dry_run {
+            let reason = "a dry run takes one claim token, as JSON".to_owned();
+            return Err(Refused(OwnerError::Malformed(reason)));
+        }
         return claim_bulk(&api, &caller, &bytes).await;
     }
     if bytes.len() > BODY_BYTES_MAX {
@@ -92,7 +97,7 @@ pub(super) async fn claim(
         tags: body.tags,
         accept_new_key: body.accept_new_key,
     };
-    if Query::of(query)?.flag("dryrun")? {
+    if dry_run {
         api.app.would_claim(&request, &caller.name).await?;
         return Ok(answer(StatusCode::ACCEPTED, &json!({})));
     }
