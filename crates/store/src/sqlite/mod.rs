@@ -33,6 +33,9 @@ use writer::{Kind, Writer};
 /// the disk.
 pub const BATCH_MAX: usize = 256;
 
+/// Page cache of the writer. SQLite's default of 2 MiB makes it read back through the log what it wrote a moment ago.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+
 /// Pages of the write-ahead log after which the writer copies them back into the database (4 KiB each). The log stays
 /// at about 16 MiB; the default of 1000 pages would interrupt the writer four times as often.
 const CHECKPOINT_PAGES: u32 = 4000;
@@ -474,6 +477,8 @@ fn writing(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "secure_delete", "ON")?;
     db.pragma_update(None, "trusted_schema", "OFF")?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
 }
