@@ -161,17 +161,18 @@ impl Open {
             .port
             .or_else(|| device::running_port(place, "mqtt"))
             .unwrap_or(8883);
+        // Two shells with the operator's certificate must not take each other's session; a device is one client.
+        let client_id = link.client_id.clone().unwrap_or_else(|| match device {
+            Some(_) => common_name.clone(),
+            None => format!("{common_name}-{}", std::process::id()),
+        });
         let options = ConnectOptions {
             version: if link.mqtt_version == "5" {
                 Version::V5
             } else {
                 Version::V311
             },
-            ..ConnectOptions::new(
-                link.client_id
-                    .clone()
-                    .unwrap_or_else(|| common_name.clone()),
-            )
+            ..ConnectOptions::new(client_id)
         };
         let (client, incoming) = Client::connect(&link.host, port, &link.host, tls, options)
             .await
