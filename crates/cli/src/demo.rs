@@ -25,7 +25,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 /// Where the device keeps the root CA of the service, as the firmware's samples do.
@@ -184,7 +183,7 @@ async fn play(args: &Demo, place: &Place) -> Outcome<Option<Service>> {
 
     story.step("The device opens MQTT over mutual TLS with that sec tag");
     let run_id = random_id()?;
-    let mut receiver = Receiver::start(place, addresses.mqtt.port(), &id).await?;
+    let receiver = Receiver::start(place, addresses.mqtt.port(), &id).await?;
     story.say(&format!(
         "{} subscribes to {id}/# with the operator's certificate",
         receiver.name()
@@ -214,9 +213,10 @@ async fn play(args: &Demo, place: &Place) -> Outcome<Option<Service>> {
     )
     .await?;
     story.say("PUBLISH, QoS 1, retained: acknowledged");
+    let receiver_name = receiver.name();
     let line = receiver.line_with(&run_id).await?;
     link.disconnect().await?;
-    story.say(&format!("{} received:", receiver.name()));
+    story.say(&format!("{receiver_name} received:"));
     output::print(&format!("\n   {line}\n\n"));
     story.end_step();
     let total = story.began.elapsed();
@@ -323,10 +323,7 @@ fn random_id() -> Outcome<String> {
 
 /// Who receives the message: a program none of us wrote when it is there, else our own client.
 enum Receiver {
-    Mosquitto {
-        child: tokio::process::Child,
-        lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
-    },
+    Mosquitto(tokio::process::Child),
     Own {
         _client: sectag_mqtt::Client,
         incoming: tokio::sync::mpsc::Receiver<sectag_mqtt::Incoming>,
@@ -347,92 +344,80 @@ impl Receiver {
                 "1",
                 "-C",
                 "1",
-                "-F",
-                "%t %p",
-                "-t",
-                &filter,
             ])
+            .args(["-F", "%t %p", "-t", &filter])
             .arg("--cafile")
             .arg(place.home.join("ca/root.crt"))
             .arg("--cert")
             .arg(place.home.join("operator/operator.crt"))
             .arg("--key")
             .arg(place.home.join("operator/operator.key"))
-            .stdout(Stdio::piped())
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
-        let mut child = match spawned {
-            Ok(child) => child,
+        match spawned {
+            Ok(child) => Ok(Self::Mosquitto(child)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Self::own(place, port, &filter).await;
+                let (client, incoming) = crate::mqtt::operator(place, port).await?;
+                client.subscribe(&filter, Qos::AtLeastOnce).await?;
+                Ok(Self::Own {
+                    _client: client,
+                    incoming,
+                })
             }
-            Err(error) => return Err(error.into()),
-        };
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| Fault::untried("mosquitto_sub has no output"))?;
-        let receiver = Self::Mosquitto {
-            child,
-            lines: BufReader::new(stdout).lines(),
-        };
-        Ok(receiver)
-    }
-
-    async fn own(place: &Place, port: u16, filter: &str) -> Outcome<Self> {
-        let (client, incoming) = crate::mqtt::operator(place, port).await?;
-        client.subscribe(filter, Qos::AtLeastOnce).await?;
-        Ok(Self::Own {
-            _client: client,
-            incoming,
-        })
+            Err(error) => Err(error.into()),
+        }
     }
 
     const fn name(&self) -> &'static str {
         match self {
-            Self::Mosquitto { .. } => "mosquitto_sub",
+            Self::Mosquitto(_) => "mosquitto_sub",
             Self::Own { .. } => "our own client (mosquitto_sub is not installed)",
         }
     }
 
-    async fn line_with(&mut self, wanted: &str) -> Outcome<String> {
+    /// Topic and payload of the first message, which must be the one with `wanted` in it.
+    async fn line_with(self, wanted: &str) -> Outcome<String> {
         let name = self.name();
-        let found = async {
+        let received = async {
             match self {
-                Self::Mosquitto { child, lines } => {
-                    while let Some(line) = lines.next_line().await? {
-                        if line.contains(wanted) {
-                            return Ok(line);
-                        }
+                Self::Mosquitto(child) => {
+                    let said = child.wait_with_output().await?;
+                    let words = String::from_utf8_lossy(&said.stderr).trim().to_owned();
+                    if said.status.success() {
+                        Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+                    } else {
+                        Err(Fault::no(format!(
+                            "{name} ended with {}: {words}",
+                            said.status
+                        )))
                     }
-                    let status = child.wait().await?;
-                    Err(Fault::no(format!(
-                        "{name} ended ({status}) without `{wanted}`"
-                    )))
                 }
-                Self::Own { incoming, .. } => {
-                    while let Some(message) = incoming.recv().await {
-                        let line = format!(
-                            "{} {}",
-                            message.topic,
-                            String::from_utf8_lossy(&message.payload)
-                        );
-                        if line.contains(wanted) {
-                            return Ok(line);
-                        }
+                Self::Own { mut incoming, .. } => match incoming.recv().await {
+                    Some(message) => {
+                        let payload = String::from_utf8_lossy(&message.payload);
+                        Ok(format!("{} {payload}", message.topic))
                     }
-                    Err(Fault::no("the subscriber lost its connection"))
-                }
+                    None => Err(Fault::no("the subscriber lost its connection")),
+                },
             }
         };
-        tokio::time::timeout(MESSAGE_WITHIN, found)
+        let line = tokio::time::timeout(MESSAGE_WITHIN, received)
             .await
             .map_err(|_| {
                 Fault::no(format!(
-                    "{name} did not say `{wanted}` within {} s",
+                    "{name} received nothing within {} s",
                     MESSAGE_WITHIN.as_secs()
                 ))
-            })?
+            })??;
+        if line.contains(wanted) {
+            Ok(line)
+        } else {
+            Err(Fault::no(format!(
+                "{name} received another message: {line}"
+            )))
+        }
     }
 }
