@@ -30,7 +30,7 @@ bench:
 soak:
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
 
-# Needs the network: the advisory database.
+# Needs the network (the advisory database) and cargo-deny (`cargo install --locked cargo-deny`).
 advisories:
 	$(CARGO) deny --locked check advisories
 
