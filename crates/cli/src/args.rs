@@ -304,7 +304,7 @@ pub(crate) struct Link {
     /// Broker port [default: the one of the service in this home, else 8883]
     #[arg(long)]
     pub(crate) port: Option<u16>,
-    /// MQTT client id [default: the certificate's CN]
+    /// MQTT client id [default: the certificate's CN; without --name, a number is added to it]
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
     /// MQTT version; only 5 says that a publish was refused
