@@ -3,9 +3,9 @@
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)] // each test file uses its part
 
 use crate::support::{DEADLINE, Home, Output, owner, run};
-use sectag_device::hosted::HostedModem;
 use sectag_device::verbs;
-use sectag_modem::{SharedModem, VirtualModem};
+use sectag_modem::VirtualModem;
+use sectag_proto::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Whether all of `programs` can be run.
 pub fn have(programs: &[&str]) -> bool {
@@ -56,27 +56,34 @@ pub fn text(path: PathBuf) -> String {
 
 /// A device on the test's desk: its modem signs, a stranger carries the bytes.
 pub struct Device {
-    modem: HostedModem,
+    modem: VirtualModem,
     pub id: String,
 }
 
+/// What the service lets pass between its clock and a device's is a few minutes; an hour is not.
+pub const HOUR_MS: i64 = 3_600_000;
+
 impl Device {
     pub fn new(seed: u64) -> Self {
-        let mut modem = HostedModem::new(SharedModem::new(VirtualModem::from_seed(seed)));
+        let mut modem = VirtualModem::from_seed(seed);
         let id = verbs::uuid(&mut modem).unwrap().to_string();
         Self { modem, id }
     }
 
-    /// A JWT that is good for five minutes; with `None` one without `iat` and `exp`.
-    pub fn jwt(&mut self, validity: Option<Duration>) -> String {
-        verbs::jwt(&mut self.modem, 0, validity.unwrap_or_default())
+    /// A JWT made on a clock that is `ahead_ms` off; validity zero leaves `iat` and `exp` out.
+    pub fn jwt(&mut self, ahead_ms: i64, validity: Duration) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = u64::try_from(now.as_millis()).unwrap();
+        self.modem
+            .set_time(Timestamp(now.saturating_add_signed(ahead_ms)));
+        verbs::jwt(&mut self.modem, 0, validity)
             .unwrap()
             .expose()
             .to_owned()
     }
 
     pub fn good_jwt(&mut self) -> String {
-        self.jwt(Some(Duration::from_secs(300)))
+        self.jwt(0, Duration::from_secs(300))
     }
 
     pub fn token(&mut self) -> String {
