@@ -112,7 +112,20 @@ impl Device {
         outcome
     }
 
-    pub(crate) fn mqtt(&self, work: impl Future<Output = ()>) {
+    /// The status of a fetch, whatever it is.
+    pub(crate) fn knock(&mut self, https: &Https) -> u16 {
+        self.handle(Input::Triggered);
+        match self.next.take().expect("a session begins with a request") {
+            Output::Fetch { jwt, query } => {
+                let answer = self.runtime.block_on(https.fetch(jwt.expose(), &query));
+                answer.unwrap().status
+            }
+            other => panic!("not a fetch: {other:?}"),
+        }
+    }
+
+    /// Runs something of the network beside the device.
+    pub(crate) fn wait_for(&self, work: impl Future<Output = ()>) {
         self.runtime.block_on(work);
     }
 
