@@ -75,6 +75,40 @@ fn a_device_that_dies_before_it_hears_the_acknowledgement_gets_nothing_again() {
 }
 
 #[test]
+fn a_device_process_killed_at_each_write_of_its_state_ends_right() {
+    let home = Home::new();
+    let up = home.up(&[]);
+    let key = home.read("owner.key");
+    let tag = TAGS[0].to_string();
+    for point in ["keep.file.before-rename", "keep.file.after-rename"] {
+        let killed = |pass: &u64| {
+            let name = format!("{point}-{pass}");
+            let made = home.json(&["device", "token", "--name", &name]);
+            let text = |member: &str| made[member].as_str().unwrap().to_owned();
+            home.json(&["claim", &text("claimToken"), "--onboard", &tag]);
+            let run = ["device", "run", "--name", &name];
+            let armed = format!("{point}:{pass}");
+            let cut = home.sectag_with(&run, &[("SECTAG_CRASH_AT", &armed)]);
+            assert!(matches!(cut.code, None | Some(0)), "{armed}: {cut:#?}");
+            home.sectag(&run).expect_code(0);
+
+            let state = look(up.listeners.loopback, &key, &[text("id")]);
+            let statuses = statuses(&state, &text("id"));
+            assert_eq!(statuses, ["SUCCEEDED"; 4], "{armed}");
+            assert_eq!(state.certificates.len(), 1, "{armed}");
+            let publish = ["mqtt", "pub", "--name", &name, "--sec-tag", &tag];
+            let message = ["--topic", "~/alive", "--message", &armed];
+            home.sectag(&[&publish[..], &message].concat())
+                .expect_code(0);
+            cut.code.is_none()
+        };
+        let passes = (1..PASSES_MAX).take_while(killed).count();
+        assert!(passes > 0, "{point} was never reached");
+        println!("{point}: device killed at each of {passes} passes");
+    }
+}
+
+#[test]
 fn a_kill_while_the_server_certificate_is_replaced_leaves_a_whole_pair() {
     let named = ["--name", "sectag.example"];
     let points = POINTS.iter().map(|(name, _)| *name);
