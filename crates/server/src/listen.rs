@@ -366,6 +366,43 @@ mod tests {
         done.await.unwrap();
     }
 
+    #[tokio::test]
+    async fn a_silent_guest_gives_its_place_to_the_next_one_and_shutdown_waits_for_nobody() {
+        let now = sectag_proto::Timestamp::from_secs(1_800_000_000);
+        let dir = tempfile::tempdir().unwrap();
+        let home = crate::home::Home::open(&dir.path().join("home"), now).unwrap();
+        let config = crate::tls::for_devices(&home.server_pair(&[]).unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door {
+            name: "test",
+            listener,
+            tls: Some(Arc::new(ArcSwap::from_pointee(config))),
+            manners: Manners {
+                handshake_max: SHORT,
+                ..manners(false, LONG, LONG)
+            },
+        };
+        let (stop, stopped) = watch::channel(false);
+        let nothing = hyper::service::service_fn(async |_: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+        });
+        let open = tokio::spawn(door.serve(nothing, stopped));
+        // One place; each guest says nothing, and each is shown out in its turn.
+        let mut guests = Vec::new();
+        for _ in 0..3 {
+            guests.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        for mut guest in guests {
+            let mut answer = Vec::new();
+            guest.read_to_end(&mut answer).await.unwrap();
+            assert!(answer.is_empty());
+        }
+        stop.send_replace(true);
+        open.await.unwrap();
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+
     #[test]
     fn a_log_field_stays_on_its_line() {
         assert_eq!(

@@ -241,3 +241,26 @@ async fn a_key_is_certified_once_for_whatever_device() {
     assert_eq!(store.certificates(a.id).await.unwrap().len(), 1);
     assert!(store.certificates(b.id).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn two_devices_that_bring_the_same_key_at_once_get_one_certificate() {
+    let town = Town::start().await;
+    let (a, b) = (FakeDevice::new(1), FakeDevice::new(2));
+    let key = Key::new();
+    for device in [&a, &b] {
+        town.claim(device).await;
+    }
+    let lies = [&a, &b]
+        .map(|device| keygen_answer(&device.csr_output(TAG, &format!("CN={}", device.id), &key)));
+    let (ours, theirs) = tokio::join!(tell(&town, &a, &lies[0]), tell(&town, &b, &lies[1]));
+    let store = town.service().app().store();
+    let issued = store.certificates(a.id).await.unwrap().len()
+        + store.certificates(b.id).await.unwrap().len();
+    assert_eq!(issued, 1);
+    let (refused, loser) = if ours["status"] == "FAILED" {
+        (&ours, &a)
+    } else {
+        (&theirs, &b)
+    };
+    not_signed(&town, loser, refused, "was issued before, to device").await;
+}

@@ -63,6 +63,32 @@ async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate()
 }
 
 #[tokio::test]
+async fn the_same_report_twice_at_once_gives_one_certificate() {
+    let town = Town::start().await;
+    let mut device = FakeDevice::new(1);
+    town.claim(&device).await;
+    town.queue(
+        &device,
+        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
+    )
+    .await;
+    let batch = town.fetch(&device, "").await;
+    let (_, report, _) = device.run(&batch.body);
+    let (a, b, c) = tokio::join!(
+        town.report(&device, &report),
+        town.report(&device, &report),
+        town.report(&device, &report),
+    );
+    assert_eq!((a.status, b.status, c.status), (200, 200, 200));
+    let store = town.service().app().store();
+    assert_eq!(store.certificates(device.id).await.unwrap().len(), 1);
+    let (_, commands) = town.remembers(device.id).await;
+    assert_eq!(commands.len(), 2, "the CSR and one certificate");
+    let alarms = town.audit(device.id).await;
+    assert!(alarms.iter().all(|(action, _)| !action.ends_with("-alarm")));
+}
+
+#[tokio::test]
 async fn a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again() {
     let town = Town::start().await;
     let mut device = FakeDevice::new(1);

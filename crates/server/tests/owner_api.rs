@@ -353,3 +353,20 @@ async fn nobody_writes_log_lines_of_his_own() {
     let lines = town.log.since(from);
     assert!(lines.len() == 1 && !lines[0].contains('\n'), "{lines:?}");
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_sends_its_whole_body_first() {
+    let town = Town::start().await;
+    let device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let path = format!("/v1/claimed-devices/{}/provisioning", device.id);
+    for bytes in [1_000, 60_000] {
+        let body = "x".repeat(bytes);
+        let wrong = "Authorization: Bearer wrong\r\n";
+        let reply = town.owner_raw("POST", &path, wrong, &body).await;
+        assert_eq!(reply.status, 401, "{bytes}");
+        let right = format!("Authorization: Bearer {}\r\n", town.key);
+        let reply = town.owner_raw("POST", &path, &right, &body).await;
+        assert_eq!(reply.status, 400, "{bytes}");
+    }
+}

@@ -357,6 +357,33 @@ async fn unknown_paths_methods_and_queries_are_refused() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_refused_before_it_becomes_one() {
+    let (town, device) = town_with_device().await;
+    let remembered = town.remembers(device.id).await;
+    let many = "X-A: b\r\n".repeat(40);
+    let long = format!("X-A: {}\r\n", "b".repeat(20_000));
+    for (head, status) in [
+        (format!("GET / HTTP/1.1\r\n{many}\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\n{long}\r\n"), 431),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400),
+        ("\u{1}\u{2}\u{3}\r\n\r\n".to_owned(), 400),
+        ("POST /v1/provisioning/response HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(), 400),
+    ] {
+        let from = town.log.len();
+        let reply = town.device_raw(head.as_bytes()).await.unwrap();
+        assert_eq!(reply.status, status, "{}", reply.head);
+        for _ in 0..100 {
+            if !town.log.since(from).is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        one_line(&town, from, "not HTTP/1.1");
+    }
+    assert_eq!(town.remembers(device.id).await, remembered);
+}
+
+#[tokio::test]
 async fn half_a_request_is_closed_and_changes_nothing() {
     let (town, device) = town_with_device().await;
     assert_eq!(town.fetch(&device, "").await.status, 200);
@@ -441,6 +468,32 @@ async fn commands_no_modem_would_take_are_refused_when_they_are_created() {
         one_line(&town, from, "owner request refused");
     }
     assert_eq!(town.remembers(device.id).await, remembered);
+}
+
+#[tokio::test]
+async fn a_command_too_long_for_this_device_fails_with_the_reason_and_drops_the_rest() {
+    let town = Town::start().await;
+    let device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let content = format!("-----BEGIN CERTIFICATE-----\n{}\n", "A".repeat(1500));
+    let request = json!({"serverCertificate": {"secTag": 1, "content": content}});
+    town.queue(&device, request).await;
+    town.queue(&device, json!({"finished": {}})).await;
+    let from = town.log.len();
+    let query = "after=&rxMaxSize=1024&txMaxSize=2048";
+    let reply = town.fetch_as(&device.jwt(town.now()), query).await;
+    assert_eq!(reply.status, 204);
+    let commands = town.commands(&device).await;
+    let failure = |n: usize, kind: &str| commands[n]["response"][kind]["failure"].clone();
+    assert_eq!(failure(0, "serverCertificate"), "doesNotFit");
+    assert_eq!(failure(1, "finished"), "notExecuted");
+    let lines = town.log.since(from);
+    let told = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
+    assert_eq!(
+        (told("DoesNotFit"), told("NotExecuted")),
+        (1, 1),
+        "{lines:#?}"
+    );
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ impl App {
                 )
                 .await?
             {
+                log_failures(&changes, device);
                 match &bytes {
                     Some(bytes) => {
                         tracing::info!(%device, commands = count, bytes = bytes.len(), "commands delivered");
@@ -178,11 +179,7 @@ impl App {
         for alarm in alarms {
             tracing::warn!(%device, %alarm, "report raised an alarm");
         }
-        for command in &changes.commands {
-            if let Some(failure) = command.response.as_ref().and_then(|r| r.failure) {
-                tracing::info!(%device, command = %command.id, kind = command.request.kind().member(), ?failure, "command failed");
-            }
-        }
+        log_failures(&changes, device);
         tracing::info!(%device, responses = report.len(), settled, certificates, finished = changes.finished, "report settled");
         Ok(true)
     }
@@ -283,20 +280,48 @@ fn limits(query: &FetchQuery, head_bytes: usize) -> FetchLimits {
     }
 }
 
+/// One line for each command that ended badly by this question; its message may hold a device's words and stays out.
+fn log_failures(changes: &Changes, device: DeviceId) {
+    for command in &changes.commands {
+        if let Some(failure) = command.response.as_ref().and_then(|r| r.failure) {
+            tracing::info!(%device, command = %command.id, kind = command.request.kind().member(), ?failure, "command failed");
+        }
+    }
+}
+
+/// One event per alarm, and one for all ids that were never delivered: a device that lies shall not fill the audit trail.
 fn alarms(changes: &Changes, device: DeviceId, now: Timestamp) -> Vec<AuditEvent> {
-    changes
+    let mut told: Vec<&Alarm> = Vec::new();
+    let mut strange = Vec::new();
+    for alarm in &changes.alarms {
+        match alarm {
+            Alarm::NeverDelivered { correlation } => strange.push(correlation),
+            alarm if !told.contains(&alarm) => told.push(alarm),
+            _ => {}
+        }
+    }
+    let first_strange = changes
         .alarms
         .iter()
+        .find(|alarm| matches!(alarm, Alarm::NeverDelivered { .. }));
+    told.into_iter()
+        .chain(first_strange)
         .map(|alarm| {
             let (command, detail) = match alarm {
                 Alarm::KeyChanged { command } => (
                     Some(*command),
                     "a second, different report for a settled key generation: the key on the device changed".to_owned(),
                 ),
-                Alarm::NeverDelivered { correlation } => (
-                    None,
-                    format!("report for `{correlation}`, which was never delivered to this device"),
-                ),
+                Alarm::NeverDelivered { correlation } => {
+                    let more = match strange.len() {
+                        0 | 1 => String::new(),
+                        count => format!("; nor were {} more", count - 1),
+                    };
+                    (
+                        None,
+                        format!("report for `{correlation}`, which was never delivered to this device{more}"),
+                    )
+                }
                 Alarm::ReportDiffers { command } => (
                     Some(*command),
                     "a second, different report for a settled command".to_owned(),
@@ -327,5 +352,32 @@ mod tests {
         assert_eq!(large.cbor_bytes_max, BATCH_BYTES_MAX);
         assert_eq!(limits_of("after=").cbor_bytes_max, 1024 - HEAD_BYTES_MAX);
         assert_eq!(limits_of("after=&rxMaxSize=1").cbor_bytes_max, 0);
+    }
+
+    #[test]
+    fn a_report_full_of_strange_ids_is_one_line_of_the_audit_trail() {
+        let (device, command) = (
+            DeviceId::from_bytes([1; 16]),
+            CommandId::from_bytes([2; 16]),
+        );
+        let strange = |n: u8| Alarm::NeverDelivered {
+            correlation: format!("id-{n}"),
+        };
+        let mut changes = Changes {
+            alarms: (0..100).map(strange).collect(),
+            ..Changes::default()
+        };
+        changes.alarms.push(Alarm::KeyChanged { command });
+        changes.alarms.push(Alarm::KeyChanged { command });
+        let details: Vec<String> = alarms(&changes, device, Timestamp(1))
+            .into_iter()
+            .map(|event| event.detail)
+            .collect();
+        assert_eq!(details.len(), 2, "{details:?}");
+        assert!(details[0].contains("the key on the device changed"));
+        assert!(
+            details[1].contains("`id-0`") && details[1].ends_with("99 more"),
+            "{details:?}"
+        );
     }
 }
