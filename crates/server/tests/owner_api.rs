@@ -214,6 +214,10 @@ async fn errors_are_json_with_code_message_title_and_status() {
         ("GET", "/v1/nothing", "", 404),
         ("PUT", "/v1/claimed-devices", "", 405),
         ("GET", "/v1/claimed-devices/not-a-uuid", "", 404),
+        ("GET", "/v1/claimed-devices/%ff", "", 404),
+        ("GET", "/v1/claimed-devices/%", "", 404),
+        ("DELETE", "/v1/keys/%80", "", 404),
+        ("GET", "/v1/claimed-devices?pageLimit=%ff", "", 400),
         (
             "GET",
             "/v1/claimed-devices/50363154-3931-44f0-8022-121b6401627d",

@@ -92,6 +92,9 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         return Refused(e).into_response();
     }
     let path = request.uri().path();
+    if is_foreign(path) {
+        return Refused(OwnerError::UnknownPath).into_response();
+    }
     if path.starts_with("/v1/") {
         let needed = needed(request.method(), path);
         match caller(&api, request.headers(), needed).await {
@@ -111,6 +114,12 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         }
     }
     response
+}
+
+/// No path of ours has other than ASCII characters; bytes that are no text would be answered by the router, not in JSON.
+fn is_foreign(path: &str) -> bool {
+    let high = |pair: &[u8]| pair[0] == b'%' && !matches!(pair[1], b'0'..=b'7');
+    !path.is_ascii() || path.as_bytes().windows(2).any(high)
 }
 
 async fn caller(api: &Api, headers: &HeaderMap, needed: Role) -> Result<Caller, OwnerError> {
@@ -226,6 +235,16 @@ mod tests {
             "http://127.0.0.1:8441",
         ] {
             assert!(check(origin).is_err(), "{origin}");
+        }
+    }
+
+    #[test]
+    fn only_ascii_paths_are_ours() {
+        for path in ["/", "/v1/keys/a%20b", "/v1/keys/a%", "/v1/keys/%7e"] {
+            assert!(!is_foreign(path), "{path}");
+        }
+        for path in ["/%ff", "/v1/keys/%C3%BC", "/\u{fc}", "/%zz"] {
+            assert!(is_foreign(path), "{path}");
         }
     }
 
