@@ -108,10 +108,8 @@ impl Owner {
             ))
             .hint("use the key file of that service's home: --key-file HOME/owner.key")),
             status => {
-                let words = answer.body["message"]
-                    .as_str()
-                    .unwrap_or("no message")
-                    .to_owned();
+                let words =
+                    without_position(answer.body["message"].as_str().unwrap_or("no message"));
                 let fault = Fault::no(format!("the service said no ({status}): {words}"));
                 Err(match hint_for(status, &words) {
                     Some(hint) => fault.hint(hint),
@@ -267,5 +265,38 @@ fn hint_for(status: u16, words: &str) -> Option<&'static str> {
             "after a typo in an earlier token, or when the device's modem was replaced: --accept-new-key",
         ),
         _ => None,
+    }
+}
+
+/// Without the place in a JSON text that this program wrote and nobody has seen.
+fn without_position(words: &str) -> String {
+    match words.split_once(" at line 1 column ") {
+        Some((before, after)) => {
+            let behind = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{before}{behind}")
+        }
+        None => words.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_in_our_own_json_is_not_shown() {
+        for (words, shown) in [
+            (
+                "missing field `role` at line 1 column 12",
+                "missing field `role`",
+            ),
+            (
+                "one member (expected `}` at line 1 column 9)",
+                "one member (expected `}`)",
+            ),
+            ("no claimed device `x`", "no claimed device `x`"),
+        ] {
+            assert_eq!(without_position(words), shown);
+        }
     }
 }

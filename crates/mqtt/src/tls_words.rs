@@ -51,7 +51,10 @@ pub(crate) fn certificate(reason: &CertificateError) -> String {
             expected.to_str(),
             presented.join(", ")
         ),
-        CertificateError::BadSignature => "its signature is wrong".into(),
+        CertificateError::BadSignature => {
+            "its signature is wrong: another authority of the same name issued it, or it was altered"
+                .into()
+        }
         other => format!("{other:?}"),
     }
 }
@@ -68,6 +71,10 @@ pub(crate) fn refused_by_peer(alert: AlertDescription) -> String {
             "the certificate is not made for this purpose".into()
         }
         AlertDescription::CertificateUnknown => "the certificate was not accepted".into(),
+        AlertDescription::DecryptError => {
+            "a signature does not verify: another authority of the same name issued the certificate, or it was altered"
+                .into()
+        }
         AlertDescription::AccessDenied => "access denied".into(),
         AlertDescription::HandshakeFailure => {
             "no agreement on parameters, or a certificate is missing".into()
