@@ -204,3 +204,26 @@ const SPKI_HEAD: [u8; 26] = [
 ];
 /// First byte of an uncompressed point (SEC 1 §2.3.3).
 const UNCOMPRESSED: u8 = 0x04;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use p256::ecdsa::signature::Signer;
+
+    #[test]
+    fn low_and_high_s_hold_and_lead_to_the_same_keys() {
+        let secret = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let key = PublicKey::from_verifying_key(secret.verifying_key()).unwrap();
+        let signature: p256::ecdsa::Signature = secret.sign(b"message");
+        let (r, s) = signature.split_scalars();
+        let other = p256::ecdsa::Signature::from_scalars(r, -s).unwrap();
+        for signature in [signature, other] {
+            let signature = Signature(signature.to_bytes().into());
+            assert!(P256.verify(&key, b"message", &signature));
+            assert!(!P256.verify(&key, b"massage", &signature));
+            let found = recover(b"message", &signature);
+            assert!(found.len() == 2 && found.contains(&key));
+        }
+    }
+}
