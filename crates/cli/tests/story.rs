@@ -332,6 +332,54 @@ fn the_authorities_and_the_certificates_they_signed_can_be_read() {
     );
 }
 
+#[test]
+fn the_demo_plays_both_charts_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let temporary = home.beside("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let envs = [("TMPDIR", temporary.to_str().unwrap())];
+
+    let told = home.sectag_with(&["demo"], &envs).expect_code(0);
+    let (_, received) = told.stdout.split_once(" received:\n\n").unwrap();
+    let line = received.lines().next().unwrap().trim();
+    let (topic, text) = line.split_once(' ').unwrap();
+    assert!(topic.ends_with("/hello"), "{line}");
+    let run = text.strip_prefix("from blank to MQTT, run ").unwrap();
+    assert!(
+        run.len() == 16 && run.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "a random id: {line}"
+    );
+    assert!(
+        told.stdout
+            .contains("\nFrom nothing to a received message in ")
+    );
+    let again = home.sectag_with(&["demo"], &envs).expect_code(0);
+    assert!(!again.stdout.contains(run), "another id in each run");
+
+    let failing = home
+        .sectag_with(&["demo", "--failing"], &envs)
+        .expect_code(0);
+    let (_, seen) = failing.stdout.rsplit_once("What the owner sees\n").unwrap();
+    let rows: Vec<Vec<&str>> = seen
+        .lines()
+        .take(4)
+        .map(|line| line.split_whitespace().skip(1).take(2).collect())
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            ["config", "SUCCEEDED"],
+            ["atCommand", "FAILED"],
+            ["clientPrivateKeyGeneration", "FAILED"],
+            ["finished", "FAILED"]
+        ]
+    );
+    assert!(seen.contains("CME 513: +CME ERROR: 513\n"), "{seen}");
+
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+    assert!(!home.path().exists(), "the usual home is not touched");
+}
+
 /// The token in the hint of an unclaimed device.
 fn claim_token(blank: &Output, id: &str) -> String {
     let (_, hint) = blank
