@@ -89,7 +89,11 @@ fn a_device_process_killed_at_each_write_of_its_state_ends_right() {
             let run = ["device", "run", "--name", &name];
             let armed = format!("{point}:{pass}");
             let cut = home.sectag_with(&run, &[("SECTAG_CRASH_AT", &armed)]);
-            assert!(matches!(cut.code, None | Some(0)), "{armed}: {cut:#?}");
+            let ended = (cut.code, cut.signal);
+            assert!(
+                matches!(ended, (None, Some(SIGKILL)) | (Some(0), None)),
+                "{armed}: {cut:#?}"
+            );
             home.sectag(&run).expect_code(0);
 
             let state = look(up.listeners.loopback, &key, &[text("id")]);
@@ -200,6 +204,7 @@ fn story(life: &mut Life<'_>) {
 
 /// All lives end here.
 fn end(life: &mut Life<'_>, reference: &Reference) {
+    life.rest();
     let state = life.check();
     all_is_well(&state, &life.a, &TAGS, life.listeners().mqtt.port());
     assert!(life.a.lines.iter().any(|line| line.contains(PSK)));

@@ -18,8 +18,9 @@ use std::time::Duration;
 pub(crate) const SIGKILL: i32 = 9;
 /// The service that kills itself is gone within this.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
-/// A service that is killed while it writes run.json, by which its start is recognised, is gone this much later.
-const GONE_AFTER_START: Duration = Duration::from_millis(200);
+/// A service that is killed beside us, after the answer we wait for (or after writing run.json, by which a start is
+/// recognised), is gone this much later.
+const GONE_BESIDE: Duration = Duration::from_millis(400);
 const CLAIMS: &str = "/v1/claimed-devices";
 
 /// Who loses what it had in memory.
@@ -84,7 +85,7 @@ impl<'a> Life<'a> {
         let mut first = home.try_up(envs, &[]);
         if armed.starts_with("keep.")
             && let Ok(up) = &mut first
-            && let Some(end) = up.wait(GONE_AFTER_START)
+            && let Some(end) = up.wait(GONE_BESIDE)
         {
             first = Err((end, up.log()));
         }
@@ -248,6 +249,14 @@ impl<'a> Life<'a> {
         };
         self.acknowledged();
         exchanged
+    }
+
+    /// After the last step: the kill may follow its answer.
+    pub(crate) fn rest(&mut self) {
+        let beside = self.armed.contains(".after-response") && !self.was_killed;
+        if beside && self.up.as_mut().unwrap().wait(GONE_BESIDE).is_some() {
+            self.restart();
+        }
     }
 
     /// What an owner sees, as it must be at this step. The reference is written here.

@@ -6,6 +6,7 @@ pub(crate) mod owner;
 use serde_json::Value;
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub(crate) struct Listeners {
 pub(crate) struct Output {
     /// Exit code; `None` when a signal ended it.
     pub(crate) code: Option<i32>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -226,6 +229,7 @@ pub(crate) fn run(mut command: Command) -> Output {
     }
     let output = Output {
         code: end.and_then(|end| end.code()),
+        signal: end.and_then(|end| end.signal()),
         stdout: String::from_utf8_lossy(&std::fs::read(&out).unwrap()).into_owned(),
         stderr: String::from_utf8_lossy(&std::fs::read(&err).unwrap()).into_owned(),
     };
