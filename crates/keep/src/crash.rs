@@ -146,6 +146,14 @@ pub const POINTS: &[(&str, &str)] = &[
         "http.delete-command.after-response",
         "a removed command: durable, the answer has left and the connection is closed",
     ),
+    (
+        "http.change.before-response",
+        "tags, block, API keys or the allow-list: durable, the answer has not left",
+    ),
+    (
+        "http.change.after-response",
+        "tags, block, API keys or the allow-list: durable, the answer has left and the connection is closed",
+    ),
 ];
 
 /// The armed point's number, 0 for none.

@@ -145,8 +145,13 @@ fn needed(method: &Method, path: &str) -> Role {
 }
 
 fn crash_points(method: &Method, path: &str) -> Option<(&'static str, &'static str)> {
-    let tail = path.split_once("/claimed-devices")?.1;
-    Some(match (method.as_str(), tail.split('/').count()) {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let segments = path
+        .split_once("/claimed-devices")
+        .map_or(0, |(_, tail)| tail.split('/').count());
+    Some(match (method.as_str(), segments) {
         ("POST", 1) => ("http.claim.before-response", "http.claim.after-response"),
         ("DELETE", 2) => (
             "http.unclaim.before-response",
@@ -160,7 +165,8 @@ fn crash_points(method: &Method, path: &str) -> Option<(&'static str, &'static s
             "http.delete-command.before-response",
             "http.delete-command.after-response",
         ),
-        _ => return None,
+        // Tags, block, API keys, allow-list.
+        _ => ("http.change.before-response", "http.change.after-response"),
     })
 }
 
