@@ -99,6 +99,14 @@ pub const POINTS: &[(&str, &str)] = &[
         "audit events: durable, but nobody was answered",
     ),
     (
+        "store.migrate.before-commit",
+        "a schema step: done, not yet durable; the database is as it was",
+    ),
+    (
+        "store.migrate.after-commit",
+        "a schema step: durable; the start goes on with the next one",
+    ),
+    (
         "http.fetch.before-response",
         "a fetch: durable, the answer has not left",
     ),

@@ -94,8 +94,8 @@ async fn child_that_writes() {
     let Ok(home) = std::env::var(HOME) else {
         return;
     };
-    let store = open(Path::new(&home));
     sectag_keep::crash::arm(&std::env::var(POINT).unwrap()).unwrap();
+    let store = open(Path::new(&home));
     for (n, name) in STEPS.iter().enumerate() {
         step(&store, n).await;
         println!("acknowledged {name}");
@@ -112,7 +112,11 @@ async fn at_each_point_the_database_is_whole() {
         points += 1;
         let (kind, place) = kind.split_once('.').unwrap();
         // A claim is passed twice: the first time nothing is known, the second time a tombstone.
-        let passes: Vec<usize> = (0..STEPS.len()).filter(|&n| STEPS[n] == kind).collect();
+        // The schema is made before the first step, and is no step itself.
+        let making = kind == "migrate";
+        let passes: Vec<usize> = (0..STEPS.len())
+            .filter(|&n| STEPS[n] == kind || making && n == 0)
+            .collect();
         assert!(!passes.is_empty(), "no step passes {point}");
         for (pass, at_step) in passes.into_iter().enumerate() {
             let home = tempfile::tempdir().unwrap();
@@ -126,7 +130,7 @@ async fn at_each_point_the_database_is_whole() {
             let acknowledged = said.matches("acknowledged").count();
             assert_eq!(acknowledged, at_step, "{point}");
             let store = open(home.path());
-            let expected = at_step + usize::from(place == "after-commit");
+            let expected = at_step + usize::from(place == "after-commit" && !making);
             assert_eq!(steps_done(&store).await, expected, "{point}");
             // And it goes on from there.
             for n in expected..STEPS.len() {
@@ -135,7 +139,7 @@ async fn at_each_point_the_database_is_whole() {
             assert_eq!(steps_done(&store).await, STEPS.len(), "{point}");
         }
     }
-    assert_eq!(points, 16);
+    assert_eq!(points, 18);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Brings a database to the schema this program knows: numbered files, each in its own transaction.
 
 use rusqlite::{Connection, TransactionBehavior};
+use sectag_keep::crash;
 
 /// Step n brings a database of version n-1 (SQLite's `user_version`) to version n. Files never change once released.
 const STEPS: &[&str] = &[include_str!("../../sql/sqlite/migrations/0001_first.sql")];
@@ -55,7 +56,9 @@ fn migrate_by(db: &mut Connection, steps: &[&str]) -> Result<(), MigrateError> {
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", version + 1)?;
+        crash::point("store.migrate.before-commit");
         transaction.commit()?;
+        crash::point("store.migrate.after-commit");
     }
 }
 
