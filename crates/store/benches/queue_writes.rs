@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p sectag-store --bench queue_writes [-- DIRECTORY]`; the directory must be on the disk to be measured
 //! (default: cargo's target directory). Both sides are durable (WAL, `synchronous=FULL`), have the same tables and
-//! write the same rows: one command added to a device, its version raised. The store does all else that it does on
+//! write the same rows: the life of a command, which is three writes (queued, delivered, settled), each with the
+//! device's version raised. So no queue grows beyond what the service allows. The store does all else that it does on
 //! the way: JSON, channels, savepoints, compare-and-swap.
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -11,6 +12,7 @@ mod fixtures;
 
 use fixtures::*;
 use rusqlite::params;
+use sectag_proto::service::Status;
 use sectag_store::{Options, SealKey, SqliteStore, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 const WRITERS: u32 = 64;
 const TIME: Duration = Duration::from_secs(5);
 const TARGET: f64 = 8.0;
+/// Queued, delivered, settled.
+const LIFE: [Status; 3] = [Status::Pending, Status::InProgress, Status::Succeeded];
 
 fn main() {
     let directory = std::env::args()
@@ -62,13 +66,17 @@ fn through_the_store(directory: &Path, batch_max: usize) -> f64 {
             .map(|writer| {
                 let (store, written) = (Arc::clone(&store), Arc::clone(&written));
                 tokio::spawn(async move {
-                    let (mut version, mut n) = (1, 1);
+                    let (mut version, mut n) = (1, 0);
                     while begin.elapsed() < TIME {
-                        let change = adding(vec![command(n, csr())]);
-                        let committed = store.commit(device_id(writer), version, change).await;
-                        version = committed.unwrap().version;
                         n += 1;
-                        written.fetch_add(1, Ordering::Relaxed);
+                        for status in LIFE {
+                            let mut row = command(n, csr());
+                            row.status = status;
+                            let change = adding(vec![row]);
+                            let committed = store.commit(device_id(writer), version, change).await;
+                            version = committed.unwrap().version;
+                            written.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 })
             })
@@ -85,7 +93,7 @@ fn through_the_store(directory: &Path, batch_max: usize) -> f64 {
         .unwrap()
         .query_row("SELECT count(*) FROM commands", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(rows, written.load(Ordering::Relaxed));
+    assert_eq!(rows * 3, written.load(Ordering::Relaxed));
     rate
 }
 
@@ -110,14 +118,16 @@ fn one_commit_per_write(directory: &Path) -> f64 {
     let begin = Instant::now();
     let mut written = 0_u32;
     while begin.elapsed() < TIME {
-        let (device, n) = (device_id(written % WRITERS), written / WRITERS + 1);
+        // Device by device, one step of each one's command at a time, as 64 writers in turn would.
+        let (device, version) = (device_id(written % WRITERS), written / WRITERS + 1);
+        let (n, status) = ((version - 1) / 3 + 1, LIFE[(version - 1) as usize % 3]);
         let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| {
             assert!(db.prepare_cached(sql).unwrap().execute(params).unwrap() <= 1);
         };
         run("BEGIN IMMEDIATE", &[]);
         run(
             include_str!("../sql/sqlite/device_advance.sql"),
-            params![device.as_bytes(), n, n + 1, None::<i64>, None::<i64>],
+            params![device.as_bytes(), version, n + 1, None::<i64>, None::<i64>],
         );
         run(
             include_str!("../sql/sqlite/command_put.sql"),
@@ -131,7 +141,7 @@ fn one_commit_per_write(directory: &Path) -> f64 {
                 "number",
                 request,
                 None::<Vec<u8>>,
-                "PENDING",
+                status.as_str(),
                 at(0).0 as i64,
                 None::<i64>,
                 None::<i64>,

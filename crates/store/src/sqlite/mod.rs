@@ -33,12 +33,16 @@ use writer::{Kind, Writer};
 /// the disk.
 pub const BATCH_MAX: usize = 256;
 
+/// A write touches one row in each of a few pages, and each touched page goes to the log whole: 2 KiB are about a tenth
+/// faster than the default of 4, and smaller ones split rows that hold a certificate.
+const PAGE_BYTES: u32 = 2048;
+
 /// Page cache of the writer. SQLite's default of 2 MiB makes it read back through the log what it wrote a moment ago.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
 
-/// Pages of the write-ahead log after which the writer copies them back into the database (4 KiB each). The log stays
-/// at about 16 MiB; the default of 1000 pages would interrupt the writer four times as often.
-const CHECKPOINT_PAGES: u32 = 4000;
+/// Pages of the write-ahead log after which the writer copies them back into the database (2 KiB each). The log stays
+/// at about 16 MiB; the default of 1000 pages would interrupt the writer eight times as often.
+const CHECKPOINT_PAGES: u32 = 8000;
 
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS: usize = 64;
@@ -472,6 +476,7 @@ fn writing(path: &Path) -> rusqlite::Result<Connection> {
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    db.pragma_update(None, "page_size", PAGE_BYTES)?; // counts for a new database only
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "secure_delete", "ON")?;

@@ -14,10 +14,15 @@ use crate::sqlite::unavailable;
 use rusqlite::Connection;
 use sectag_keep::crash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 /// Jobs that wait at most; then callers wait. Twice a batch: the next one fills while this one commits.
 const QUEUE_MAX: usize = 512;
+
+/// How often the writer gives way while fewer jobs are here than the last batch had: those who were just answered are
+/// about to ask again, and a commit for half of them costs as much as one for all. A lone writer never waits.
+const PATIENCE_YIELDS: u32 = 200;
 
 /// What kind of operation a job is: the names of its crash points.
 #[derive(Debug, Clone, Copy)]
@@ -153,14 +158,21 @@ pub(crate) fn start(
 
 fn write(db: &Connection, mut jobs: mpsc::Receiver<Envelope>, batch_max: usize) {
     let mut batch = Vec::with_capacity(batch_max);
+    let mut expected = 1;
     while let Some(first) = jobs.blocking_recv() {
         batch.push(first);
+        let mut patience = PATIENCE_YIELDS;
         while batch.len() < batch_max {
             match jobs.try_recv() {
                 Ok(next) => batch.push(next),
+                Err(TryRecvError::Empty) if batch.len() < expected && patience > 0 => {
+                    patience -= 1;
+                    std::thread::yield_now();
+                }
                 Err(_) => break,
             }
         }
+        expected = batch.len();
         let mut waiting = batch.drain(..);
         // Usually once; again for the rest when a job took the whole transaction down with it.
         while !waiting.as_slice().is_empty() {
