@@ -5,6 +5,7 @@ use crate::es256::{
     self, Kid, PublicKey, SignEs256, Signature, VerifyEs256, base64url, from_base64url,
 };
 use crate::token::body::{AttestationBody, KeygenPayload};
+use crate::wire::CborRefusal;
 use crate::{DeviceId, FirmwareId};
 use alloc::format;
 use alloc::string::String;
@@ -416,7 +417,16 @@ impl Parts {
         };
         let body = from_base64url(body).ok_or(TokenError::Base64 { part: BODY })?;
         let cose = from_base64url(cose).ok_or(TokenError::Base64 { part: SIGNATURE })?;
-        let cose = Sign1::decode(&cose).map_err(|_| shape(SIGNATURE, COSE_SIGN1))?;
+        let cose = Sign1::decode(&cose).map_err(|refusal| {
+            shape(
+                SIGNATURE,
+                match refusal {
+                    CborRefusal::Truncated { .. } => "it was cut short",
+                    CborRefusal::TrailingBytes { .. } => "there is more text behind its end",
+                    _ => COSE_SIGN1,
+                },
+            )
+        })?;
         if body.is_empty() {
             return Err(shape(BODY, "it is empty"));
         }
