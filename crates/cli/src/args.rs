@@ -1,5 +1,19 @@
 //! What can be typed.
 
+mod cert;
+mod creds;
+mod device;
+mod modem;
+mod mqtt;
+mod sample;
+
+pub(crate) use cert::Cert;
+pub(crate) use creds::Creds;
+pub(crate) use device::{DeviceVerb, Which};
+pub(crate) use modem::ModemVerb;
+pub(crate) use mqtt::{Link, Mqtt};
+pub(crate) use sample::Sample;
+
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,7 +86,17 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: DeviceVerb,
     },
-    /// Publish or subscribe over MQTT with mutual TLS
+    /// A virtual modem on a pty or TCP; one AT line to any modem
+    Modem {
+        #[command(subcommand)]
+        verb: ModemVerb,
+    },
+    /// Credentials under security tags: over AT serial, a virtual modem, or files
+    Creds {
+        #[command(subcommand)]
+        verb: Creds,
+    },
+    /// Publish or subscribe over MQTT; the SDK's sample
     Mqtt {
         #[command(subcommand)]
         verb: Mqtt,
@@ -240,125 +264,12 @@ pub(crate) enum Keys {
     },
 }
 
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Which {
-    /// Name of the device; its modem's state is HOME/devices/NAME
-    #[arg(long, default_value = "device-1")]
-    pub(crate) name: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeviceVerb {
-    /// Run one provisioning session
-    Run {
-        #[command(flatten)]
-        which: Which,
-        /// Host of the device API
-        #[arg(long, default_value = "localhost")]
-        host: String,
-        /// Port of the device API [default: the one of the service in this home, else 8443]
-        #[arg(long)]
-        port: Option<u16>,
-        /// Root CA of the service, written into an empty tag only [default: HOME/ca/root.crt]
-        #[arg(long, value_name = "FILE")]
-        ca: Option<PathBuf>,
-        /// Sec tag of that root CA, 0 to 2147483647
-        #[arg(long, value_name = "SEC_TAG", default_value_t = 50)]
-        ca_sec_tag: u32,
-    },
-    /// Print the attestation token to claim the device with
-    Token {
-        #[command(flatten)]
-        which: Which,
-    },
-    /// Print the device UUID
-    Uuid {
-        #[command(flatten)]
-        which: Which,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Link {
-    /// Device whose credentials to use; its modem signs, the key stays there
-    #[arg(long, conflicts_with_all = ["cert", "operator"])]
-    pub(crate) name: Option<String>,
-    /// Sec tag that holds root CA, certificate and key of --name
-    #[arg(long, value_name = "SEC_TAG", default_value_t = crate::owner::SEC_TAG_DEFAULT)]
-    pub(crate) sec_tag: u32,
-    /// Use the home's operator certificate (may read everything)
-    #[arg(long, conflicts_with = "cert")]
-    pub(crate) operator: bool,
-    /// Client certificate chain, PEM
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub(crate) cert: Option<PathBuf>,
-    /// Private key of --cert, PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub(crate) key: Option<PathBuf>,
-    /// Root CA of the broker, PEM, for --cert and --operator [default: HOME/ca/root.crt]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Option<PathBuf>,
-    /// Broker host
-    #[arg(long, default_value = "localhost")]
-    pub(crate) host: String,
-    /// Broker port [default: the one of the service in this home, else 8883]
-    #[arg(long)]
-    pub(crate) port: Option<u16>,
-    /// MQTT client id [default: the certificate's CN; without --name, a number is added to it]
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
-    /// MQTT version; only 5 says that a publish was refused
-    #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = ["3.1.1", "5"])]
-    pub(crate) mqtt_version: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Mqtt {
-    /// Publish one message
-    Pub {
-        #[command(flatten)]
-        link: Link,
-        /// Topic; `~/` at the start stands for the certificate's CN
-        #[arg(short, long)]
-        topic: String,
-        /// Payload
-        #[arg(short, long)]
-        message: String,
-        /// Quality of service: 0 at most once, 1 at least once
-        #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
-        qos: u8,
-        /// The broker keeps it, and gives it to whoever subscribes later
-        #[arg(short, long)]
-        retain: bool,
-    },
-    /// Print messages as they come
-    Sub {
-        #[command(flatten)]
-        link: Link,
-        /// Topic filter; `~/` at the start stands for the certificate's CN
-        #[arg(short, long)]
-        topic: String,
-        /// End after this many messages [default: run until Ctrl-C]
-        #[arg(short = 'C', long)]
-        count: Option<u64>,
-    },
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
     /// Show the three CAs: root, servers, devices
     Show,
     /// Print the root certificate, PEM
     Export,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Cert {
-    /// Show what a certificate file says
-    Show {
-        /// PEM file; every certificate in it is shown
-        file: PathBuf,
-    },
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

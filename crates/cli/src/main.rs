@@ -5,14 +5,18 @@
 
 mod args;
 mod ca;
+mod cert;
 mod client;
+mod creds;
 mod demo;
 mod device;
 mod fault;
 mod home;
+mod modem;
 mod mqtt;
 mod output;
 mod owner;
+mod sample;
 mod up;
 
 use args::{Cli, Verb};
@@ -71,7 +75,9 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Device { verb } => device::device(&place, verb, json).await,
         Verb::Mqtt { verb } => mqtt::mqtt(&place, verb, json).await,
         Verb::Ca { verb } => ca::ca(&place, verb, json),
-        Verb::Cert { verb } => ca::cert(verb, json),
+        Verb::Cert { verb } => cert::cert(verb, json).await,
+        Verb::Modem { verb } => modem::modem(&place, verb, json).await,
+        Verb::Creds { verb } => creds::creds(&place, verb, json).await,
     }
 }
 

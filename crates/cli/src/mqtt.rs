@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 /// `sectag mqtt`
 pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
     match verb {
+        Mqtt::Sample(args) => return crate::sample::sample(place, *args, as_json).await,
         Mqtt::Pub {
             link,
             topic,

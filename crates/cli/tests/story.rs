@@ -6,7 +6,7 @@ mod support;
 mod witness;
 
 use sectag_device::state::DeviceState;
-use sectag_modem::{Modem as _, Options};
+use sectag_modem::Options;
 use serde_json::{Value, json};
 use support::{Home, Output};
 use witness::Witness;

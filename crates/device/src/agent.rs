@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use sectag_modem::Modem;
+use sectag_modem::{LineError, Modem};
 use sectag_proto::Uptime;
 use sectag_proto::device::{
     Config, Ending, Event, FunctionalMode, Input, Output, RadioState, RadioWish, Session,
@@ -42,6 +42,13 @@ pub enum Happening<'a> {
         verdict: &'a str,
         /// How long the modem took.
         took: Duration,
+    },
+    /// A line brought no whole answer.
+    LineFailed {
+        /// Without quoted parameters.
+        head: &'a str,
+        /// Why.
+        error: &'a LineError,
     },
     /// A request was answered.
     Answered {
@@ -151,9 +158,13 @@ impl Agent {
                     }
                 }
                 Output::Line(line) => {
-                    Input::ModemSaid(self.line(modem, line.expose(), &line.head(), observe))
+                    match self.line(modem, line.expose(), &line.head(), observe) {
+                        Ok(text) => Input::ModemSaid(text),
+                        Err(error) => Input::ModemFailed(error.said().to_string()),
+                    }
                 }
                 Output::Radio(wish) => self.radio(modem, wish, observe),
+                Output::Load { key } => Input::Loaded(settings.load(&key)),
                 Output::Save { key, value } => match settings.save(&key, &value) {
                     Ok(()) => Input::Stored,
                     Err(failure) => Input::StoreFailed(failure),
@@ -173,17 +184,23 @@ impl Agent {
         line: &str,
         head: &str,
         observe: &mut Observer<'_>,
-    ) -> String {
+    ) -> Result<String, LineError> {
         let begun = Instant::now();
-        let text = modem.line(line);
-        let verdict = text.trim_end().lines().last().unwrap_or_default();
-        observe(Happening::Line {
-            head,
-            verdict,
-            took: begun.elapsed(),
-        });
+        let answer = modem.line(line);
+        let took = begun.elapsed();
+        match &answer {
+            Ok(text) => {
+                let verdict = text.trim_end().lines().last().unwrap_or_default();
+                observe(Happening::Line {
+                    head,
+                    verdict,
+                    took,
+                });
+            }
+            Err(error) => observe(Happening::LineFailed { head, error }),
+        }
         self.listen(modem);
-        text
+        answer
     }
 
     fn listen(&mut self, modem: &mut (dyn Modem + Send)) {
@@ -212,7 +229,9 @@ impl Agent {
             RadioWish::Online => &["AT+CGEREP=1", "AT+CFUN=1"],
         };
         for line in lines {
-            self.line(modem, line, line, observe);
+            if let Err(error) = self.line(modem, line, line, observe) {
+                return Input::ModemFailed(error.said().to_string());
+            }
         }
         match verbs::functional_mode(modem) {
             Ok(mode) => {

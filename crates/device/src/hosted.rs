@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use sectag_modem::{Modem, OpenError, Options, SharedModem, VirtualModem};
+use sectag_modem::{LineError, Modem, OpenError, Options, SharedModem, VirtualModem};
 use sectag_proto::{Timestamp, Uptime};
 
 /// A virtual modem that knows what time it is. Clones are the same modem, so one can send AT lines while another
@@ -43,6 +43,12 @@ impl HostedModem {
         &self.modem
     }
 
+    /// Runs one command line at this moment; see [`VirtualModem::line`].
+    pub fn line(&mut self, at: &str) -> String {
+        self.tell_time();
+        self.modem.line(at)
+    }
+
     fn tell_time(&self) {
         let uptime = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut modem = self.modem.lock();
@@ -56,9 +62,8 @@ impl HostedModem {
 }
 
 impl Modem for HostedModem {
-    fn line(&mut self, at: &str) -> String {
-        self.tell_time();
-        self.modem.line(at)
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        Ok(self.line(at))
     }
 
     fn notifications(&mut self) -> Vec<String> {

@@ -2,15 +2,24 @@
 
 use std::time::Duration;
 
-use sectag_modem::Modem;
+use sectag_modem::{LineError, Modem};
 use sectag_proto::at::{Answer, Verdict};
 use sectag_proto::secret::SecretText;
 use sectag_proto::{DeviceId, SecTag, at};
 
 /// A modem did not answer a question as it should.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
+    /// There was no whole answer.
+    #[error("`{line}` brought no answer")]
+    Line {
+        /// The line, without quoted parameters.
+        line: String,
+        /// Why.
+        #[source]
+        source: LineError,
+    },
     /// It refused, with its words.
     #[error("the modem answered `{line}` with `{said}`")]
     Refused {
@@ -165,7 +174,10 @@ pub(crate) fn functional_mode(modem: &mut dyn Modem) -> Result<u8, AskError> {
 /// Sends a line and demands `OK`.
 fn ask(modem: &mut dyn Modem, line: &str) -> Result<Answer, AskError> {
     const SAID_CHARS_MAX: usize = 120;
-    let text = modem.line(line);
+    let text = modem.line(line).map_err(|source| AskError::Line {
+        line: head(line),
+        source,
+    })?;
     match Answer::parse(&text) {
         Ok(answer) if answer.verdict == Verdict::Ok => Ok(answer),
         _ => Err(AskError::Refused {

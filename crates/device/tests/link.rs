@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sectag_device::{HostedModem, LinkError, LinkOptions, MqttLink, TagCredentials};
-use sectag_modem::{Modem, SharedModem, SignerError, TagSigner, VirtualModem};
+use sectag_modem::{SharedModem, SignerError, TagSigner, VirtualModem};
 use sectag_mqtt::{Broker, BrokerConfig, ClientError, Qos, Trust, TrustMaterial, Version};
 use sectag_pki::{Authority, PrivateKey, Purpose, ServerName};
 use sectag_proto::at::{self, Answer};

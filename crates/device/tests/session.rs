@@ -9,7 +9,7 @@ use sectag_device::agent::{Agent, Happening};
 use sectag_device::hosted::HostedModem;
 use sectag_device::settings::{Settings, VolatileSettings};
 use sectag_device::verbs;
-use sectag_modem::{Modem, SharedModem, VirtualModem};
+use sectag_modem::{SharedModem, VirtualModem};
 use sectag_proto::device::{Config, Ending, Errno, Event, TransportError};
 use sectag_proto::wire::{
     Action, DecodeLimits, WireCommand, WireResult, decode_responses, encode_commands,
@@ -321,19 +321,19 @@ fn a_root_ca_goes_into_an_empty_tag_only() {
     let mut modem = modem();
     modem.line("AT+CFUN=1");
     let tag = SecTag::new(42).unwrap();
-    assert_eq!(verbs::root_ca(&mut modem, tag), Ok(None));
+    assert_eq!(verbs::root_ca(&mut modem, tag).unwrap(), None);
     assert_eq!(
-        verbs::place_root_ca(&mut modem, tag, &ours),
-        Ok(verbs::Placed::Written)
+        verbs::place_root_ca(&mut modem, tag, &ours).unwrap(),
+        verbs::Placed::Written
     );
     assert_eq!(
-        verbs::place_root_ca(&mut modem, tag, &ours),
-        Ok(verbs::Placed::Same)
+        verbs::place_root_ca(&mut modem, tag, &ours).unwrap(),
+        verbs::Placed::Same
     );
     assert_eq!(
-        verbs::place_root_ca(&mut modem, tag, &theirs),
-        Ok(verbs::Placed::Other)
+        verbs::place_root_ca(&mut modem, tag, &theirs).unwrap(),
+        verbs::Placed::Other
     );
-    assert_eq!(verbs::root_ca(&mut modem, tag), Ok(Some(ours)));
+    assert_eq!(verbs::root_ca(&mut modem, tag).unwrap(), Some(ours));
     assert_eq!(modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n");
 }

@@ -16,6 +16,7 @@
 mod certificate;
 mod cme;
 mod commands;
+pub mod credentials;
 mod functional;
 mod identity;
 mod key;
@@ -34,11 +35,50 @@ pub use state::OpenError;
 pub use storage::CONTENT_BYTES_MAX;
 pub use virtual_modem::{LINE_BYTES_MAX, VirtualModem};
 
+/// Why a line brought no whole answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// No final result line in time.
+    #[error("no final result line within {} s", after.as_secs())]
+    Timeout {
+        /// How long was waited.
+        after: std::time::Duration,
+        /// What had arrived until then.
+        said: String,
+    },
+    /// The port is gone, or was never there.
+    #[error("the way to the modem failed")]
+    Port(#[from] std::io::Error),
+    /// The line cannot travel over this transport.
+    #[error("a line of {bytes} bytes does not fit: {why}")]
+    Unsendable {
+        /// Bytes of the line.
+        bytes: usize,
+        /// The limit, or the character, that is in the way.
+        why: &'static str,
+    },
+}
+
+impl LineError {
+    /// What the modem had printed when it failed; empty when that is nothing.
+    pub fn said(&self) -> &str {
+        match self {
+            Self::Timeout { said, .. } => said,
+            _ => "",
+        }
+    }
+}
+
 /// A modem: real or virtual, it takes a line and answers.
 pub trait Modem {
     /// Runs one command line (without terminator) and returns everything printed for it, each line ending in CR LF,
-    /// the last one being the final result (`OK`, `ERROR`, `+CME ERROR: n`).
-    fn line(&mut self, at: &str) -> String;
+    /// the last one being the final result (`OK`, `ERROR`, `+CME ERROR: n`). A virtual modem always answers.
+    ///
+    /// # Errors
+    /// [`LineError`]: the way to the modem failed, or it did not finish its answer in time. Whether the command was
+    /// executed is then unknown.
+    fn line(&mut self, at: &str) -> Result<String, LineError>;
 
     /// What the modem said on its own since the last call, without line ends, oldest first.
     fn notifications(&mut self) -> Vec<String>;

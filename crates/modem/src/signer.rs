@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sectag_proto::es256::{PublicKey, SignEs256};
 use sectag_proto::{CredentialType, SecTag};
 
-use crate::{Modem, VirtualModem};
+use crate::{LineError, Modem, VirtualModem};
 
 /// What a TLS client needs of one sec tag.
 pub trait TagSigner: Send + Sync + fmt::Debug {
@@ -74,9 +74,16 @@ impl SharedModem {
     }
 }
 
-impl Modem for SharedModem {
-    fn line(&mut self, at: &str) -> String {
+impl SharedModem {
+    /// Runs one command line; see [`VirtualModem::line`].
+    pub fn line(&mut self, at: &str) -> String {
         self.lock().line(at)
+    }
+}
+
+impl Modem for SharedModem {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        Ok(self.lock().line(at))
     }
 
     fn notifications(&mut self) -> Vec<String> {

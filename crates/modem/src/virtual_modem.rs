@@ -15,7 +15,7 @@ use crate::options::{Entropy, FaultAnswer, Options};
 use crate::signer::SignerError;
 use crate::state::{OpenError, StateFile};
 use crate::storage::Storage;
-use crate::{Cme, Identity, Modem, commands, seeded};
+use crate::{Cme, Identity, LineError, Modem, commands, seeded};
 
 /// Longest command line, in bytes: a chain of 4 kB with its command around it. Longer ones answer `ERROR`.
 pub const LINE_BYTES_MAX: usize = 8192;
@@ -204,8 +204,9 @@ impl VirtualModem {
     }
 }
 
-impl Modem for VirtualModem {
-    fn line(&mut self, at: &str) -> String {
+impl VirtualModem {
+    /// Runs one command line and returns everything printed for it; see [`Modem::line`].
+    pub fn line(&mut self, at: &str) -> String {
         let mut text = String::new();
         match self.run(at) {
             Ok(lines) => {
@@ -221,6 +222,12 @@ impl Modem for VirtualModem {
             }
         }
         text
+    }
+}
+
+impl Modem for VirtualModem {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        Ok(self.line(at))
     }
 
     fn notifications(&mut self) -> Vec<String> {

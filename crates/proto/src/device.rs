@@ -27,12 +27,14 @@
 
 mod answer;
 mod batch;
+mod client;
 mod config;
 mod run;
 #[cfg(test)]
 mod tests;
 mod words;
 
+pub use client::{CallError, Client, ClientConfig, ConfigRefusal};
 pub use config::{Conduct, Config};
 pub use words::{
     AtLine, Ending, Errno, Event, FunctionalMode, Input, Output, RadioState, RadioWish,

@@ -1,6 +1,6 @@
 //! One device: session, virtual modem, settings store. What a driver does, with method calls for wires.
 
-use sectag_modem::{Identity, Modem, Options, VirtualModem, seeded};
+use sectag_modem::{Identity, Options, VirtualModem, seeded};
 use sectag_proto::at::{Answer, Verdict};
 use sectag_proto::device::{Config, FunctionalMode, Input, Output, RadioState, RadioWish, Session};
 use sectag_proto::{DeviceId, Secret, Timestamp, Uptime};
@@ -87,6 +87,7 @@ impl Device {
                 })
             }
             Output::Line(line) => Input::ModemSaid(self.modem.line(line.expose())),
+            Output::Load { key } => Input::Loaded(self.settings.get(key).cloned()),
             Output::Save { key, value } => {
                 self.settings.insert(key.clone(), value.clone());
                 Input::Stored

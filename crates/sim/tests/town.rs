@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use sectag_modem::{Fault, Modem, Options, SharedModem, TagSigner, VirtualModem};
+use sectag_modem::{Fault, Options, SharedModem, TagSigner, VirtualModem};
 use sectag_proto::command::{CommandRequest, ConfigPairs};
 use sectag_proto::device::{Conduct, Config, Ending, Errno};
 use sectag_proto::es256::{P256, Signature, VerifyEs256};

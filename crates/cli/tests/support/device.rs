@@ -237,6 +237,7 @@ impl Device {
                         pdn_active: !offline,
                     })
                 }
+                Output::Load { .. } => Input::Loaded(None),
                 Output::Save { key, value } => {
                     self.settings.save(&key, &value).unwrap();
                     Input::Stored

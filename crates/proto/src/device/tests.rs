@@ -158,7 +158,7 @@ impl Table {
                     _ => Input::Stored,
                 }
             }
-            Output::Event(_) | Output::Wait(_) => unreachable!(),
+            Output::Load { .. } | Output::Event(_) | Output::Wait(_) => unreachable!(),
         }
     }
 

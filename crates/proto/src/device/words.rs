@@ -39,6 +39,12 @@ pub enum Input {
     ModemFailed(String),
     /// Answer to [`Output::Radio`].
     RadioIs(RadioState),
+    /// The service's hint when to come back (HTTP `Retry-After`, CoAP Max-Age), before the answer it came with.
+    Hint(Duration),
+    /// The packet data network came up or went down (`+CGEV`), at any time.
+    Network(bool),
+    /// Answer to [`Output::Load`].
+    Loaded(Option<String>),
     /// The driver knows that the clock is valid; as good as the modem's word. Only while time is awaited.
     TimeKnown,
     /// Answer to [`Output::Save`].
@@ -77,6 +83,11 @@ pub enum Output {
     Radio(RadioWish),
     /// Give this line to the modem.
     Line(AtLine),
+    /// Read a setting. Asked by [`Client`](super::Client) only.
+    Load {
+        /// Settings key.
+        key: String,
+    },
     /// Store a setting.
     Save {
         /// Settings key.
@@ -325,6 +336,10 @@ pub enum Event {
     FailedWrongRootCa,
     /// FAILED_NO_VALID_DATETIME.
     FailedNoValidDatetime,
+    /// SCHEDULED_PROVISIONING: the next session begins after this time.
+    ScheduledProvisioning(Duration),
+    /// FATAL_ERROR: the client cannot go on by itself.
+    FatalError(Errno),
     /// NEED_LTE_DEACTIVATED: [`Output::Radio`] with [`RadioWish::Offline`] follows.
     NeedLteDeactivated,
     /// NEED_LTE_ACTIVATED: [`Output::Radio`] with [`RadioWish::Online`] follows.
@@ -391,6 +406,10 @@ pub enum Event {
     ReportKept(Errno),
     /// The report was not acknowledged and is forgotten: refused for good, or [`Conduct::Firmware`](super::Conduct).
     ReportLost(Errno),
+    /// The interval was changed and stored; in effect at once.
+    IntervalChanged(Duration),
+    /// The interval could not be stored (`-ENOSTR`); the old one stays.
+    IntervalNotStored(StoreFailure),
     /// The last correlation id could not be saved.
     SaveFailed(StoreFailure),
 }

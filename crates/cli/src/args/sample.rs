@@ -1,0 +1,6 @@
+//! `sectag mqtt sample`: what can be typed.
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct Sample {}
