@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_device::https::Https;
-use sectag_modem::{Modem as _, VirtualModem};
+use sectag_modem::VirtualModem;
 use sectag_proto::es256::VerifyEs256 as _;
 use sectag_proto::query::FetchQuery;
 use sectag_proto::wire::{

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use sectag_modem::{Modem, OpenError, Options, SharedModem, TagSigner, VirtualModem, seeded};
+use sectag_modem::{OpenError, Options, SharedModem, TagSigner, VirtualModem, seeded};
 use sectag_proto::SecTag;
 
 fn open(dir: &Path) -> Result<VirtualModem, OpenError> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use sectag_modem::{Identity, Modem, Options, VirtualModem, seeded};
+use sectag_modem::{Identity, Options, VirtualModem, seeded};
 use sectag_pki::csr;
 use sectag_proto::Timestamp;
 use sectag_proto::at::{Answer, Verdict};

@@ -7,7 +7,7 @@ use sectag_device::hosted::HostedModem;
 use sectag_device::https::Https;
 use sectag_device::settings::{Settings as _, VolatileSettings};
 use sectag_device::verbs;
-use sectag_modem::{Modem as _, SharedModem, VirtualModem};
+use sectag_modem::{SharedModem, VirtualModem};
 use sectag_proto::device::{
     Config, Ending, Errno, FunctionalMode, Input, Output, RadioState, RadioWish, Session,
     TransportError,
