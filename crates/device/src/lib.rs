@@ -17,7 +17,9 @@
 pub mod agent;
 pub mod hosted;
 pub mod https;
+pub mod kconfig;
 pub mod link;
+pub mod options;
 pub mod settings;
 mod signer;
 pub mod state;

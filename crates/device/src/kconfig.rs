@@ -1,0 +1,506 @@
+//! `prj.conf`: the firmware's build options as Zephyr writes them, read here so that one file configures the real
+//! device and ours.
+//!
+//! ```text
+//!   # comment                        CONFIG_NRF_PROVISIONING_SCHEDULED=y
+//!   # CONFIG_X is not set            CONFIG_NRF_PROVISIONING_INTERVAL_S=3600
+//!   CONFIG_X=0x2a                    CONFIG_NRF_PROVISIONING_HTTP_HOSTNAME="device.example"
+//! ```
+//!
+//! Several files are one after the other, the last assignment of a name wins, as with overlays. What is not written in
+//! this grammar is an error with file and line, as it is for Zephyr's build. An option that we know
+//! ([`OPTIONS`](crate::options::OPTIONS)) must have a value of its type; one that we do not know is listed
+//! ([`Kconfig::unknown`]) and has no effect.
+
+pub mod near;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::options::{self, Value, ValueError};
+
+/// Bytes of one file. Zephyr's largest samples have less than 10 kB.
+pub const FILE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one name after `CONFIG_`.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Options read from one or more files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kconfig {
+    set: BTreeMap<String, Setting>,
+}
+
+/// One option's value, and where it was set last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// `y` and `n` are [`Value::Flag`], numbers [`Value::Number`], quoted texts [`Value::Text`].
+    pub value: Value,
+    /// File and line.
+    pub place: Place,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As it was given.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// An option without effect here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown<'a> {
+    /// With `CONFIG_`.
+    pub name: String,
+    /// Where.
+    pub place: &'a Place,
+    /// With `CONFIG_`: the known name that was probably meant.
+    pub suggestion: Option<String>,
+}
+
+/// Why a text is no `prj.conf`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KconfigError {
+    /// The file could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Larger than [`FILE_BYTES_MAX`].
+    #[error("`{file}` has {bytes} bytes; a prj.conf has at most {FILE_BYTES_MAX}")]
+    TooLong {
+        /// The file.
+        file: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not UTF-8.
+    #[error("`{file}` is no text (UTF-8)")]
+    NotText {
+        /// The file.
+        file: String,
+    },
+    /// A line that is neither comment nor assignment, or a value without meaning.
+    #[error("{place}: {reason}")]
+    Line {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        reason: LineFault,
+    },
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineFault {
+    /// Neither a comment nor `CONFIG_NAME=value`.
+    #[error("neither a comment nor `CONFIG_NAME=value`: `{0}`")]
+    NotAssignment(String),
+    /// Letters, digits and `_` only.
+    #[error("`{0}` is no option name: after CONFIG_ come letters, digits and `_`")]
+    Name(String),
+    /// A quote that is not closed, or text after it.
+    #[error("the text of CONFIG_{0} must be one pair of quotes with nothing behind it")]
+    Quotes(String),
+    /// Neither `y`, `n`, a number nor a quoted text.
+    #[error("`{value}` is no value for CONFIG_{name}: write y, n, a number, or a text in quotes")]
+    Value {
+        /// After `CONFIG_`.
+        name: String,
+        /// As written.
+        value: String,
+    },
+    /// A known option with a value of another type or out of range.
+    #[error("CONFIG_{name}: {error}")]
+    Type {
+        /// After `CONFIG_`.
+        name: String,
+        /// Why.
+        error: ValueError,
+    },
+}
+
+impl KconfigError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Line {
+                reason: LineFault::Type { name, error },
+                ..
+            } => error.hint(&format!("CONFIG_{name}")),
+            Self::Line { .. } => {
+                Some("Zephyr's build refuses the same line; `sectag device options` lists the options that have an effect here".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Kconfig {
+    /// Reads files in order; later ones win.
+    ///
+    /// # Errors
+    /// [`KconfigError`].
+    pub fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Self, KconfigError> {
+        let mut all = Self::default();
+        for path in paths {
+            let path = path.as_ref();
+            let bytes = std::fs::read(path).map_err(|source| KconfigError::Read {
+                path: path.to_path_buf(),
+                source,
+            })?;
+            all.add_bytes(&path.display().to_string(), &bytes)?;
+        }
+        Ok(all)
+    }
+
+    /// Adds one file's bytes; `file` is for messages.
+    ///
+    /// # Errors
+    /// [`KconfigError`].
+    pub fn add_bytes(&mut self, file: &str, bytes: &[u8]) -> Result<(), KconfigError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| KconfigError::NotText {
+            file: file.to_owned(),
+        })?;
+        self.add(file, text)
+    }
+
+    /// Adds one file's text; `file` is for messages.
+    ///
+    /// # Errors
+    /// [`KconfigError`]; the lines before the wrong one are added.
+    pub fn add(&mut self, file: &str, text: &str) -> Result<(), KconfigError> {
+        if text.len() > FILE_BYTES_MAX {
+            return Err(KconfigError::TooLong {
+                file: file.to_owned(),
+                bytes: text.len(),
+            });
+        }
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        for (index, line) in text.lines().enumerate() {
+            let place = Place {
+                file: file.to_owned(),
+                line: index + 1,
+            };
+            match assignment(line) {
+                Ok(None) => {}
+                Ok(Some((name, value))) => {
+                    self.set.insert(name, Setting { value, place });
+                }
+                Err(reason) => return Err(KconfigError::Line { place, reason }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The option `name` (without `CONFIG_`), under this name only; see [`Kconfig::find`].
+    pub fn get(&self, name: &str) -> Option<&Setting> {
+        self.set.get(name)
+    }
+
+    /// A known option under its name or a former one; the last assignment in reading order is not looked for among
+    /// them, its present name wins.
+    pub fn find(&self, name: &str) -> Option<&Setting> {
+        self.get(name).or_else(|| {
+            let known = options::known(name)?;
+            known.former.iter().find_map(|former| self.get(former))
+        })
+    }
+
+    /// A switch. `None`: not set, or an unknown option with another type of value.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        match self.find(name)?.value {
+            Value::Flag(on) => Some(on),
+            _ => None,
+        }
+    }
+
+    /// A number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match self.find(name)?.value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// A text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match &self.find(name)?.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Everything that was set, by name (without `CONFIG_`).
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
+        self.set
+            .iter()
+            .map(|(name, setting)| (name.as_str(), setting))
+    }
+
+    /// Options that we do not know and that have no effect, by name.
+    pub fn unknown(&self) -> impl Iterator<Item = Unknown<'_>> {
+        self.set
+            .iter()
+            .filter(|(name, _)| options::known(name).is_none())
+            .map(|(name, setting)| Unknown {
+                name: format!("CONFIG_{name}"),
+                place: &setting.place,
+                suggestion: near::nearest(name, options::OPTIONS.iter().map(|known| known.kconfig))
+                    .map(|known| format!("CONFIG_{known}")),
+            })
+    }
+}
+
+/// Name and value of a line; `None` for blank lines and comments, and where `not set` means nothing.
+fn assignment(line: &str) -> Result<Option<(String, Value)>, LineFault> {
+    let line = line.trim();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if let Some(comment) = line.strip_prefix('#') {
+        let Some(name) = comment
+            .trim()
+            .strip_prefix("CONFIG_")
+            .and_then(|rest| rest.strip_suffix(" is not set"))
+            .filter(|name| is_name(name))
+        else {
+            return Ok(None);
+        };
+        // As the build does: a number or a text cannot be unset.
+        return Ok(match options::known(name) {
+            Some(known) if known.kind != options::Kind::Flag => None,
+            _ => Some((name.to_owned(), Value::Flag(false))),
+        });
+    }
+    let Some((name, value)) = line
+        .strip_prefix("CONFIG_")
+        .and_then(|rest| rest.split_once('='))
+    else {
+        return Err(LineFault::NotAssignment(shown(line)));
+    };
+    if !is_name(name) {
+        return Err(LineFault::Name(shown(&format!("CONFIG_{name}"))));
+    }
+    let value = value_of(name, value)?;
+    if let Some(known) = options::known(name) {
+        known.kind.check(&value).map_err(|error| LineFault::Type {
+            name: name.to_owned(),
+            error,
+        })?;
+    }
+    Ok(Some((name.to_owned(), value)))
+}
+
+fn is_name(name: &str) -> bool {
+    let fits =
+        |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_' || b.is_ascii_lowercase();
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(fits)
+}
+
+fn value_of(name: &str, text: &str) -> Result<Value, LineFault> {
+    if let Some(rest) = text.strip_prefix('"') {
+        return quoted(rest)
+            .map(Value::Text)
+            .ok_or_else(|| LineFault::Quotes(name.to_owned()));
+    }
+    match text {
+        "y" => return Ok(Value::Flag(true)),
+        "n" => return Ok(Value::Flag(false)),
+        _ => {}
+    }
+    number(text)
+        .map(Value::Number)
+        .ok_or_else(|| LineFault::Value {
+            name: name.to_owned(),
+            value: shown(text),
+        })
+}
+
+/// The text up to the closing quote, which must be last; a backslash takes the next character as it is.
+fn quoted(rest: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut characters = rest.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.push(characters.next()?),
+            '"' => return characters.as_str().is_empty().then_some(text),
+            other => text.push(other),
+        }
+    }
+    None
+}
+
+/// Decimal with an optional minus, or hexadecimal with `0x`.
+pub(crate) fn number(text: &str) -> Option<i64> {
+    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        let all = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        return all.then(|| i64::from_str_radix(digits, 16).ok()).flatten();
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let all = digits.bytes().all(|b| b.is_ascii_digit());
+    all.then(|| text.parse().ok()).flatten()
+}
+
+/// For messages: no line of a foreign file is repeated whole when it is long.
+fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    let mut shown: String = text.chars().take(CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Kconfig {
+        let mut kconfig = Kconfig::default();
+        kconfig.add("prj.conf", text).unwrap();
+        kconfig
+    }
+
+    fn refused(text: &str) -> String {
+        Kconfig::default()
+            .add("prj.conf", text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_file_of_every_kind_of_line_is_read() {
+        let kconfig = read(
+            "# Provisioning\r\n\
+             CONFIG_NRF_PROVISIONING_SCHEDULED=y\r\n\
+             # CONFIG_NRF_PROVISIONING_WITH_CERT is not set\n\
+             CONFIG_NRF_PROVISIONING_INTERVAL_S=3600\n\
+             CONFIG_NRF_PROVISIONING_ROOT_CA_SEC_TAG=0x2a\n\
+             \n\
+             CONFIG_MQTT_HELPER_LAST_WILL_MESSAGE=\"{\\\"a\\\": \\\\1}\"  \n",
+        );
+        assert_eq!(kconfig.flag("NRF_PROVISIONING_SCHEDULED"), Some(true));
+        assert_eq!(kconfig.flag("NRF_PROVISIONING_WITH_CERT"), Some(false));
+        assert_eq!(kconfig.number("NRF_PROVISIONING_INTERVAL_S"), Some(3600));
+        assert_eq!(kconfig.number("NRF_PROVISIONING_ROOT_CA_SEC_TAG"), Some(42));
+        assert_eq!(
+            kconfig.text("MQTT_HELPER_LAST_WILL_MESSAGE"),
+            Some("{\"a\": \\1}")
+        );
+        assert_eq!(kconfig.iter().count(), 5);
+    }
+
+    #[test]
+    fn the_last_assignment_wins_over_all_files() {
+        let mut kconfig = read("CONFIG_MQTT_BROKER_PORT=1883\n");
+        kconfig
+            .add("overlay-tls.conf", "\nCONFIG_MQTT_BROKER_PORT=8883\n")
+            .unwrap();
+        let setting = kconfig.get("MQTT_BROKER_PORT").unwrap();
+        assert_eq!(setting.value, Value::Number(8883));
+        assert_eq!(setting.place.to_string(), "overlay-tls.conf:2");
+    }
+
+    #[test]
+    fn a_former_name_is_the_same_option() {
+        let kconfig = read("CONFIG_NRF_PROVISIONING_COAP_TLS_SESSION_CACHE=n\n");
+        assert_eq!(
+            kconfig.flag("NRF_PROVISIONING_COAP_DTLS_SESSION_CACHE"),
+            Some(false)
+        );
+        assert_eq!(kconfig.unknown().count(), 0);
+    }
+
+    #[test]
+    fn a_line_that_zephyr_refuses_is_refused_with_its_place() {
+        assert_eq!(
+            refused("\nNRF_PROVISIONING=y"),
+            "prj.conf:2: neither a comment nor `CONFIG_NAME=value`: `NRF_PROVISIONING=y`"
+        );
+        assert_eq!(
+            refused("CONFIG_X = y"),
+            "prj.conf:1: `CONFIG_X ` is no option name: after CONFIG_ come letters, digits and `_`"
+        );
+        assert_eq!(
+            refused("CONFIG_X=\"a"),
+            "prj.conf:1: the text of CONFIG_X must be one pair of quotes with nothing behind it"
+        );
+        assert_eq!(
+            refused("CONFIG_X=y # no comment here"),
+            "prj.conf:1: `y # no comment here` is no value for CONFIG_X: write y, n, a number, or a text in quotes"
+        );
+    }
+
+    #[test]
+    fn a_known_option_must_have_its_type() {
+        assert_eq!(
+            refused("CONFIG_NRF_PROVISIONING_INTERVAL_S=\"60\""),
+            "prj.conf:1: CONFIG_NRF_PROVISIONING_INTERVAL_S: \"60\" is a text, not a number"
+        );
+        assert_eq!(
+            refused("CONFIG_NRF_PROVISIONING_COAP_PORT=5684"),
+            "prj.conf:1: CONFIG_NRF_PROVISIONING_COAP_PORT: 5684 is a number, not a text"
+        );
+        assert_eq!(
+            refused("CONFIG_NRF_PROVISIONING_JWT_MAX_VALID_TIME_S=361"),
+            "prj.conf:1: CONFIG_NRF_PROVISIONING_JWT_MAX_VALID_TIME_S: 361 is not within 0 to 360"
+        );
+    }
+
+    #[test]
+    fn a_number_or_a_text_cannot_be_unset() {
+        let kconfig = read("# CONFIG_NRF_PROVISIONING_INTERVAL_S is not set\n");
+        assert_eq!(kconfig.get("NRF_PROVISIONING_INTERVAL_S"), None);
+    }
+
+    #[test]
+    fn unknown_options_are_listed_and_near_misses_get_a_suggestion() {
+        let kconfig = read(
+            "CONFIG_LOG=y\nCONFIG_NRF_PROVISIONING_INTERVAL=60\nCONFIG_NRF_PROVISONING_SPREAD_S=1\n",
+        );
+        let unknown: Vec<_> = kconfig
+            .unknown()
+            .map(|unknown| (unknown.name, unknown.suggestion))
+            .collect();
+        assert_eq!(
+            unknown,
+            [
+                ("CONFIG_LOG".to_owned(), None),
+                (
+                    "CONFIG_NRF_PROVISIONING_INTERVAL".to_owned(),
+                    Some("CONFIG_NRF_PROVISIONING_INTERVAL_S".to_owned())
+                ),
+                (
+                    "CONFIG_NRF_PROVISONING_SPREAD_S".to_owned(),
+                    Some("CONFIG_NRF_PROVISIONING_SPREAD_S".to_owned())
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_stay_within_64_bits() {
+        assert_eq!(number("-1"), Some(-1));
+        assert_eq!(number("0x7fffffffffffffff"), Some(i64::MAX));
+        assert_eq!(number("0xffffffffffffffff"), None);
+        for text in ["", "-", "0x", "1.5", "+1", "0x-1", " 1", "1_000"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+    }
+}
