@@ -29,13 +29,16 @@ mod answer;
 mod batch;
 mod client;
 mod config;
+mod interval;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use client::{CallError, Client, ClientConfig, ConfigRefusal};
 pub use config::{Conduct, Config};
+pub use schedule::BACKOFF_MAX;
 pub use words::{
     AtLine, Ending, Errno, Event, FunctionalMode, Input, Output, RadioState, RadioWish,
     StoreFailure, TransportError,
@@ -59,6 +62,8 @@ pub const ANSWER_BYTES_MAX: usize = 4096;
 pub const REPORT_TRIES_MAX: u32 = 5;
 /// Pause before a report is sent a second time; it doubles each time.
 pub const REPORT_PAUSE_FIRST: Duration = Duration::from_secs(2);
+/// A service that wants the report later than this gets it in the next session: one request timeout.
+pub const REPORT_HINT_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at the clock or the radio.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -72,6 +77,7 @@ pub struct Session {
     after: String,
     unsent: Option<Results>,
     tries: u32,
+    hint: Option<Duration>,
     ending: Option<Ending>,
 }
 
@@ -114,6 +120,7 @@ impl Session {
             wake: None,
             unsent: None,
             tries: 0,
+            hint: None,
             ending: None,
         }
     }
@@ -143,8 +150,24 @@ impl Session {
         self.unsent.is_some()
     }
 
+    /// When the session wants its next [`Input::Tick`].
+    const fn wake(&self) -> Option<Uptime> {
+        self.wake
+    }
+
+    /// The saved `after` of an earlier life; counts only while there is none.
+    fn remember_after(&mut self, saved: String) {
+        if self.after.is_empty() {
+            self.after = saved;
+        }
+    }
+
     /// Takes one input. Inputs that do not answer what was asked are ignored.
     pub fn handle(&mut self, input: Input, now: Uptime) {
+        if let Input::Hint(hint) = input {
+            self.hint = Some(hint);
+            return;
+        }
         let wake = self.wake.take();
         let due = wake.is_some_and(|wake| now >= wake);
         let state = mem::replace(&mut self.state, State::Rest);
@@ -314,6 +337,7 @@ impl Session {
     }
 
     fn send_request(&mut self, purpose: Purpose, jwt: SecretText) -> State {
+        self.hint = None;
         if let (Purpose::Report, Some(results)) = (purpose, &self.unsent) {
             let body = results.bytes.clone();
             self.push(Output::Report { jwt, body });
@@ -381,11 +405,14 @@ impl Session {
             return self.send_sign(Purpose::Fetch);
         }
         self.tries += 1;
-        if errno == Errno::Access || self.tries >= REPORT_TRIES_MAX {
+        let hint = self.hint.unwrap_or_default();
+        if errno == Errno::Access || self.tries >= REPORT_TRIES_MAX || hint > REPORT_HINT_MAX {
             self.event(Event::ReportKept(errno));
             return self.end(Ending::Failed(errno));
         }
-        let pause = REPORT_PAUSE_FIRST.saturating_mul(1 << (self.tries - 1));
+        let pause = REPORT_PAUSE_FIRST
+            .saturating_mul(1 << (self.tries - 1))
+            .max(hint);
         self.event(Event::ReportAgain {
             result: errno,
             pause,

@@ -49,7 +49,7 @@ pub enum Input {
     TimeKnown,
     /// Answer to [`Output::Save`].
     Stored,
-    /// Answer to [`Output::Save`].
+    /// Answer to [`Output::Save`], or to [`Output::Load`] when the store cannot be read.
     StoreFailed(StoreFailure),
     /// The time given by [`Output::Wait`] has come.
     Tick,
@@ -214,6 +214,15 @@ pub enum StoreFailure {
 }
 
 impl StoreFailure {
+    /// In the firmware's terms.
+    pub const fn errno(self) -> Errno {
+        match self {
+            Self::KeyTooBig | Self::NoMemory => Errno::NoMemory,
+            Self::Invalid => Errno::Invalid,
+            Self::Io => Errno::Io,
+        }
+    }
+
     /// The negative errno as it travels in a response: reinterpreted as unsigned 32-bit (spec/device-protocol §8.2).
     pub const fn as_cme_error(self) -> u32 {
         let errno: i32 = match self {
@@ -254,6 +263,7 @@ pub enum Errno {
     NoTime,
     NoExec,
     BadMessage,
+    Io,
 }
 
 impl Errno {
@@ -275,6 +285,7 @@ impl Errno {
             Self::NoTime => "-ETIME",
             Self::NoExec => "-ENOEXEC",
             Self::BadMessage => "-EBADMSG",
+            Self::Io => "-EIO",
         }
     }
 
@@ -338,7 +349,8 @@ pub enum Event {
     FailedNoValidDatetime,
     /// SCHEDULED_PROVISIONING: the next session begins after this time.
     ScheduledProvisioning(Duration),
-    /// FATAL_ERROR: the client cannot go on by itself.
+    /// FATAL_ERROR: the client cannot go on by itself. The firmware's schedule meets it when its settings cannot be read;
+    /// drivers use it for what they cannot do.
     FatalError(Errno),
     /// NEED_LTE_DEACTIVATED: [`Output::Radio`] with [`RadioWish::Offline`] follows.
     NeedLteDeactivated,
@@ -410,6 +422,20 @@ pub enum Event {
     IntervalChanged(Duration),
     /// The interval could not be stored (`-ENOSTR`); the old one stays.
     IntervalNotStored(StoreFailure),
+    /// The stored interval is none (`-EINVAL`), or too long a text (`-ENOMEM`); the default counts.
+    IntervalRefused {
+        /// What the settings store holds.
+        text: String,
+        /// Why it does not count.
+        result: Errno,
+    },
+    /// The settings store could not be read; the client goes on as if nothing were stored.
+    SettingUnreadable {
+        /// Settings key.
+        key: String,
+        /// Why.
+        failure: StoreFailure,
+    },
     /// The last correlation id could not be saved.
     SaveFailed(StoreFailure),
 }

@@ -1,0 +1,93 @@
+//! What a caller of the library sees beside the machine itself: options, and results of the calls.
+
+use core::time::Duration;
+
+use crate::DeviceId;
+use crate::device::config::{Conduct, Config};
+
+/// Options of a [`Client`](super::Client). [`ClientConfig::default`] is our own conduct, [`ClientConfig::faithful`] the
+/// firmware's.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// What a session may assume; `session.after` is loaded by the client itself when SAVE_CMD_ID is on.
+    pub session: Config,
+    /// AUTO_START_ON_INIT: begin in [`Client::init`](super::Client::init). Default false.
+    pub auto_start: bool,
+    /// SCHEDULED: come back by itself; needs `auto_start`. Default false.
+    pub scheduled: bool,
+    /// INTERVAL_S. Default 86400 s.
+    pub interval: Duration,
+    /// SPREAD_S. Default 100 s here, 0 in the firmware (0 behaves as no spread).
+    pub spread: Duration,
+    /// INITIAL_BACKOFF. Default 60 s, at least 1 s; doubles up to [`BACKOFF_MAX`](super::super::BACKOFF_MAX).
+    pub initial_backoff: Duration,
+    /// Unique to the device, e.g. [`ClientConfig::seed_of`]: spread and jitter come from it, so that a herd powered up
+    /// together does not come together. The default is 0, the same for everybody: set it.
+    pub seed: u64,
+}
+
+/// Why a [`ClientConfig`] was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigRefusal {
+    /// As Kconfig: SCHEDULED depends on AUTO_START_ON_INIT.
+    #[error("SCHEDULED needs AUTO_START_ON_INIT")]
+    ScheduledWithoutAutoStart,
+}
+
+/// Results of the library's calls, with the firmware's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// `-EFAULT`: not initialised.
+    #[error("the client is not initialised (-EFAULT)")]
+    NotInitialised,
+    /// `-EALREADY`: initialised before.
+    #[error("the client is initialised already (-EALREADY)")]
+    Already,
+    /// `-EINVAL`: a negative interval, or one that no clock can count.
+    #[error("an interval cannot be negative (-EINVAL)")]
+    Invalid,
+    /// `-ENOTSUP`: the client is not scheduled.
+    #[error("the client is not scheduled, so it has no interval (-ENOTSUP)")]
+    NotScheduled,
+    /// `-ENOSTR`: the interval could not be stored. The driver learns it from
+    /// [`Event::IntervalNotStored`](crate::device::Event).
+    #[error("the interval could not be stored (-ENOSTR)")]
+    NotStored,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            session: Config::default(),
+            auto_start: false,
+            scheduled: false,
+            interval: Duration::from_secs(86_400),
+            spread: Duration::from_secs(100),
+            initial_backoff: Duration::from_secs(60),
+            seed: 0,
+        }
+    }
+}
+
+impl ClientConfig {
+    /// The firmware's conduct and defaults, generation G3, with its flaws: no spread, no chance in the back-off, no ear
+    /// for hints, nothing scheduled after a missing time, a lost report forgotten.
+    pub fn faithful() -> Self {
+        Self {
+            session: Config {
+                conduct: Conduct::Firmware,
+                ..Config::default()
+            },
+            spread: Duration::ZERO,
+            ..Self::default()
+        }
+    }
+
+    /// A seed from what only this device has.
+    pub const fn seed_of(device: &DeviceId) -> u64 {
+        let halves = u128::from_be_bytes(*device.as_bytes());
+        ((halves >> 64) as u64) ^ (halves as u64)
+    }
+}
