@@ -13,6 +13,7 @@ mod device;
 mod fault;
 mod home;
 mod modem;
+mod modem_choice;
 mod mqtt;
 mod output;
 mod owner;

@@ -1,10 +1,35 @@
-//! Credentials by (sec tag, type), wherever they live: behind AT commands or in files. The results are those of
-//! `modem_key_mgmt` (spec/modem-at §10).
+//! Credentials by (sec tag, type), wherever they live: behind AT commands ([`AtStore`]) or in files ([`FileStore`]).
+//! The results are those of `modem_key_mgmt` (spec/modem-at §10).
+//!
+//! ```text
+//!  write_if_different     exists? (list) ──no──► write ──► New
+//!                            │ yes
+//!                         cmp (read; by digest where reading is refused)
+//!                            ├─ match ────► nothing is written ──► Unchanged: no wear on the flash
+//!                            └─ mismatch ─► write ──► Replaced
+//! ```
+//!
+//! It refuses to write while LTE is active, as the modem does; [`AtStore::offline`] goes offline for exactly as long as
+//! a change needs it, and back in every case.
+
+mod ask;
+mod at_store;
+mod compare;
+mod error;
+mod file_store;
+mod keygen;
+mod names;
+mod offline;
+
+pub use ask::{attest, firmware, imei, model};
+pub use at_store::AtStore;
+pub use error::StoreError;
+pub use file_store::{FileStore, file_name};
+pub use keygen::{KeyMaterial, KeyRequest, keygen};
+pub use names::{type_from_text, type_name};
 
 use sectag_proto::secret::SecretText;
 use sectag_proto::{CredentialType, SecTag};
-
-use crate::LineError;
 
 /// One entry of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +51,12 @@ pub enum Comparison {
     Mismatch,
 }
 
+impl Comparison {
+    const fn of(same: bool) -> Self {
+        if same { Self::Match } else { Self::Mismatch }
+    }
+}
+
 /// What `write_if_different` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -35,54 +66,6 @@ pub enum Written {
     Replaced,
     /// It was there; nothing was written.
     Unchanged,
-}
-
-/// Why a credential operation failed, with the errno of `modem_key_mgmt`.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// `-ENOENT` (513).
-    #[error("not found (-ENOENT, CME 513)")]
-    NotFound,
-    /// `-EACCES` (514): this type cannot be read or compared.
-    #[error("no access to this type (-EACCES, CME 514)")]
-    NoAccess,
-    /// `-ENOMEM` (515).
-    #[error("the storage is full (-ENOMEM, CME 515)")]
-    Full,
-    /// `-EPERM` (518): LTE is active.
-    #[error("not allowed while LTE is active (-EPERM, CME 518)")]
-    Active,
-    /// `-EALREADY` (519).
-    #[error("already exists (-EALREADY, CME 519)")]
-    Exists,
-    /// `-ECANCELED` (528).
-    #[error("the power-off warning is active (-ECANCELED, CME 528)")]
-    PowerOff,
-    /// `-EINVAL`: nothing to write, or a text that cannot travel.
-    #[error("invalid: {0} (-EINVAL)")]
-    Invalid(String),
-    /// Any other answer, with the modem's words.
-    #[error("the modem answered `{0}`")]
-    Unexpected(String),
-    /// No answer.
-    #[error("no answer")]
-    Line(#[from] LineError),
-    /// The files' part.
-    #[error(transparent)]
-    Keep(#[from] sectag_keep::KeepError),
-}
-
-impl StoreError {
-    /// The negative errno, e.g. `-ENOENT`.
-    pub fn errno(&self) -> &'static str {
-        todo!()
-    }
-
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        todo!()
-    }
 }
 
 /// Where credentials live.
@@ -133,22 +116,54 @@ pub trait CredentialStore {
     /// # Errors
     /// [`StoreError::NotFound`]
     fn digest(&mut self, tag: SecTag, kind: CredentialType) -> Result<[u8; 32], StoreError> {
-        let _ = (tag, kind);
-        todo!()
+        self.list(Some(tag), Some(kind))?
+            .into_iter()
+            .find_map(|entry| entry.digest)
+            .ok_or(StoreError::NotFound)
     }
 
-    /// Compares by content, one trailing line feed ignored on either side.
+    /// Compares by content, one trailing line feed ignored on either side. Over a way that changes line ends
+    /// ([`CredentialStore::alters_line_ends`]) what arrives when `content` is written matches as well.
     ///
     /// # Errors
-    /// [`StoreError::NoAccess`] for types 2 and 3
+    /// [`StoreError::NoAccess`] for types 2 and 3, which are never read; see [`CredentialStore::same_digest`].
     fn cmp(
         &mut self,
         tag: SecTag,
         kind: CredentialType,
         content: &SecretText,
     ) -> Result<Comparison, StoreError> {
-        let _ = (tag, kind, content);
-        todo!()
+        if matches!(
+            kind,
+            CredentialType::CLIENT_PRIVATE_KEY | CredentialType::PSK
+        ) {
+            return Err(StoreError::NoAccess);
+        }
+        let stored = self.read(tag, kind)?;
+        Ok(Comparison::of(compare::same(
+            &stored,
+            content.expose(),
+            self.alters_line_ends(),
+        )))
+    }
+
+    /// Compares by the digest in the list: for what cannot be read.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], also when the store lists no digests.
+    fn cmp_digest(
+        &mut self,
+        tag: SecTag,
+        kind: CredentialType,
+        content: &SecretText,
+    ) -> Result<Comparison, StoreError> {
+        let digest = self.digest(tag, kind)?;
+        Ok(Comparison::of(self.same_digest(&digest, content)))
+    }
+
+    /// Whether a digest is that of `content`, as it is or as it arrives.
+    fn same_digest(&self, digest: &[u8; 32], content: &SecretText) -> bool {
+        compare::same_digest(digest, content.expose(), self.alters_line_ends())
     }
 
     /// The normal way in: exists, compare (by digest where reading is refused), write only if different.
@@ -161,16 +176,41 @@ pub trait CredentialStore {
         kind: CredentialType,
         content: &SecretText,
     ) -> Result<Written, StoreError> {
-        let _ = (tag, kind, content);
-        todo!()
+        if content.expose().is_empty() {
+            return Err(at_store::nothing());
+        }
+        let Some(entry) = self.list(Some(tag), Some(kind))?.into_iter().next() else {
+            self.write(tag, kind, content)?;
+            return Ok(Written::New);
+        };
+        let same = match self.cmp(tag, kind, content) {
+            Ok(comparison) => comparison == Comparison::Match,
+            Err(StoreError::NoAccess) => entry
+                .digest
+                .is_some_and(|digest| self.same_digest(&digest, content)),
+            Err(error) => return Err(error),
+        };
+        if same {
+            return Ok(Written::Unchanged);
+        }
+        self.write(tag, kind, content)?;
+        Ok(Written::Replaced)
     }
 
     /// Deletes every entry of the tag; how many.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`StoreError`]; entries before the one that failed are gone.
     fn clear(&mut self, tag: SecTag) -> Result<usize, StoreError> {
-        let _ = tag;
-        todo!()
+        let entries = self.list(Some(tag), None)?;
+        for entry in &entries {
+            self.delete(tag, entry.kind)?;
+        }
+        Ok(entries.len())
+    }
+
+    /// Whether the way to the store changes line ends, as a shell does.
+    fn alters_line_ends(&self) -> bool {
+        false
     }
 }

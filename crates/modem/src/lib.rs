@@ -18,10 +18,12 @@ mod cme;
 mod commands;
 pub mod credentials;
 mod functional;
+pub mod host;
 mod identity;
 mod key;
 mod network;
 mod options;
+pub mod serial;
 mod signer;
 mod state;
 mod storage;
@@ -29,7 +31,10 @@ mod virtual_modem;
 
 pub use cme::Cme;
 pub use identity::Identity;
-pub use options::{Entropy, Fault, FaultAnswer, Options, seeded};
+pub use options::{
+    Entropy, FAULT_GRAMMAR, Fault, FaultAnswer, Moment, Options, PowerCut, QUIRKS, Quirk,
+    QuirkError, seeded,
+};
 pub use signer::{SharedModem, SignerError, TagSigner};
 pub use state::OpenError;
 pub use storage::CONTENT_BYTES_MAX;
@@ -50,6 +55,9 @@ pub enum LineError {
     /// The port is gone, or was never there.
     #[error("the way to the modem failed")]
     Port(#[from] std::io::Error),
+    /// An injected power cut: the virtual modem answers nothing until it is switched on again.
+    #[error("the modem's power was cut")]
+    PowerCut,
     /// The line cannot travel over this transport.
     #[error("a line of {bytes} bytes does not fit: {why}")]
     Unsendable {
@@ -82,4 +90,31 @@ pub trait Modem {
 
     /// What the modem said on its own since the last call, without line ends, oldest first.
     fn notifications(&mut self) -> Vec<String>;
+
+    /// Switches the modem off and on, as a reboot of its board does: modes and subscriptions begin anew, credentials stay.
+    /// A modem without a board that could do it stays as it is.
+    fn reboot(&mut self) {}
+
+    /// Whether line ends inside quotes arrive changed, as through a shell (LF as CR LF, spec/modem-at §9).
+    fn alters_line_ends(&self) -> bool {
+        false
+    }
+}
+
+impl<M: Modem + ?Sized> Modem for Box<M> {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        (**self).line(at)
+    }
+
+    fn notifications(&mut self) -> Vec<String> {
+        (**self).notifications()
+    }
+
+    fn reboot(&mut self) {
+        (**self).reboot();
+    }
+
+    fn alters_line_ends(&self) -> bool {
+        (**self).alters_line_ends()
+    }
 }
