@@ -30,6 +30,11 @@ impl Cme {
     /// Content that does not parse (types 0 and 1).
     pub const INVALID_CONTENT: Self = Self(527);
 
+    /// Not while the power-off warning is active.
+    pub const POWER_OFF_WARNING: Self = Self(528);
+    /// The claim token could not be made.
+    pub const CLAIM_TOKEN: Self = Self(529);
+
     /// The words of `AT+CMEE=2`; a number without words prints as `unknown error <n>`.
     const fn words(self) -> Option<&'static str> {
         Some(match self.0 {

@@ -30,6 +30,7 @@ pub(crate) fn run(modem: &mut VirtualModem, command: &Command) -> Lines {
                 "%CMNG" => credential::manage(modem, arguments),
                 "%KEYGEN" => token::generate_key(modem, arguments),
                 "%ATTESTTOKEN" => token::attest(modem, arguments),
+                "%CLAIMTOKEN" => token::claim(arguments),
                 "%JWT" => token::jwt(modem, arguments),
                 "%KEYINJECT" => Err(Cme::DISABLED.into()),
                 _ => Err(Failure::Plain),

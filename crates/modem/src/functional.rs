@@ -7,6 +7,8 @@ pub(crate) struct Functional {
     gnss: bool,
     /// What reads back when both radios are off: 0, 4, 41 or 44.
     rest: u8,
+    /// The number that was set last.
+    last: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,7 @@ impl Functional {
         lte: Lte::Off,
         gnss: false,
         rest: 0,
+        last: 0,
     };
 
     /// The numbers `AT+CFUN=` takes.
@@ -70,11 +73,18 @@ impl Functional {
             41 => self.rest = 41,
             _ => return None,
         }
+        // None of the numbers is above 44.
+        self.last = n as u8;
         Some(match (before, self.lte) {
             (Lte::On, Lte::Off | Lte::ReceiveOnly) => LinkChange::Down,
             (Lte::Off | Lte::ReceiveOnly, Lte::On) => LinkChange::Up,
             _ => LinkChange::None,
         })
+    }
+
+    /// What `AT+CFUN?` prints by the quirk `cfun-reads-back=literal`.
+    pub(crate) const fn last(self) -> u8 {
+        self.last
     }
 
     /// What `AT+CFUN?` prints.

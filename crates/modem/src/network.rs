@@ -7,7 +7,7 @@ use sectag_proto::{Timestamp, Uptime};
 use crate::functional::LinkChange;
 use crate::options::Options;
 
-/// Notifications kept for a reader; the oldest go first. More than any session between two looks produces.
+/// Notifications kept for readers; the oldest go first. More than any session between two looks produces.
 const NOTIFICATIONS_MAX: usize = 256;
 
 #[derive(Debug, Clone, Default)]
@@ -24,7 +24,10 @@ pub(crate) struct Network {
     pub(crate) time_events: bool,
     /// `AT+CEREG=<n>`
     pub(crate) registration_events: u8,
-    queue: VecDeque<String>,
+    /// What was said last; every reader keeps its own place.
+    recent: VecDeque<String>,
+    /// How much was said in all.
+    said: u64,
 }
 
 impl Network {
@@ -90,15 +93,35 @@ impl Network {
         self.attached
     }
 
-    pub(crate) fn take(&mut self) -> Vec<String> {
-        self.queue.drain(..).collect()
+    /// What was said since the place `heard`, which moves to the end.
+    pub(crate) fn hear(&self, heard: &mut u64) -> Vec<String> {
+        let missed = usize::try_from(self.said.saturating_sub(*heard)).unwrap_or(usize::MAX);
+        *heard = self.said;
+        let skip = self.recent.len().saturating_sub(missed);
+        self.recent.iter().skip(skip).cloned().collect()
+    }
+
+    /// When something happens by itself; `None`: not before the next command.
+    pub(crate) const fn next_wake(&self) -> Option<Uptime> {
+        self.attach_at
+    }
+
+    /// Power off and on: the clock, the link and the subscriptions are gone; what was said stays said.
+    pub(crate) fn restart(&mut self) {
+        *self = Self {
+            now: self.now,
+            recent: std::mem::take(&mut self.recent),
+            said: self.said,
+            ..Self::default()
+        };
     }
 
     fn say(&mut self, text: String) {
-        if self.queue.len() == NOTIFICATIONS_MAX {
-            self.queue.pop_front();
+        if self.recent.len() == NOTIFICATIONS_MAX {
+            self.recent.pop_front();
         }
-        self.queue.push_back(text);
+        self.recent.push_back(text);
+        self.said += 1;
     }
 }
 

@@ -1,12 +1,17 @@
 //! Firmware quirks and injected faults: what two modems of one model may differ in.
 
-use std::fmt;
+mod faults;
+mod quirks;
+
+pub use faults::{FAULT_GRAMMAR, Fault, FaultAnswer, Moment, PowerCut};
+pub use quirks::{QUIRKS, Quirk, QuirkError};
+
 use std::time::Duration;
 
 use sectag_proto::cose::Convention;
 use sha2::{Digest, Sha256};
 
-use crate::Cme;
+use crate::storage::Room;
 
 /// Where randomness comes from: fills the slice.
 pub type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
@@ -34,8 +39,23 @@ pub struct Options {
     pub daylight_saving: u8,
     /// Bytes of content of all entries together; beyond: 515. Default: 64 KiB.
     pub storage_bytes_max: usize,
+    /// Entries of all tags together; beyond: 515. Default: 512.
+    pub storage_entries_max: usize,
+    /// KEYGEN type 2 replaces the key of an occupied tag, else it answers 519. Default: `false`.
+    pub keygen_overwrites: bool,
+    /// KEYGEN type 8 on an occupied tag answers with the key that is there, else 519. Default: `true`.
+    pub endorsement_key_stays: bool,
+    /// `AT+CFUN?` prints the number that was set last, else what is on in all. Default: `false`.
+    pub reads_back_literally: bool,
+    /// The supply is low: what would change the storage answers 528. Default: `false`.
+    pub power_off_warning: bool,
+    /// `AT#SECTAGSIGN` lends signatures of the client keys to whoever reaches the modem. No real modem has it.
+    /// Default: `false`.
+    pub remote_signing: bool,
     /// Commands that fail although they are right, for tests of whoever drives the modem.
     pub faults: Vec<Fault>,
+    /// Cuts the power at a flash write, for tests of whoever must survive it. Default: `None`.
+    pub power_cut: Option<PowerCut>,
 }
 
 impl Default for Options {
@@ -51,48 +71,23 @@ impl Default for Options {
             zone_quarter_hours: 0,
             daylight_saving: 0,
             storage_bytes_max: 64 * 1024,
+            storage_entries_max: 512,
+            keygen_overwrites: false,
+            endorsement_key_stays: true,
+            reads_back_literally: false,
+            power_off_warning: false,
+            remote_signing: false,
             faults: Vec::new(),
+            power_cut: None,
         }
     }
 }
 
-/// Answers one command with an error and does not run it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// Which commands count, e.g. `AT%KEYGEN=42`; case does not matter.
-    pub prefix: String,
-    /// Which of them fails; 1 is the first since the modem was made.
-    pub nth: u32,
-    /// What it answers.
-    pub answer: FaultAnswer,
-}
-
-/// What an injected fault prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultAnswer {
-    /// `ERROR`, whatever CMEE says.
-    Error,
-    /// A CME error, printed as CMEE says.
-    Cme(Cme),
-}
-
-impl Fault {
-    /// The `nth` command that begins with `prefix` answers the CME error `number`.
-    pub fn cme(prefix: &str, nth: u32, number: u32) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            nth,
-            answer: FaultAnswer::Cme(Cme(number)),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { prefix, nth, .. } = self;
-        match self.answer {
-            FaultAnswer::Error => write!(f, "{prefix} #{nth}: ERROR"),
-            FaultAnswer::Cme(cme) => write!(f, "{prefix} #{nth}: CME {}", cme.0),
+impl Options {
+    pub(crate) const fn room(&self) -> Room {
+        Room {
+            bytes: self.storage_bytes_max,
+            entries: self.storage_entries_max,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! TLS borrows a signature; the private key stays (design: `TagSigner`).
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sectag_proto::es256::{PublicKey, SignEs256};
 use sectag_proto::{CredentialType, SecTag};
 
+use crate::host::Bell;
 use crate::{LineError, Modem, VirtualModem};
 
 /// What a TLS client needs of one sec tag.
@@ -55,39 +56,104 @@ pub enum SignerError {
         /// The tag asked.
         tag: SecTag,
     },
+    /// It is there, and cannot be had.
+    #[error("the {credential} (type {}) under sec tag {tag} cannot be read: {why}", credential.0)]
+    Unreadable {
+        /// The tag asked.
+        tag: SecTag,
+        /// What was wanted.
+        credential: CredentialType,
+        /// Why, and what to do.
+        why: String,
+    },
 }
 
 /// A virtual modem with several holders: the one that sends AT lines and the TLS connections that borrow signatures.
+///
+/// Each clone hears every notification from its making on.
 #[derive(Clone)]
-pub struct SharedModem(Arc<Mutex<VirtualModem>>);
+pub struct SharedModem {
+    shared: Arc<Shared>,
+    /// Notifications read through this clone.
+    heard: u64,
+}
+
+struct Shared {
+    modem: Mutex<VirtualModem>,
+    /// Whom to wake when a line has run.
+    bells: Mutex<Vec<Weak<Bell>>>,
+}
 
 impl SharedModem {
     /// Shares `modem`; clones are the same modem.
     pub fn new(modem: VirtualModem) -> Self {
-        Self(Arc::new(Mutex::new(modem)))
+        Self {
+            shared: Arc::new(Shared {
+                modem: Mutex::new(modem),
+                bells: Mutex::default(),
+            }),
+            heard: 0,
+        }
     }
 
     /// The modem alone, for as long as the guard lives. A holder that panicked left a complete state behind, since
     /// changes are swapped in whole.
     pub fn lock(&self) -> MutexGuard<'_, VirtualModem> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .modem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rings `bell` after each line that any clone runs, for as long as the bell lives.
+    pub(crate) fn tell_changes(&self, bell: &Arc<Bell>) {
+        self.bells().push(Arc::downgrade(bell));
+    }
+
+    fn bells(&self) -> MutexGuard<'_, Vec<Weak<Bell>>> {
+        self.shared
+            .bells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        self.bells().retain(|bell| match bell.upgrade() {
+            Some(bell) => {
+                bell.ring();
+                true
+            }
+            None => false,
+        });
     }
 }
 
 impl SharedModem {
     /// Runs one command line; see [`VirtualModem::line`].
     pub fn line(&mut self, at: &str) -> String {
-        self.lock().line(at)
+        let answer = self.lock().line(at);
+        self.ring();
+        answer
     }
 }
 
 impl Modem for SharedModem {
     fn line(&mut self, at: &str) -> Result<String, LineError> {
-        Ok(self.lock().line(at))
+        let answer = Modem::line(&mut *self.lock(), at);
+        self.ring();
+        answer
     }
 
     fn notifications(&mut self) -> Vec<String> {
-        self.lock().notifications()
+        let mut heard = self.heard;
+        let said = self.lock().hear(&mut heard);
+        self.heard = heard;
+        said
+    }
+
+    fn reboot(&mut self) {
+        self.lock().reboot();
+        self.ring();
     }
 }
 
@@ -112,7 +178,7 @@ impl TagSigner for SharedModem {
 
 impl fmt::Debug for SharedModem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.try_lock() {
+        match self.shared.modem.try_lock() {
             Ok(modem) => modem.fmt(f),
             Err(_) => f.write_str("VirtualModem(in use)"),
         }

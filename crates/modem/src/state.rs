@@ -10,7 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::Identity;
 use crate::key::PrivateKey;
-use crate::storage::Storage;
+use crate::storage::{Room, Storage};
 
 /// The layout this version writes and reads.
 const VERSION: u32 = 1;
@@ -195,7 +195,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Saved, OpenError> {
     let mut storage = Storage::default();
     for entry in &layout.entries {
         storage
-            .write((entry.tag, entry.kind), &entry.content.0, usize::MAX)
+            .write((entry.tag, entry.kind), &entry.content.0, Room::ENDLESS)
             .map_err(|_| corrupt("too many entries"))?;
     }
     Ok(Saved {

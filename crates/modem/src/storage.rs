@@ -12,8 +12,22 @@ use crate::Cme;
 /// Longest content of one entry, in bytes: what the modem takes of a certificate chain.
 pub const CONTENT_BYTES_MAX: usize = 4096;
 
-/// Entries of all tags together; a real modem runs out of bytes long before.
-const ENTRIES_MAX: usize = 512;
+/// What all entries together may take; beyond: 515.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Bytes of content.
+    pub(crate) bytes: usize,
+    /// Entries.
+    pub(crate) entries: usize,
+}
+
+impl Room {
+    /// For what is stored already.
+    pub(crate) const ENDLESS: Self = Self {
+        bytes: usize::MAX,
+        entries: usize::MAX,
+    };
+}
 
 /// Largest tag that can be written: the users' tags, then the twenty development tags.
 pub(crate) const TAG_MAX: u32 = 2_147_483_667;
@@ -28,11 +42,11 @@ pub(crate) struct Storage {
 
 impl Storage {
     /// Overwrites an entry.
-    pub(crate) fn write(&mut self, slot: Slot, content: &str, bytes_max: usize) -> Result<(), Cme> {
+    pub(crate) fn write(&mut self, slot: Slot, content: &str, room: Room) -> Result<(), Cme> {
         let replaced = self.entries.get(&slot);
         let others = self.bytes() - replaced.map_or(0, |old| old.len());
-        let full = replaced.is_none() && self.entries.len() >= ENTRIES_MAX;
-        if full || others + content.len() > bytes_max {
+        let full = replaced.is_none() && self.entries.len() >= room.entries;
+        if full || others + content.len() > room.bytes {
             return Err(Cme::STORAGE_FULL);
         }
         self.entries
@@ -121,12 +135,16 @@ mod tests {
 
     #[test]
     fn overwriting_frees_the_old_bytes_first() {
+        let ten = Room {
+            bytes: 10,
+            entries: 2,
+        };
         let mut storage = Storage::default();
         let slot = (1, CredentialType::ROOT_CA);
-        storage.write(slot, "12345678", 10).unwrap();
-        storage.write(slot, "1234567890", 10).unwrap();
+        storage.write(slot, "12345678", ten).unwrap();
+        storage.write(slot, "1234567890", ten).unwrap();
         assert_eq!(
-            storage.write((2, CredentialType::ROOT_CA), "1", 10),
+            storage.write((2, CredentialType::ROOT_CA), "1", ten),
             Err(Cme::STORAGE_FULL)
         );
         assert_eq!(storage.content(slot), Some("1234567890"));
@@ -145,7 +163,7 @@ mod tests {
     fn debug_shows_slots_only() {
         let mut storage = Storage::default();
         storage
-            .write((7, CredentialType::PSK), "c0ffee", 100)
+            .write((7, CredentialType::PSK), "c0ffee", Room::ENDLESS)
             .unwrap();
         assert_eq!(format!("{storage:?}"), r#"["7,3"]"#);
     }

@@ -11,7 +11,7 @@ use crate::cme::{Failure, Reporting};
 use crate::functional::Functional;
 use crate::key::PrivateKey;
 use crate::network::Network;
-use crate::options::{Entropy, FaultAnswer, Options};
+use crate::options::{Entropy, FaultAnswer, Moment, Options};
 use crate::signer::SignerError;
 use crate::state::{OpenError, StateFile};
 use crate::storage::Storage;
@@ -31,33 +31,66 @@ pub struct VirtualModem {
     pub(crate) reporting: Reporting,
     pub(crate) network: Network,
     flash_writes: u64,
+    /// Flash writes since it was made: what a power cut is counted by.
+    writes_here: u64,
+    power: Power,
+    /// Notifications read through [`Modem::notifications`] of this value.
+    heard: u64,
     /// How often each fault's prefix was met.
     fault_hits: Vec<u32>,
     file: Option<StateFile>,
     save_error: Option<KeepError>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Power {
+    On,
+    Cut,
+}
+
 impl VirtualModem {
     /// A modem that lives in memory only.
     pub fn new(identity: Identity, options: Options, entropy: Entropy) -> Self {
-        let mut functional = Functional::POWERED_OFF;
-        let mut network = Network::default();
-        if let Some(change) = functional.set(options.boot_mode) {
-            network.link(change, &options);
-        }
-        Self {
+        let mut modem = Self {
             fault_hits: vec![0; options.faults.len()],
             identity,
             options,
             entropy,
             storage: Storage::default(),
-            functional,
+            functional: Functional::POWERED_OFF,
             reporting: Reporting::default(),
-            network,
+            network: Network::default(),
             flash_writes: 0,
+            writes_here: 0,
+            power: Power::On,
+            heard: 0,
             file: None,
             save_error: None,
+        };
+        modem.power_on();
+        modem
+    }
+
+    /// Switches it off and on, also after a power cut: error reporting, functional mode, subscriptions and the time are
+    /// gone, credentials stay.
+    pub fn power_on(&mut self) {
+        self.power = Power::On;
+        self.reporting = Reporting::default();
+        self.functional = Functional::POWERED_OFF;
+        self.network.restart();
+        if let Some(change) = self.functional.set(self.options.boot_mode) {
+            self.network.link(change, &self.options);
         }
+    }
+
+    /// Whether an injected power cut has silenced it.
+    pub fn power_is_cut(&self) -> bool {
+        self.power == Power::Cut
+    }
+
+    /// When it will have something to say by itself; `None`: not before the next command.
+    pub fn next_wake(&self) -> Option<Uptime> {
+        self.network.next_wake()
     }
 
     /// The same modem for the same seed, with default options and in memory: for tests and simulations only.
@@ -122,13 +155,31 @@ impl VirtualModem {
         self.save_error.take()
     }
 
-    /// Changes the storage and saves it; on failure neither has happened.
+    /// What was said since the place `heard`, which moves to the end.
+    pub(crate) fn hear(&mut self, heard: &mut u64) -> Vec<String> {
+        self.network.settle(&self.options);
+        self.network.hear(heard)
+    }
+
+    /// Changes the storage and saves it; on failure neither has happened. An injected power cut strikes right before or
+    /// right after the write; whatever the command would go on to do, nobody hears of it.
     pub(crate) fn change<T>(
         &mut self,
         change: impl FnOnce(&mut Storage) -> Result<T, Cme>,
     ) -> Result<T, Cme> {
         let mut storage = self.storage.clone();
         let done = change(&mut storage)?;
+        self.writes_here += 1;
+        let cut = self
+            .options
+            .power_cut
+            .filter(|cut| cut.write == self.writes_here);
+        if cut.is_some() {
+            self.power = Power::Cut;
+        }
+        if cut.is_some_and(|cut| cut.when == Moment::Before) {
+            return Err(Cme::SYSTEM_FAILURE);
+        }
         if let Some(file) = &self.file
             && let Err(error) = file.save(&self.identity, &storage, self.flash_writes + 1)
         {
@@ -137,7 +188,10 @@ impl VirtualModem {
         }
         self.storage = storage;
         self.flash_writes += 1;
-        Ok(done)
+        match self.power {
+            Power::On => Ok(done),
+            Power::Cut => Err(Cme::SYSTEM_FAILURE),
+        }
     }
 
     /// Fills an array with randomness.
@@ -205,10 +259,17 @@ impl VirtualModem {
 }
 
 impl VirtualModem {
-    /// Runs one command line and returns everything printed for it; see [`Modem::line`].
+    /// Runs one command line and returns everything printed for it; see [`Modem::line`]. Empty when the power is cut.
     pub fn line(&mut self, at: &str) -> String {
         let mut text = String::new();
-        match self.run(at) {
+        if self.power_is_cut() {
+            return text;
+        }
+        let answer = self.run(at);
+        if self.power_is_cut() {
+            return text;
+        }
+        match answer {
             Ok(lines) => {
                 for line in lines {
                     text.push_str(&line);
@@ -227,12 +288,22 @@ impl VirtualModem {
 
 impl Modem for VirtualModem {
     fn line(&mut self, at: &str) -> Result<String, LineError> {
-        Ok(self.line(at))
+        let answer = self.line(at);
+        if self.power_is_cut() {
+            return Err(LineError::PowerCut);
+        }
+        Ok(answer)
     }
 
     fn notifications(&mut self) -> Vec<String> {
-        self.network.settle(&self.options);
-        self.network.take()
+        let mut heard = self.heard;
+        let said = self.hear(&mut heard);
+        self.heard = heard;
+        said
+    }
+
+    fn reboot(&mut self) {
+        self.power_on();
     }
 }
 

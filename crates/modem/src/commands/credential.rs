@@ -58,8 +58,8 @@ fn write(modem: &mut VirtualModem, arguments: Arguments<'_>) -> Lines {
         CredentialType::PSK if !is_hex(content) => return Err(Cme::PARAMETERS.into()),
         _ => {}
     }
-    let bytes_max = modem.options.storage_bytes_max;
-    modem.change(|storage| storage.write(slot, content, bytes_max))?;
+    let room = modem.options.room();
+    modem.change(|storage| storage.write(slot, content, room))?;
     Ok(Vec::new())
 }
 
@@ -137,8 +137,11 @@ pub(super) const fn own_tag_is_the_modems(tag: u32) -> Result<(), Cme> {
     Ok(())
 }
 
-/// Storage must not change while LTE is active: modes 1, 2 and 21.
+/// Storage must not change while LTE is active, modes 1, 2 and 21, and not on a failing supply.
 pub(super) const fn offline(modem: &VirtualModem) -> Result<(), Cme> {
+    if modem.options.power_off_warning {
+        return Err(Cme::POWER_OFF_WARNING);
+    }
     if modem.functional.lte_active() {
         return Err(Cme::ACTIVE_STATE);
     }

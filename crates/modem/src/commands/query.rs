@@ -74,6 +74,9 @@ pub(super) fn read(modem: &mut VirtualModem, name: &str) -> Lines {
     let network = &modem.network;
     Ok(vec![match name {
         "+CMEE" => format!("+CMEE: {}", modem.reporting.number()),
+        "+CFUN" if modem.options.reads_back_literally => {
+            format!("+CFUN: {}", modem.functional.last())
+        }
         "+CFUN" => format!("+CFUN: {}", modem.functional.number()),
         "+CGEREP" => format!("+CGEREP: {},0", u8::from(network.packet_events)),
         "+CEREG" => format!(

@@ -91,15 +91,17 @@ struct Generated {
 }
 
 impl Generated {
-    /// A new key; an endorsement key that is there already answers again.
+    /// A new key. What becomes of one that is there differs by firmware: see [`Options`](crate::Options).
     fn for_slot(modem: &mut VirtualModem, slot: (u32, CredentialType)) -> Result<Self, Cme> {
+        let options = &modem.options;
+        let endorses = slot.1 == CredentialType::ENDORSEMENT_PRIVATE_KEY;
         match modem.storage.content(slot) {
-            Some(pem) if slot.1 == CredentialType::ENDORSEMENT_PRIVATE_KEY => Ok(Self {
+            Some(pem) if endorses && options.endorsement_key_stays => Ok(Self {
                 private: PrivateKey::from_pem(pem).ok_or(Cme::KEY_GENERATION)?,
                 slot: None,
             }),
-            Some(_) => Err(Cme::ALREADY_EXISTS),
-            None => Ok(Self {
+            Some(_) if endorses || !options.keygen_overwrites => Err(Cme::ALREADY_EXISTS),
+            _ => Ok(Self {
                 private: PrivateKey::generate(&mut *modem.entropy).ok_or(Cme::KEY_GENERATION)?,
                 slot: Some(slot),
             }),
@@ -111,8 +113,8 @@ impl Generated {
             return Ok(());
         };
         let pem = self.private.to_pem().ok_or(Cme::KEY_GENERATION)?;
-        let bytes_max = modem.options.storage_bytes_max;
-        modem.change(|storage| storage.write(slot, &pem, bytes_max))
+        let room = modem.options.room();
+        modem.change(|storage| storage.write(slot, &pem, room))
     }
 }
 
@@ -133,6 +135,17 @@ pub(super) fn attest(modem: &mut VirtualModem, arguments: Arguments<'_>) -> Line
         &identity.key,
     );
     Ok(vec![format!("%ATTESTTOKEN: \"{}\"", token.text())])
+}
+
+/// `AT%CLAIMTOKEN=<tag>[,"<32 hex digits>"]`: needs an ownership public key (type 9) under the tag. No command of
+/// this modem puts one there, so what is well-formed fails as on a device without owner.
+pub(super) fn claim(arguments: Arguments<'_>) -> Lines {
+    arguments.at_most(2)?;
+    own_tag_is_the_modems(arguments.required(0)?)?;
+    if let Some(challenge) = arguments.text(1)? {
+        nonce(challenge).ok_or(Cme::PARAMETERS)?;
+    }
+    Err(Cme::CLAIM_TOKEN.into())
 }
 
 /// `AT%JWT[=<alg>[,<delta>[,"<subject>"[,"<audience>"[,<tag>,<key type>]]]]]`

@@ -28,7 +28,7 @@ fn unknown_commands_and_broken_lines_answer_error_whatever_cmee_says() {
         "hello",
         "",
         "AT%CMNG=0,1,0,\"x",
-        "AT%CLAIMTOKEN=1",
+        "AT%XSUDO=1",
     ] {
         assert_eq!(modem.line(line), "ERROR\r\n", "{line}");
     }
