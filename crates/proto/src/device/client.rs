@@ -519,3 +519,6 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
