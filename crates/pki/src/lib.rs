@@ -13,6 +13,7 @@
 //! numbers come from aws-lc's generator. There are no files, sockets or devices here. From a CSR only the public key
 //! reaches a certificate: names and rights come from the caller.
 
+pub mod at_script;
 mod authority;
 mod certificate;
 pub mod chain;
@@ -20,8 +21,10 @@ pub mod csr;
 mod der;
 mod error;
 mod facts;
+pub mod header;
 mod identity;
 mod key;
+pub mod lint;
 pub mod pem;
 pub mod topics;
 
