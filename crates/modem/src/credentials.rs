@@ -103,6 +103,12 @@ pub trait CredentialStore {
     /// [`StoreError::NotFound`]
     fn delete(&mut self, tag: SecTag, kind: CredentialType) -> Result<(), StoreError>;
 
+    /// Makes a key where it stays. An endorsement key that is there answers again.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] when the tag has a client key, [`StoreError::Invalid`] for another type.
+    fn keygen(&mut self, request: &KeyRequest<'_>) -> Result<KeyMaterial, StoreError>;
+
     /// Whether something is there.
     ///
     /// # Errors
@@ -126,7 +132,7 @@ pub trait CredentialStore {
     /// ([`CredentialStore::alters_line_ends`]) what arrives when `content` is written matches as well.
     ///
     /// # Errors
-    /// [`StoreError::NoAccess`] for types 2 and 3, which are never read; see [`CredentialStore::same_digest`].
+    /// [`StoreError::NoAccess`] for types 2 and 3, which are never read; see [`CredentialStore::cmp_digest`].
     fn cmp(
         &mut self,
         tag: SecTag,
@@ -185,7 +191,7 @@ pub trait CredentialStore {
         };
         let same = match self.cmp(tag, kind, content) {
             Ok(comparison) => comparison == Comparison::Match,
-            Err(StoreError::NoAccess) => entry
+            Err(StoreError::NoAccess | StoreError::TooLong) => entry
                 .digest
                 .is_some_and(|digest| self.same_digest(&digest, content)),
             Err(error) => return Err(error),

@@ -229,7 +229,7 @@ impl SerialModem {
                         return Ok(answer);
                     }
                     Said::Refused(code) => {
-                        return Err(LineError::Port(io::Error::other(shell::refused(code))));
+                        return Err(LineError::Port(shell::refused(code)));
                     }
                 }
             }

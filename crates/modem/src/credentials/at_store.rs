@@ -1,6 +1,7 @@
 //! Credentials behind AT commands: any modem, real or virtual (spec/modem-at §4, §10).
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use sectag_proto::at;
 use sectag_proto::secret::SecretText;
@@ -11,7 +12,7 @@ use super::ask::{ask, unusable, with_numeric_errors};
 use super::keygen::{self, KeyMaterial, KeyRequest};
 use super::offline::Radio;
 use super::{CredentialStore, Entry, StoreError, compare};
-use crate::Modem;
+use crate::{LineError, Modem};
 
 /// The credentials of one modem. Each operation saves `AT+CMEE`, switches numbers on and puts it back.
 pub struct AtStore<'a> {
@@ -55,17 +56,6 @@ impl<'a> AtStore<'a> {
     /// The modem itself, for what is no credential.
     pub fn modem(&mut self) -> &mut dyn Modem {
         self.modem
-    }
-
-    /// Makes a key under a tag; see [`keygen`](super::keygen()).
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub fn keygen(&mut self, request: &KeyRequest<'_>) -> Result<KeyMaterial, StoreError> {
-        let line = keygen::line(request)?;
-        self.radio.before_change(self.modem)?;
-        let answer = with_numeric_errors(self.modem, |modem| ask(modem, &line))?;
-        keygen::material(request, &answer)
     }
 
     fn slot(operation: u8, tag: SecTag, kind: CredentialType) -> String {
@@ -125,7 +115,14 @@ impl CredentialStore for AtStore<'_> {
 
     fn read(&mut self, tag: SecTag, kind: CredentialType) -> Result<String, StoreError> {
         let line = Self::slot(2, tag, kind);
-        let answer = with_numeric_errors(self.modem, |modem| ask(modem, &line))?;
+        let answer = with_numeric_errors(self.modem, |modem| ask(modem, &line)).map_err(
+            |error| match error {
+                StoreError::Line(LineError::Port(e)) if e.kind() == ErrorKind::FileTooLarge => {
+                    StoreError::TooLong
+                }
+                other => other,
+            },
+        )?;
         // <tag>,<type>,"<SHA-256>","<content>"
         let info = answer.info(PREFIX).ok_or(StoreError::NotFound)?;
         let mut parts = info.split('"');
@@ -143,6 +140,13 @@ impl CredentialStore for AtStore<'_> {
         let line = Self::slot(3, tag, kind);
         self.radio.before_change(self.modem)?;
         with_numeric_errors(self.modem, |modem| ask(modem, &line)).map(|_| ())
+    }
+
+    fn keygen(&mut self, request: &KeyRequest<'_>) -> Result<KeyMaterial, StoreError> {
+        let line = keygen::line(request)?;
+        self.radio.before_change(self.modem)?;
+        let answer = with_numeric_errors(self.modem, |modem| ask(modem, &line))?;
+        keygen::material(request, &answer)
     }
 
     fn alters_line_ends(&self) -> bool {

@@ -32,6 +32,9 @@ pub enum StoreError {
     /// Types 0 and 1 must be PEM certificates (527).
     #[error("the content is not one or more PEM certificates (CME 527)")]
     Content,
+    /// `-E2BIG`: what was asked for is there, but its text does not fit the buffers on the way.
+    #[error("the content is too long for the way to the modem (-E2BIG)")]
+    TooLong,
     /// Any other answer, with the modem's words.
     #[error("the modem answered `{0}`")]
     Unexpected(String),
@@ -68,6 +71,7 @@ impl StoreError {
             Self::Active => "-EPERM",
             Self::Exists => "-EALREADY",
             Self::PowerOff => "-ECANCELED",
+            Self::TooLong => "-E2BIG",
             Self::Invalid(_) | Self::Line(LineError::Unsendable { .. }) => "-EINVAL",
             Self::Content | Self::Unexpected(_) => UNKNOWN,
             Self::NotRestored { source, .. } => source.errno(),
@@ -96,6 +100,7 @@ impl StoreError {
             Self::Content => {
                 "a certificate begins with -----BEGIN CERTIFICATE-----; a chain has 4096 bytes at most".to_owned()
             }
+            Self::TooLong => "compare by digest: `sectag creds list` prints it".to_owned(),
             Self::Unexpected(words) => return unexpected_hint(words),
             Self::NotRestored { mode, .. } => format!("the modem is offline; run `AT+CFUN={mode}`"),
             Self::Line(LineError::Timeout { .. }) => {

@@ -225,57 +225,6 @@ impl FileStore {
         Ok(())
     }
 
-    /// Makes a P-256 key under a tag, and a CSR or the public key for it. An endorsement key that is there answers again.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`] when the tag has a client key; [`StoreError::Invalid`] for attributes that are none, and for
-    /// a CSR without attributes: a directory has no device UUID that could be its subject.
-    pub fn keygen(&mut self, request: &KeyRequest<'_>) -> Result<KeyMaterial, StoreError> {
-        checked(request)?;
-        let attributes = match (request.body, request.attributes) {
-            (KeygenBody::PublicKey, _) => Vec::new(),
-            (KeygenBody::Csr, None | Some("")) => {
-                return Err(StoreError::Invalid(
-                    "files have no device UUID for the subject of a CSR: give attributes, for example `CN=dev-1`"
-                        .to_owned(),
-                ));
-            }
-            (KeygenBody::Csr, Some(text)) => csr::attributes(text).map_err(invalid)?,
-        };
-        let _lock = self.lock()?;
-        let there = self.content(request.tag, request.kind)?;
-        let (key, new) = match &there {
-            Some(pem) if request.kind == CredentialType::ENDORSEMENT_PRIVATE_KEY => {
-                (PrivateKey::from_pem(pem).map_err(invalid)?, false)
-            }
-            Some(_) => return Err(StoreError::Exists),
-            None => (PrivateKey::generate().map_err(invalid)?, true),
-        };
-        let der = match request.body {
-            KeygenBody::PublicKey => key.spki_der().to_vec(),
-            KeygenBody::Csr => csr::build(
-                &csr::Request {
-                    attributes: &attributes,
-                    key_usage_bits: request.key_usage.unwrap_or(KEY_USAGE_DEFAULT),
-                    null_parameters: false,
-                },
-                &key.spki_der(),
-                |info| key.sign(info).map_err(|_| csr::CsrError::Signature),
-            )
-            .map_err(invalid)?,
-        };
-        // Stored before anything about it is told, and only when there is something to tell.
-        if new {
-            self.put(request.tag, request.kind, &key.to_pem())?;
-        }
-        Ok(KeyMaterial {
-            kind: request.body,
-            der,
-            cose: None,
-            raw: None,
-        })
-    }
-
     fn client_key(&self, tag: SecTag) -> Result<PrivateKey, SignerError> {
         let pem = self.wanted(tag, CredentialType::CLIENT_PRIVATE_KEY)?;
         PrivateKey::from_pem(&pem).map_err(|_| SignerError::UnusableKey { tag })
@@ -352,6 +301,53 @@ impl CredentialStore for FileStore {
         // The folder of an empty tag goes too; one that holds something stays.
         let _ = std::fs::remove_dir(self.dir.join(tag.to_string()));
         Ok(())
+    }
+
+    /// A P-256 key. A CSR needs attributes: a directory has no device UUID that could be its subject.
+    fn keygen(&mut self, request: &KeyRequest<'_>) -> Result<KeyMaterial, StoreError> {
+        checked(request)?;
+        let attributes = match (request.body, request.attributes) {
+            (KeygenBody::PublicKey, _) => Vec::new(),
+            (KeygenBody::Csr, None | Some("")) => {
+                return Err(StoreError::Invalid(
+                    "files have no device UUID for the subject of a CSR: give attributes, for example `CN=dev-1`"
+                        .to_owned(),
+                ));
+            }
+            (KeygenBody::Csr, Some(text)) => csr::attributes(text).map_err(invalid)?,
+        };
+        let _lock = self.lock()?;
+        let there = self.content(request.tag, request.kind)?;
+        let (key, new) = match &there {
+            Some(pem) if request.kind == CredentialType::ENDORSEMENT_PRIVATE_KEY => {
+                (PrivateKey::from_pem(pem).map_err(invalid)?, false)
+            }
+            Some(_) => return Err(StoreError::Exists),
+            None => (PrivateKey::generate().map_err(invalid)?, true),
+        };
+        let der = match request.body {
+            KeygenBody::PublicKey => key.spki_der().to_vec(),
+            KeygenBody::Csr => csr::build(
+                &csr::Request {
+                    attributes: &attributes,
+                    key_usage_bits: request.key_usage.unwrap_or(KEY_USAGE_DEFAULT),
+                    null_parameters: false,
+                },
+                &key.spki_der(),
+                |info| key.sign(info).map_err(|_| csr::CsrError::Signature),
+            )
+            .map_err(invalid)?,
+        };
+        // Stored before anything about it is told, and only when there is something to tell.
+        if new {
+            self.put(request.tag, request.kind, &key.to_pem())?;
+        }
+        Ok(KeyMaterial {
+            kind: request.body,
+            der,
+            cose: None,
+            raw: None,
+        })
     }
 }
 

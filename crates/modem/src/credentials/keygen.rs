@@ -8,7 +8,7 @@ use sectag_proto::token::KeygenBody;
 use sectag_proto::{CredentialType, SecTag};
 
 use super::ask::unusable;
-use super::{AtStore, StoreError};
+use super::{AtStore, CredentialStore as _, StoreError};
 use crate::Modem;
 
 /// What key is wanted, and what shall be printed about it.

@@ -1,5 +1,7 @@
 //! The way through a firmware shell (spec/modem-at §9).
 
+use std::io;
+
 use zeroize::Zeroizing;
 
 use crate::LineError;
@@ -33,14 +35,20 @@ pub(super) fn wrap(at: &str) -> Result<Zeroizing<String>, LineError> {
     Ok(wrapped)
 }
 
-/// What the shell's error code means.
-pub(super) fn refused(code: i32) -> String {
+/// What the shell's error code means. [`io::ErrorKind::FileTooLarge`]: the command was executed, its answer is lost.
+pub(super) fn refused(code: i32) -> io::Error {
     const E2BIG: i32 = -7;
-    let meaning = match code {
-        E2BIG => ": the answer does not fit its buffer, but the command was executed",
-        _ => "",
+    let (kind, meaning) = match code {
+        E2BIG => (
+            io::ErrorKind::FileTooLarge,
+            ": the answer does not fit its buffer, but the command was executed",
+        ),
+        _ => (io::ErrorKind::Other, ""),
     };
-    format!("the firmware's shell answered with error code {code}{meaning}")
+    io::Error::new(
+        kind,
+        format!("the firmware's shell answered with error code {code}{meaning}"),
+    )
 }
 
 #[cfg(test)]
