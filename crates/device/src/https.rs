@@ -193,6 +193,7 @@ impl Https {
             .connect(self.name.clone(), tcp)
             .await
             .map_err(|error| Failure::new(TransportError::Tls, error))?;
+        tracing::info!(host = self.host, port = self.port, "Connected");
         tls.write_all(request).await.map_err(Failure::closed)?;
         tls.flush().await.map_err(Failure::closed)?;
 

@@ -307,8 +307,7 @@ fn assignment(line: &str) -> Result<Option<(String, Value)>, LineFault> {
 }
 
 fn is_name(name: &str) -> bool {
-    let fits =
-        |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_' || b.is_ascii_lowercase();
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(fits)
 }
 

@@ -15,11 +15,15 @@
 //! enters this crate: TLS borrows signatures from the modem, and JWTs arrive signed.
 
 pub mod agent;
+pub mod console;
+pub mod control;
+pub mod failures;
 pub mod hosted;
 pub mod https;
 pub mod kconfig;
 pub mod link;
 pub mod options;
+pub mod sample;
 pub mod settings;
 mod signer;
 pub mod state;
@@ -28,6 +32,7 @@ pub mod verbs;
 pub use agent::{Agent, Happening};
 pub use hosted::HostedModem;
 pub use https::Https;
-pub use link::{LinkError, LinkOptions, MqttLink, TagCredentials};
+pub use failures::{Cause, Explanation};
+pub use link::{LinkError, LinkOptions, MqttLink, PeerVerify, Security, TlsOptions};
 pub use settings::{FileSettings, Settings, VolatileSettings};
 pub use state::{DeviceState, StateError};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sectag_keep::{KeepError, Lock};
 use sectag_modem::{OpenError, Options};
+use sectag_proto::DeviceId;
 
 use crate::hosted::HostedModem;
 use crate::settings::{FileSettings, SettingsError};
@@ -44,6 +45,16 @@ impl DeviceState {
     /// # Errors
     /// [`StateError`].
     pub fn open_named(home: &Path, name: &str) -> Result<Self, StateError> {
+        let dir = Self::folder(home, name)?;
+        sectag_keep::private_dir(&home.join("devices"))?;
+        Self::open(&dir)
+    }
+
+    /// Where the device `name` of a home lives; nothing is made or opened.
+    ///
+    /// # Errors
+    /// [`StateError::Name`].
+    pub fn folder(home: &Path, name: &str) -> Result<PathBuf, StateError> {
         let travels = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty()
             || name.len() > NAME_CHARS_MAX
@@ -54,9 +65,7 @@ impl DeviceState {
                 name.chars().take(NAME_CHARS_MAX).collect(),
             ));
         }
-        let devices = home.join("devices");
-        sectag_keep::private_dir(&devices)?;
-        Self::open(&devices.join(name))
+        Ok(home.join("devices").join(name))
     }
 
     /// The device in `dir`, which is made when it is missing.
@@ -91,6 +100,15 @@ impl DeviceState {
     /// [`StateError::Settings`].
     pub fn settings(&self) -> Result<FileSettings, StateError> {
         Ok(FileSettings::open(&self.dir.join("settings.json"))?)
+    }
+
+    /// The settings of a modem that does not live here: those of one module do not reach another.
+    ///
+    /// # Errors
+    /// [`StateError::Settings`].
+    pub fn settings_of(&self, id: &DeviceId) -> Result<FileSettings, StateError> {
+        let file = format!("settings-{id}.json");
+        Ok(FileSettings::open(&self.dir.join(file))?)
     }
 }
 

@@ -46,6 +46,15 @@ pub enum AskError {
     },
 }
 
+impl AskError {
+    pub(crate) fn no_answer(line: &str, source: LineError) -> Self {
+        Self::Line {
+            line: head(line),
+            source,
+        }
+    }
+}
+
 /// The claim token (`AT%ATTESTTOKEN`): give it to the owner, who claims the device with it.
 ///
 /// # Errors

@@ -3,8 +3,12 @@
 //! Strict where laxness would let two readers disagree: one `Content-Length`, no `Transfer-Encoding` (the service never
 //! chunks, spec/device-protocol §5.1). Status line and headers count against the buffer, as they do on the device.
 
+use std::time::Duration;
+
 /// Headers looked at; more are refused. A service that keeps headers minimal sends four.
 const HEADERS_MAX: usize = 32;
+/// A service that wants a device back later than this would lose it.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Response {
     pub status: u16,
     /// Body; empty for 204 and 304.
     pub body: Vec<u8>,
+    /// `Retry-After` in seconds (RFC 9110 §10.2.3), at most [`RETRY_AFTER_MAX`]; `None` when it is missing or a date.
+    pub retry_after: Option<Duration>,
 }
 
 /// Why bytes are not an answer.
@@ -52,6 +58,7 @@ impl Response {
             return Err(ResponseError::Status(status));
         }
         let length = body_length(head.headers)?;
+        let retry_after = retry_after(head.headers);
         let body = bytes.get(body_at..).unwrap_or_default();
         let body = match length {
             _ if matches!(status, 204 | 304) => &[],
@@ -65,6 +72,7 @@ impl Response {
         Ok(Some(Self {
             status,
             body: body.to_vec(),
+            retry_after,
         }))
     }
 }
@@ -89,6 +97,20 @@ fn body_length(headers: &[httparse::Header<'_>]) -> Result<Option<usize>, Respon
         }
     }
     Ok(length)
+}
+
+/// A hint, not a rule: what cannot be read is none.
+fn retry_after(headers: &[httparse::Header<'_>]) -> Option<Duration> {
+    let header = headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("retry-after"))?;
+    let digits = header.value.trim_ascii();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let seconds = std::str::from_utf8(digits).ok()?.parse();
+    // More digits than 64 bits hold are still a number.
+    Some(Duration::from_secs(seconds.unwrap_or(u64::MAX)).min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -147,6 +169,22 @@ mod tests {
             with("Transfer-Encoding: chunked"),
             Err(ResponseError::TransferEncoding)
         );
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_nothing() {
+        let hint = |value: &str| {
+            let text =
+                format!("HTTP/1.1 500 x\r\nRetry-After: {value}\r\nContent-Length: 0\r\n\r\n");
+            let response = Response::parse(text.as_bytes(), false).unwrap().unwrap();
+            response.retry_after.map(|hint| hint.as_secs())
+        };
+        assert_eq!(hint("30"), Some(30));
+        assert_eq!(hint(" 0 "), Some(0));
+        assert_eq!(hint("99999999999999999999999"), Some(86_400));
+        for none in ["", "-1", "1.5", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+            assert_eq!(hint(none), None, "{none}");
+        }
     }
 
     #[test]

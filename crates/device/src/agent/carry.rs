@@ -1,0 +1,277 @@
+//! One output in, its answer out.
+
+use std::time::{Duration, Instant};
+
+use sectag_modem::{LineError, Modem};
+use sectag_proto::Uptime;
+use sectag_proto::device::{FunctionalMode, Input, Output, RadioState, RadioWish};
+
+use super::told::{Exchange, Happening, Observer};
+use crate::https::Https;
+use crate::settings::Settings;
+use crate::verbs::{self, AskError};
+
+/// A way to the modem.
+pub(super) trait Reach: Send {
+    /// Does `work` with the modem. An error means that nobody is there to do it.
+    fn with<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Modem) -> T + Send + 'static,
+    ) -> impl Future<Output = Result<T, LineError>> + Send;
+}
+
+/// A modem that answers at once; the thread waits with it.
+pub(super) struct Here<'a>(pub(super) &'a mut (dyn Modem + Send));
+
+impl Reach for Here<'_> {
+    async fn with<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Modem) -> T + Send + 'static,
+    ) -> Result<T, LineError> {
+        Ok(work(self.0))
+    }
+}
+
+/// Carries between machine, modem and service.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    https: Https,
+    /// Time since this driver was made.
+    pub(super) clock: Clock,
+    pdn_active: bool,
+    undo: Undo,
+}
+
+/// Uptime of a driver.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn now(self) -> Uptime {
+        Uptime(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) async fn sleep_until(self, until: Uptime) {
+        tokio::time::sleep(until.since(self.now())).await;
+    }
+}
+
+/// What a session has changed on the modem and will change back, should it not come to that.
+#[derive(Debug, Default)]
+struct Undo {
+    /// Functional mode that was seen last.
+    seen: Option<FunctionalMode>,
+    /// The mode to return to.
+    radio: Option<FunctionalMode>,
+    /// CMEE is on and was off.
+    cmee: bool,
+}
+
+/// What the modem said to a line, and on its own meanwhile.
+struct Said {
+    answer: Result<String, LineError>,
+    took: Duration,
+    notifications: Vec<String>,
+}
+
+impl Carrier {
+    /// `rx_bytes_max` limits the answers.
+    pub(super) fn new(https: Https, rx_bytes_max: u32) -> Self {
+        Self {
+            https: https.rx_bytes_max(usize::try_from(rx_bytes_max).unwrap_or(usize::MAX)),
+            clock: Clock(Instant::now()),
+            // As the firmware assumes until it hears otherwise (spec/device-protocol §12).
+            pdn_active: true,
+            undo: Undo::default(),
+        }
+    }
+
+    /// Carries out what the machine asks for; `Event` and `Wait` are the caller's. The inputs are in order, the answer
+    /// is last.
+    pub(super) async fn carry(
+        &mut self,
+        output: Output,
+        modem: &mut impl Reach,
+        settings: &mut (dyn Settings + Send),
+        observe: &mut Observer<'_>,
+    ) -> Vec<Input> {
+        let was_active = self.pdn_active;
+        let mut inputs = match output {
+            Output::Event(_) | Output::Wait(_) => Vec::new(),
+            Output::Sign { sec_tag, validity } => {
+                let signed = modem
+                    .with(move |modem| verbs::jwt(modem, sec_tag, validity))
+                    .await
+                    .unwrap_or_else(|source| Err(AskError::no_answer("AT%JWT", source)));
+                vec![match signed {
+                    Ok(jwt) => Input::Signed(jwt),
+                    Err(error) => {
+                        observe(Happening::NotSigned(&error));
+                        Input::SignFailed(error.to_string())
+                    }
+                }]
+            }
+            Output::Fetch { jwt, query } => {
+                let exchange = Exchange::fetch(&query.after);
+                let outcome = self.https.fetch(jwt.expose(), &query).await;
+                exchange.ended(outcome, observe, |response| Input::Fetched {
+                    status: response.status,
+                    body: response.body,
+                })
+            }
+            Output::Report { jwt, body } => {
+                let exchange = Exchange::report(body.len());
+                let outcome = self.https.report(jwt.expose(), &body).await;
+                exchange.ended(outcome, observe, |response| Input::Reported {
+                    status: response.status,
+                })
+            }
+            Output::Line(line) => {
+                let head = line.head();
+                let work = move |modem: &mut dyn Modem| said(modem, line.expose());
+                vec![match self.line(modem, &head, work, observe).await {
+                    Ok(text) => Input::ModemSaid(text),
+                    Err(error) => Input::ModemFailed(error.said().to_string()),
+                }]
+            }
+            Output::Radio(wish) => vec![self.radio(modem, wish, observe).await],
+            Output::Load { key } => vec![Input::Loaded(settings.load(&key))],
+            Output::Save { key, value } => vec![match settings.save(&key, &value) {
+                Ok(()) => Input::Stored,
+                Err(failure) => Input::StoreFailed(failure),
+            }],
+        };
+        if self.pdn_active != was_active {
+            inputs.insert(0, Input::Network(self.pdn_active));
+        }
+        inputs
+    }
+
+    /// What the modem said on its own: whether the network came or went.
+    pub(super) async fn listen(&mut self, modem: &mut impl Reach) -> Option<Input> {
+        let notifications = modem.with(|modem| modem.notifications()).await.ok()?;
+        let was_active = self.pdn_active;
+        self.heard(&notifications);
+        (self.pdn_active != was_active).then_some(Input::Network(self.pdn_active))
+    }
+
+    /// See [`Agent::put_back`](super::Agent::put_back).
+    pub(super) async fn put_back(&mut self, modem: &mut impl Reach, observe: &mut Observer<'_>) {
+        let undo = std::mem::take(&mut self.undo);
+        if undo.cmee {
+            let _ = self.plain(modem, "AT+CMEE=0", observe).await;
+        }
+        if let Some(mode) = undo.radio {
+            let _ = self
+                .plain(modem, &format!("AT+CFUN={}", mode.0), observe)
+                .await;
+        }
+    }
+
+    async fn plain(
+        &mut self,
+        modem: &mut impl Reach,
+        line: &str,
+        observe: &mut Observer<'_>,
+    ) -> Result<String, LineError> {
+        let at = line.to_owned();
+        self.line(modem, line, move |modem| said(modem, &at), observe)
+            .await
+    }
+
+    async fn line(
+        &mut self,
+        modem: &mut impl Reach,
+        head: &str,
+        work: impl FnOnce(&mut dyn Modem) -> Said + Send + 'static,
+        observe: &mut Observer<'_>,
+    ) -> Result<String, LineError> {
+        let said = modem.with(work).await?;
+        match &said.answer {
+            Ok(text) => {
+                let verdict = text.trim_end().lines().last().unwrap_or_default();
+                observe(Happening::Line {
+                    head,
+                    verdict,
+                    took: said.took,
+                });
+            }
+            Err(error) => observe(Happening::LineFailed { head, error }),
+        }
+        match head {
+            "AT+CMEE=1" => self.undo.cmee = true,
+            "AT+CMEE=0" => self.undo.cmee = false,
+            _ => {}
+        }
+        self.heard(&said.notifications);
+        said.answer
+    }
+
+    fn heard(&mut self, notifications: &[String]) {
+        for notification in notifications {
+            if notification.starts_with("+CGEV: ME PDN ACT 0") {
+                self.pdn_active = true;
+            } else if notification.starts_with("+CGEV: ME DETACH")
+                || notification.starts_with("+CGEV: NW DETACH")
+                || notification.starts_with("+CGEV: ME PDN DEACT 0")
+                || notification.starts_with("+CGEV: NW PDN DEACT 0")
+            {
+                self.pdn_active = false;
+            }
+        }
+    }
+
+    async fn radio(
+        &mut self,
+        modem: &mut impl Reach,
+        wish: RadioWish,
+        observe: &mut Observer<'_>,
+    ) -> Input {
+        let lines: &[&str] = match wish {
+            RadioWish::Query => &[],
+            RadioWish::Offline => &["AT+CFUN=4"],
+            RadioWish::Online => &["AT+CGEREP=1", "AT+CFUN=1"],
+        };
+        if wish == RadioWish::Offline {
+            self.undo.radio = self.undo.seen;
+        }
+        for line in lines {
+            if let Err(error) = self.plain(modem, line, observe).await {
+                return Input::ModemFailed(error.said().to_string());
+            }
+        }
+        let answer = modem
+            .with(|modem| {
+                let mode = verbs::functional_mode(modem);
+                (mode, modem.notifications())
+            })
+            .await;
+        match answer {
+            Ok((Ok(mode), notifications)) => {
+                self.heard(&notifications);
+                let mode = FunctionalMode(mode);
+                self.undo.seen = Some(mode);
+                if wish == RadioWish::Online {
+                    self.undo.radio = None;
+                }
+                self.pdn_active &= mode != FunctionalMode::OFFLINE;
+                Input::RadioIs(RadioState {
+                    mode,
+                    pdn_active: self.pdn_active,
+                })
+            }
+            Ok((Err(error), _)) => Input::ModemFailed(error.to_string()),
+            Err(error) => Input::ModemFailed(error.to_string()),
+        }
+    }
+}
+
+fn said(modem: &mut dyn Modem, line: &str) -> Said {
+    let begun = Instant::now();
+    let answer = modem.line(line);
+    Said {
+        answer,
+        took: begun.elapsed(),
+        notifications: modem.notifications(),
+    }
+}

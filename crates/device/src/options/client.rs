@@ -1,0 +1,91 @@
+//! From options to what the machines of `proto` take.
+
+use std::time::Duration;
+
+use sectag_proto::DeviceId;
+use sectag_proto::device::{ClientConfig, Conduct, Config};
+
+use super::Options;
+
+/// What the options do not say: who the device is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `mver`; usually [`verbs::firmware`](crate::verbs::firmware).
+    pub modem_version: String,
+    /// Unique to the device, see [`ClientConfig::seed`].
+    pub seed: u64,
+    /// Rest after the network came back: 2 s for a modem with a radio, zero for a virtual one.
+    pub radio_rest: Duration,
+}
+
+impl Identity {
+    /// A seed for this device: FNV-1a over its UUID. Spread needs no secret, only that two devices differ.
+    pub fn seed_of(id: &DeviceId) -> u64 {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let text = id.to_string();
+        text.bytes().fold(OFFSET, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+        })
+    }
+}
+
+/// The transport that was asked for is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("CoAP is not in this version")]
+pub struct TransportRefusal;
+
+impl Options {
+    /// Whether the transport that was chosen is there: HTTPS is, CoAP is not.
+    ///
+    /// # Errors
+    /// [`TransportRefusal`].
+    pub fn check_transport(&self) -> Result<(), TransportRefusal> {
+        if self.flag("coap") || !self.flag("https") {
+            return Err(TransportRefusal);
+        }
+        Ok(())
+    }
+
+    /// What one session may assume. `after` is not loaded.
+    pub fn session_config(&self, identity: &Identity) -> Config {
+        let bytes = |key| u32::try_from(self.number(key)).unwrap_or(u32::MAX);
+        Config {
+            modem_version: identity.modem_version.clone(),
+            rx_bytes_max: bytes("rx-bytes"),
+            tx_bytes_max: bytes("tx-bytes"),
+            records_max: bytes("records"),
+            at_bytes: bytes("at-bytes"),
+            answer_bytes_start: usize::try_from(self.number("answer-bytes-start"))
+                .unwrap_or(usize::MAX),
+            jwt_sec_tag: bytes("jwt-sec-tag"),
+            jwt_validity: self.seconds("jwt-validity-s"),
+            time_wait: self.seconds("time-wait-s"),
+            radio_wait: self.seconds("radio-wait-s"),
+            radio_rest: identity.radio_rest,
+            save_command_id: self.flag("save-cmd-id"),
+            settings_path: self.text("settings-path").to_owned(),
+            provide_attestation_token: self.flag("provide-attestation-token"),
+            conduct: if self.is_faithful() {
+                Conduct::Firmware
+            } else {
+                Conduct::Careful
+            },
+            ..Config::default()
+        }
+    }
+
+    /// What the library may assume. SCHEDULED without AUTO_START_ON_INIT is refused by
+    /// [`Client::new`](sectag_proto::device::Client::new).
+    pub fn client_config(&self, identity: &Identity) -> ClientConfig {
+        ClientConfig {
+            session: self.session_config(identity),
+            auto_start: self.flag("auto-start"),
+            scheduled: self.flag("scheduled"),
+            interval: self.seconds("interval-s"),
+            spread: self.seconds("spread-s"),
+            initial_backoff: self.seconds("backoff-s"),
+            seed: identity.seed,
+        }
+    }
+}
