@@ -13,7 +13,7 @@ use crate::owner::{self, SEC_TAG_DEFAULT, command_row};
 use crate::up;
 use sectag_device::agent::Happening;
 use sectag_device::hosted::HostedModem;
-use sectag_device::link::{LinkOptions, MqttLink, TagCredentials};
+use sectag_device::link::{LinkOptions, MqttLink, Security};
 use sectag_device::state::DeviceState;
 use sectag_device::verbs;
 use sectag_mqtt::Qos;
@@ -188,23 +188,19 @@ async fn play(args: &Demo, place: &Place) -> Outcome<Option<Service>> {
         "{} subscribes to {id}/# with the operator's certificate",
         receiver.name()
     ));
-    let credentials = TagCredentials::read(
+    let tag = SecTag::new(u64::from(SEC_TAG_DEFAULT))?;
+    let link = MqttLink::open(
         Arc::new(modem.shared().clone()),
-        SecTag::new(u64::from(SEC_TAG_DEFAULT))?,
-    )?;
-    let link = MqttLink::connect(
-        &credentials,
-        LinkOptions {
+        &Security::tags([tag]),
+        &LinkOptions {
             port: addresses.mqtt.port(),
             ..LinkOptions::new("localhost")
         },
     )
-    .await?;
+    .await
+    .map_err(crate::mqtt::no_link)?;
     let topic = link.own_topic("hello");
-    story.say(&format!(
-        "CONNECT as {}: accepted",
-        credentials.common_name()
-    ));
+    story.say(&format!("CONNECT as {}: accepted", link.client_id()));
     link.publish(
         &topic,
         format!("from blank to MQTT, run {run_id}"),

@@ -1,33 +1,128 @@
-//! MQTT over mutual TLS with exactly one sec tag: its root CA, its client certificate, and signatures by its key.
+//! MQTT over TLS with what lies under sec tags, or over plain TCP when that is asked for.
 //!
 //! ```text
-//!   sec tag 42   type 0 root CA ───────────► whom we trust
+//!   sec tag 42   type 0 root CA ───────────► whom we trust: the authorities of all tags together
 //!                type 1 certificate ───────► what we present; its CN is the user name and the first topic level
 //!                type 2 private key ──sign─► stays in the modem, each handshake borrows one signature
 //! ```
 //!
-//! There is no fallback: what is not under the tag is missing, and the error says which type.
+//! The tags are read at each [`MqttLink::open`], so what was written since is used at the next connection. There is no
+//! fallback: with [`Security::Tls`] it is TLS or no link, and what is not under the tags is missing.
+//!
+//! - **Authorities**: the union over the tags, in their order (primary, secondary).
+//! - **Client certificate**: the first tag that holds one, as the modem chooses \[inferred\]. A tag with only a root CA means that the
+//!   server is authenticated and we are not. One half of a pair is an error that names the other half.
+//! - **Peer verification**: chain, validity, name and purpose by rustls' webpki. Weaker kinds have long names.
+//!
+//! A failed session is explained by [`crate::failures`]: [`LinkError::explain`] before the link is open,
+//! [`MqttLink::explain`] after.
+
+mod error;
+pub(crate) mod papers;
+mod suites;
+pub(crate) mod tls;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls_pki_types::CertificateDer;
-use sectag_modem::{SignerError, TagSigner};
-use sectag_mqtt::{Client, ClientError, ConnectOptions, Incoming, Qos, Version, Will};
-use sectag_pki::PkiError;
-use sectag_proto::{CredentialType, SecTag};
+use sectag_modem::TagSigner;
+use sectag_mqtt::client::Will;
+use sectag_mqtt::{
+    Client, ClientError, ConnectOptions, Incoming, Qos, Traffic, Transport, Version,
+};
+use sectag_proto::{SecTag, Secret};
 use tokio::sync::mpsc;
 
-use crate::https::{RootsError, provider, roots};
-use crate::signer::TagIdentity;
+pub use error::LinkError;
+pub(crate) use error::tag_list;
+pub use suites::{CipherSuite, UnknownCipherSuite};
+pub use tls::SessionStore;
 
-/// What one sec tag gives to a TLS client, read and checked once.
+use crate::failures::{self, Explanation, Facts};
+
+/// What protects the connection.
 #[derive(Debug, Clone)]
-pub struct TagCredentials {
-    tag: SecTag,
-    common_name: String,
-    tls: Arc<ClientConfig>,
+pub enum Security {
+    /// Nothing: plain TCP.
+    Plain,
+    /// TLS 1.2 or 1.3, or no connection.
+    Tls(TlsOptions),
+}
+
+impl Security {
+    /// TLS with these tags and the defaults.
+    pub fn tags(tags: impl Into<Vec<SecTag>>) -> Self {
+        Self::Tls(TlsOptions::new(tags))
+    }
+
+    /// Is it TLS?
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// 8883 with TLS, else 1883.
+    pub const fn default_port(&self) -> u16 {
+        match self {
+            Self::Plain => 1883,
+            Self::Tls(_) => LinkOptions::PORT_DEFAULT,
+        }
+    }
+}
+
+/// The TLS options of a modem socket.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// Security tag list: primary, secondary.
+    pub tags: Vec<SecTag>,
+    /// Default: required.
+    pub peer_verify: PeerVerify,
+    /// Sent as SNI and checked against the server's certificate; a DNS name or an IP address. Default: the host.
+    pub server_name: Option<String>,
+    /// Cipher suites that may be used; empty: all.
+    pub cipher_suites: Vec<CipherSuite>,
+    /// Continue earlier TLS sessions when the server allows; default off, as in the SDK. [`Traffic::resumed`] says whether it happened.
+    pub session_cache: bool,
+    /// Where those sessions are kept while the process lives; clones share it. Sessions made with other credentials are never continued.
+    pub sessions: SessionStore,
+}
+
+impl TlsOptions {
+    /// These tags, peer verification required, all cipher suites, no session cache.
+    pub fn new(tags: impl Into<Vec<SecTag>>) -> Self {
+        Self {
+            tags: tags.into(),
+            peer_verify: PeerVerify::Required,
+            server_name: None,
+            cipher_suites: Vec::new(),
+            session_cache: false,
+            sessions: SessionStore::default(),
+        }
+    }
+}
+
+/// `TLS_PEER_VERIFY` of the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PeerVerify {
+    /// 2: the server's certificate must be good, or there is no connection.
+    #[default]
+    Required,
+    /// 1: it is checked, and a connection to whoever answers is made all the same, with a warning
+    /// ([`MqttLink::warnings`]). Whoever is on the way can read and write along.
+    DangerouslyOptional,
+    /// 0: it is not looked at. Whoever is on the way can read and write along.
+    DangerouslyNone,
+}
+
+impl PeerVerify {
+    /// The SDK's number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Required => 2,
+            Self::DangerouslyOptional => 1,
+            Self::DangerouslyNone => 0,
+        }
+    }
 }
 
 /// Where the broker is, and how we introduce ourselves.
@@ -35,12 +130,13 @@ pub struct TagCredentials {
 pub struct LinkOptions {
     /// Host name or address to connect to.
     pub host: String,
-    /// Default 8883.
+    /// Default 8883; see [`Security::default_port`].
     pub port: u16,
-    /// Name that must be in the broker's certificate; default `host`.
-    pub server_name: Option<String>,
-    /// Default: the CN of the certificate.
+    /// Default: the CN of the client certificate, else [`LinkOptions::hardware_id`].
     pub client_id: Option<String>,
+    /// What the device calls itself (the IMEI, `nrf-<IMEI>`), for a client id without a certificate. Without either the client id is empty
+    /// and the server assigns one.
+    pub hardware_id: Option<String>,
     /// Default 3.1.1, as the SDK's library.
     pub version: Version,
     /// Default 60 s; zero switches it off.
@@ -49,6 +145,10 @@ pub struct LinkOptions {
     pub clean: bool,
     /// Default none.
     pub will: Option<Will>,
+    /// Default none.
+    pub user_name: Option<String>,
+    /// Default none. MQTT 3.1.1 takes one only beside a user name.
+    pub password: Option<Secret<Vec<u8>>>,
     /// For each stage of connecting and each acknowledgement. Default 30 s.
     pub timeout: Duration,
 }
@@ -63,12 +163,14 @@ impl LinkOptions {
         Self {
             host: host.to_string(),
             port: Self::PORT_DEFAULT,
-            server_name: None,
             client_id: None,
+            hardware_id: None,
             version: defaults.version,
             keep_alive: defaults.keep_alive,
             clean: defaults.clean,
             will: None,
+            user_name: None,
+            password: None,
             timeout: defaults.timeout,
         }
     }
@@ -79,166 +181,110 @@ impl LinkOptions {
 pub struct MqttLink {
     client: Client,
     incoming: mpsc::Receiver<Incoming>,
-    common_name: String,
-}
-
-/// Why there is no link.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// A credential is missing, or the key cannot sign.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// The root CA under the tag is unusable.
-    #[error("the root CA (type 0) under sec tag {tag} is unusable")]
-    Roots {
-        /// The tag.
-        tag: SecTag,
-        /// Why.
-        #[source]
-        source: RootsError,
-    },
-    /// The client certificate under the tag is unusable.
-    #[error("the client certificate (type 1) under sec tag {tag} is unusable")]
-    Certificate {
-        /// The tag.
-        tag: SecTag,
-        /// Why.
-        #[source]
-        source: PkiError,
-    },
-    /// Certificate and key belong to different devices, or the key was generated again.
-    #[error(
-        "the client certificate (type 1) under sec tag {tag} is not for the private key (type 2) there"
-    )]
-    KeyMismatch {
-        /// The tag.
-        tag: SecTag,
-    },
-    /// The TLS library refuses its own defaults; a broken build.
-    #[error("TLS could not be set up")]
-    Tls(#[source] rustls::Error),
-    /// Connecting failed; it names the stage.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-}
-
-impl LinkError {
-    /// What the user can do.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Signer(SignerError::Missing { tag, credential }) => Some(match *credential {
-                CredentialType::ROOT_CA => {
-                    format!(
-                        "write the broker's root CA to sec tag {tag}, or provision the device first"
-                    )
-                }
-                _ => format!("provision the device for sec tag {tag} first: key, CSR, certificate"),
-            }),
-            Self::KeyMismatch { tag } => Some(format!(
-                "generate the key and have its certificate issued again for sec tag {tag}"
-            )),
-            Self::Client(error) => error.hint().map(str::to_string),
-            _ => None,
-        }
-    }
-}
-
-impl TagCredentials {
-    /// Reads root CA and certificate from `tag` and checks that the certificate is for the key there.
-    ///
-    /// # Errors
-    /// [`LinkError`], everything but [`LinkError::Client`].
-    pub fn read(signer: Arc<dyn TagSigner>, tag: SecTag) -> Result<Self, LinkError> {
-        let unusable = |source| LinkError::Certificate { tag, source };
-        let roots =
-            roots(&signer.root_ca(tag)?).map_err(|source| LinkError::Roots { tag, source })?;
-        let chain =
-            sectag_pki::pem::certificates(&signer.certificate_chain(tag)?).map_err(unusable)?;
-        let leaf = chain
-            .first()
-            .ok_or(LinkError::Signer(SignerError::Missing {
-                tag,
-                credential: CredentialType::CLIENT_CERTIFICATE,
-            }))?;
-        let common_name = sectag_pki::identity(leaf).map_err(unusable)?.cn;
-        let facts = sectag_pki::show(leaf).map_err(unusable)?;
-        if facts.spki_sha256 != signer.public_key(tag)?.kid().to_string() {
-            return Err(LinkError::KeyMismatch { tag });
-        }
-        let chain = chain.into_iter().map(CertificateDer::from).collect();
-        let tls = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(LinkError::Tls)?
-            .with_root_certificates(roots)
-            .with_client_cert_resolver(Arc::new(TagIdentity::new(chain, signer, tag)));
-        Ok(Self {
-            tag,
-            common_name,
-            tls: Arc::new(tls),
-        })
-    }
-
-    /// The tag.
-    pub const fn tag(&self) -> SecTag {
-        self.tag
-    }
-
-    /// CN of the client certificate: user name and first topic level.
-    pub fn common_name(&self) -> &str {
-        &self.common_name
-    }
-
-    /// For other TLS clients that shall use this tag.
-    pub fn tls(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.tls)
-    }
+    common_name: Option<String>,
+    client_id: String,
+    facts: Arc<Facts>,
+    warnings: Vec<Explanation>,
 }
 
 impl MqttLink {
-    /// Connects with `credentials`.
+    /// Reads the tags through `signer`, connects, and waits for CONNACK. With [`Security::Plain`] the signer is not asked.
     ///
     /// # Errors
-    /// [`LinkError::Client`] names the stage that failed.
-    pub async fn connect(
-        credentials: &TagCredentials,
-        options: LinkOptions,
+    /// [`LinkError`]; [`LinkError::explain`] has cause, sentence and fix.
+    pub async fn open(
+        signer: Arc<dyn TagSigner>,
+        security: &Security,
+        options: &LinkOptions,
     ) -> Result<Self, LinkError> {
-        let server_name = options.server_name.as_deref().unwrap_or(&options.host);
-        let client_id = options.client_id.as_deref();
+        let tls = match security {
+            Security::Plain => None,
+            Security::Tls(tls) => Some(tls::prepare(signer, tls, &options.host)?),
+        };
+        let common_name = tls.as_ref().and_then(|tls| tls.common_name.clone());
+        let client_id = [&options.client_id, &common_name, &options.hardware_id]
+            .into_iter()
+            .find_map(Clone::clone)
+            .unwrap_or_default();
         let connect = ConnectOptions {
             version: options.version,
             clean: options.clean,
             keep_alive: options.keep_alive,
             will: options.will.clone(),
+            user_name: options.user_name.clone(),
+            password: options.password.clone(),
             timeout: options.timeout,
-            ..ConnectOptions::new(client_id.unwrap_or(&credentials.common_name))
+            ..ConnectOptions::new(client_id.clone())
         };
-        let (client, incoming) = Client::connect(
-            &options.host,
-            options.port,
-            server_name,
-            credentials.tls(),
-            connect,
-        )
-        .await?;
+        let transport = tls.as_ref().map_or(Transport::Plain, |tls| {
+            Transport::tls(tls.server_name.clone(), tls.config.clone())
+        });
+        let connected = Client::connect(&options.host, options.port, transport, connect).await;
+        let facts = Facts::gather(options, client_id.clone(), tls.as_ref());
+        let (client, incoming) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                return Err(LinkError::Session {
+                    error,
+                    facts: Box::new(facts),
+                });
+            }
+        };
+        let warnings = failures::warnings(&facts, &client.traffic());
+        for warning in &warnings {
+            tracing::warn!(cause = warning.cause.id(), "{}", warning.sentence);
+        }
         tracing::info!(
             host = options.host,
             port = options.port,
-            tag = credentials.tag.get(),
-            identity = credentials.common_name,
+            tls = security.is_tls(),
+            client_id,
             "MQTT connected"
         );
         Ok(Self {
             client,
             incoming,
-            common_name: credentials.common_name.clone(),
+            common_name,
+            client_id,
+            facts: Arc::new(facts),
+            warnings,
         })
     }
 
-    /// `<CN>/<rest>`: a topic this identity may use.
+    /// CN of the client certificate, if one was presented and it can be a topic level.
+    pub fn common_name(&self) -> Option<&str> {
+        self.common_name.as_deref()
+    }
+
+    /// The client id that CONNECT carried.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// `<CN>/<rest>`, or `<client id>/<rest>` without a client certificate.
     pub fn own_topic(&self, rest: &str) -> String {
-        format!("{}/{rest}", self.common_name)
+        let name = self.common_name.as_deref().unwrap_or(&self.client_id);
+        format!("{name}/{rest}")
+    }
+
+    /// For calls beside [`MqttLink::next`]; clones share the connection.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What the connection has cost in bytes.
+    pub fn traffic(&self) -> Traffic {
+        self.client.traffic()
+    }
+
+    /// What the user should know although the link is open: an unverified server, a chain that a modem would not take.
+    pub fn warnings(&self) -> &[Explanation] {
+        &self.warnings
+    }
+
+    /// Cause, sentence and fix for an error of this link.
+    pub fn explain(&self, error: &ClientError) -> Option<Explanation> {
+        failures::explain(error, &self.facts)
     }
 
     /// Publishes; QoS 1 and 2 wait for the acknowledgement.

@@ -2,43 +2,19 @@
 
 use std::sync::Arc;
 
-use rustls::client::ResolvesClientCert;
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::CertificateDer;
 use sectag_modem::TagSigner;
 use sectag_proto::SecTag;
 
-/// Presents one certificate chain, whatever the server asks for, and has the modem sign for it.
-#[derive(Debug)]
-pub(crate) struct TagIdentity(Arc<CertifiedKey>);
-
-impl TagIdentity {
-    pub(crate) fn new(
-        chain: Vec<CertificateDer<'static>>,
-        signer: Arc<dyn TagSigner>,
-        tag: SecTag,
-    ) -> Self {
-        let key = Arc::new(TagKey { signer, tag });
-        Self(Arc::new(CertifiedKey::new(chain, key)))
-    }
-}
-
-impl ResolvesClientCert for TagIdentity {
-    /// The server's list of issuers is a hint; a certificate it does not like is refused by the server, which says so.
-    fn resolve(
-        &self,
-        _root_hint_subjects: &[&[u8]],
-        schemes: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
-        schemes
-            .contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
-            .then(|| Arc::clone(&self.0))
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
+/// A certificate chain whose key is the one under `tag`.
+pub(crate) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    signer: Arc<dyn TagSigner>,
+    tag: SecTag,
+) -> Arc<CertifiedKey> {
+    Arc::new(CertifiedKey::new(chain, Arc::new(TagKey { signer, tag })))
 }
 
 #[derive(Debug, Clone)]

@@ -1,10 +1,12 @@
-//! A thin MQTT client over TLS: one task drives the protocol core, calls wait for their acknowledgement.
+//! A thin MQTT client over TLS or plain TCP: one task drives the protocol core, calls wait for their acknowledgement.
 //!
 //! ```text
 //!   connect: resolve → TCP → TLS → CONNECT/CONNACK        each stage has its own error
-//!   Client ── publish, subscribe, disconnect ──► task ◄──► socket
+//!   Client ── publish, subscribe, disconnect ──► task ◄──► socket ── counted: Traffic
 //!   Receiver<Incoming> ◄── messages ────────────┘
 //! ```
+//!
+//! [`Transport`] says which: nothing falls back from TLS to plain TCP.
 //!
 //! There is no reconnection here: when the link is lost, [`Client::closed`] says why and the caller decides. In TLS 1.3 a server judges
 //! our certificate after our side of the handshake is complete; its refusal then arrives in place of CONNACK and is
@@ -13,22 +15,30 @@
 mod driver;
 mod error;
 mod packets;
+mod suites;
 mod tls;
+mod wire;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use rustls_pki_types::ServerName;
+use sectag_proto::Secret;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::TlsConnector;
 
-pub use error::ClientError;
+pub use error::{ClientError, Ending, HandshakeFailure, Stage};
+pub use suites::suite_name;
 pub use tls::{TlsConfigError, tls_config};
+pub use wire::{Heard, Traffic};
 
 use driver::Driver;
+use wire::{Meter, Socket, Wire};
 
 /// Messages that wait for the reader of the receiver; when full, reading from the socket pauses.
 pub const INCOMING_MAX: usize = 256;
@@ -62,6 +72,31 @@ pub struct Will {
     pub retain: bool,
 }
 
+/// What carries MQTT.
+#[derive(Debug, Clone)]
+pub enum Transport {
+    /// TCP without TLS: everybody on the way reads and writes along.
+    Plain,
+    /// TLS, or no connection.
+    Tls {
+        /// Sent as SNI and checked against the server's certificate; a DNS name or an IP address, and it may differ from the
+        /// host that is connected to.
+        server_name: String,
+        /// Whom to trust and who we are.
+        config: Arc<rustls::ClientConfig>,
+    },
+}
+
+impl Transport {
+    /// TLS with a server of this name.
+    pub fn tls(server_name: impl Into<String>, config: Arc<rustls::ClientConfig>) -> Self {
+        Self::Tls {
+            server_name: server_name.into(),
+            config,
+        }
+    }
+}
+
 /// How to connect.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
@@ -77,7 +112,9 @@ pub struct ConnectOptions {
     pub will: Option<Will>,
     /// User name; the Sectag broker ignores it. Default none.
     pub user_name: Option<String>,
-    /// Time for each stage of connecting and for each acknowledgement; default 30 s.
+    /// Password; MQTT 3.1.1 takes one only beside a user name. Default none.
+    pub password: Option<Secret<Vec<u8>>>,
+    /// Time for each stage of connecting and for each acknowledgement, a ping's included; default 30 s.
     pub timeout: Duration,
 }
 
@@ -91,6 +128,7 @@ impl ConnectOptions {
             keep_alive: Duration::from_secs(60),
             will: None,
             user_name: None,
+            password: None,
             timeout: Duration::from_secs(30),
         }
     }
@@ -118,6 +156,7 @@ pub struct Client {
     closed: watch::Receiver<Option<Arc<ClientError>>>,
     timeout: Duration,
     session_present: bool,
+    meter: Arc<Meter>,
 }
 
 #[derive(Debug)]
@@ -144,8 +183,7 @@ enum Call {
 }
 
 impl Client {
-    /// Connects to `host`:`port`, checks the server's certificate against `server_name` (which may differ from `host`, for
-    /// instance when connecting by address), and sends CONNECT.
+    /// Connects to `host`:`port` and sends CONNECT. With [`Transport::Tls`] the server's certificate is checked first.
     ///
     /// Take messages from the receiver while waiting for acknowledgements: when [`INCOMING_MAX`] messages wait, nothing
     /// more is read, acknowledgements included. Dropping the receiver discards messages.
@@ -155,33 +193,53 @@ impl Client {
     pub async fn connect(
         host: &str,
         port: u16,
-        server_name: &str,
-        tls: Arc<rustls::ClientConfig>,
+        transport: Transport,
         options: ConnectOptions,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), ClientError> {
-        let late = |stage: &'static str| ClientError::Timeout {
+        let late = |stage, address| ClientError::Timeout {
             stage,
+            address,
             after: options.timeout,
         };
-        let name = ServerName::try_from(server_name.to_owned()).map_err(|_| {
-            ClientError::Invalid(format!(
-                "{server_name:?} is neither a DNS name nor an address"
-            ))
-        })?;
-        let tcp = tokio::time::timeout(options.timeout, open_tcp(host, port))
+        let tls = match transport {
+            Transport::Plain => None,
+            Transport::Tls {
+                server_name,
+                config,
+            } => {
+                let name = ServerName::try_from(server_name.clone()).map_err(|_| {
+                    ClientError::Invalid(format!(
+                        "{server_name:?} is neither a DNS name nor an address"
+                    ))
+                })?;
+                Some((server_name, name, config))
+            }
+        };
+        let mut tried = None;
+        let tcp = tokio::time::timeout(options.timeout, open_tcp(host, port, &mut tried))
             .await
-            .map_err(|_| late("TCP connection"))??;
+            .map_err(|_| late(Stage::Tcp, tried))??;
+        let (tcp, address) = tcp;
         let _ = tcp.set_nodelay(true);
-        let stream =
-            tokio::time::timeout(options.timeout, TlsConnector::from(tls).connect(name, tcp))
-                .await
-                .map_err(|_| late("TLS handshake"))?
-                .map_err(|error| ClientError::from_tls(&error, server_name))?;
+        let meter = Meter::new(address, tls.is_some());
+        let wire = Wire::new(tcp, meter.clone());
+        let socket = match tls {
+            None => Socket::Plain(wire),
+            Some((server_name, name, config)) => {
+                let handshake = TlsConnector::from(config).connect(name, wire);
+                let stream = tokio::time::timeout(options.timeout, handshake)
+                    .await
+                    .map_err(|_| late(Stage::Tls, Some(address)))?
+                    .map_err(|error| ClientError::from_tls(&error, &server_name, meter.heard()))?;
+                meter.handshake_is_over(stream.get_ref().1);
+                Socket::Tls(Box::new(stream))
+            }
+        };
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
-        let mut driver = Driver::new(stream, incoming, &options)?;
+        let mut driver = Driver::new(socket, meter.clone(), incoming, &options)?;
         let session_present = tokio::time::timeout(options.timeout, driver.greet())
             .await
-            .map_err(|_| late("CONNACK"))??;
+            .map_err(|_| late(Stage::Connack, Some(address)))??;
         let (calls, call_receiver) = mpsc::channel(CALLS_MAX);
         let (closed_sender, closed) = watch::channel(None);
         tokio::spawn(driver.run(call_receiver, closed_sender));
@@ -190,8 +248,19 @@ impl Client {
             closed,
             timeout: options.timeout,
             session_present,
+            meter,
         };
         Ok((client, receiver))
+    }
+
+    /// What the connection has cost until this moment; also after its end.
+    pub fn traffic(&self) -> Traffic {
+        self.meter.traffic()
+    }
+
+    /// The address that TCP reached.
+    pub fn peer(&self) -> SocketAddr {
+        self.meter.address()
     }
 
     /// The server resumed an earlier session: subscriptions still stand.
@@ -213,7 +282,7 @@ impl Client {
         retain: bool,
     ) -> Result<(), ClientError> {
         let (topic, payload) = (topic.to_owned(), payload.into());
-        self.call("acknowledgement of PUBLISH", |answer| Call::Publish {
+        self.call(Stage::Publish, |answer| Call::Publish {
             topic,
             payload,
             qos,
@@ -229,7 +298,7 @@ impl Client {
     /// [`ClientError::SubscribeRefused`]; [`ClientError::Timeout`], [`ClientError::Closed`], [`ClientError::Invalid`].
     pub async fn subscribe(&self, filter: &str, qos: Qos) -> Result<Qos, ClientError> {
         let filter = filter.to_owned();
-        self.call("SUBACK", |answer| Call::Subscribe {
+        self.call(Stage::Subscribe, |answer| Call::Subscribe {
             filter,
             qos,
             answer,
@@ -243,8 +312,11 @@ impl Client {
     /// [`ClientError::Timeout`], [`ClientError::Closed`], [`ClientError::Invalid`].
     pub async fn unsubscribe(&self, filter: &str) -> Result<(), ClientError> {
         let filter = filter.to_owned();
-        self.call("UNSUBACK", |answer| Call::Unsubscribe { filter, answer })
-            .await
+        self.call(Stage::Unsubscribe, |answer| Call::Unsubscribe {
+            filter,
+            answer,
+        })
+        .await
     }
 
     /// Says DISCONNECT, so that the will is not published, and closes.
@@ -252,7 +324,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Closed`] if the connection was lost before.
     pub async fn disconnect(&self) -> Result<(), ClientError> {
-        self.call("closing", |answer| Call::Disconnect { answer })
+        self.call(Stage::Closing, |answer| Call::Disconnect { answer })
             .await
     }
 
@@ -270,7 +342,7 @@ impl Client {
 
     async fn call<T>(
         &self,
-        stage: &'static str,
+        stage: Stage,
         make: impl FnOnce(oneshot::Sender<Result<T, ClientError>>) -> Call,
     ) -> Result<T, ClientError> {
         let (answer, receiver) = oneshot::channel();
@@ -287,12 +359,18 @@ impl Client {
             .await
             .unwrap_or(Err(ClientError::Timeout {
                 stage,
+                address: Some(self.meter.address()),
                 after: self.timeout,
             }))
     }
 }
 
-async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, ClientError> {
+/// `tried` holds the address being tried, for whoever loses patience.
+async fn open_tcp(
+    host: &str,
+    port: u16,
+    tried: &mut Option<SocketAddr>,
+) -> Result<(TcpStream, SocketAddr), ClientError> {
     let addresses: Vec<_> = tokio::net::lookup_host((host, port))
         .await
         .map_err(|error| ClientError::Resolve {
@@ -302,8 +380,9 @@ async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, ClientError> {
         .collect();
     let mut last = None;
     for address in addresses {
+        *tried = Some(address);
         match TcpStream::connect(address).await {
-            Ok(tcp) => return Ok(tcp),
+            Ok(tcp) => return Ok((tcp, address)),
             Err(error) => last = Some((address, error)),
         }
     }
@@ -314,7 +393,7 @@ async fn open_tcp(host: &str, port: u16) -> Result<TcpStream, ClientError> {
         },
         None => ClientError::Resolve {
             host: host.to_owned(),
-            source: Arc::new(std::io::Error::other("the name has no address")),
+            source: Arc::new(io::Error::other("the name has no address")),
         },
     })
 }

@@ -1,4 +1,5 @@
-//! MQTT for devices that hold a certificate: the embedded [`broker`] and a [`client`], 3.1.1 and 5, over mutual TLS only.
+//! MQTT for devices that hold a certificate: the embedded [`broker`] and a [`client`], 3.1.1 and 5, over mutual TLS; the client also
+//! over server-only TLS and plain TCP.
 //!
 //! ```text
 //!            sockets                 conversation              decisions
@@ -31,7 +32,9 @@ pub mod topic;
 mod trust;
 
 pub use broker::{Broker, BrokerConfig, BrokerError, BrokerLimits};
-pub use client::{Client, ClientError, ConnectOptions, Incoming, Version, Will};
+pub use client::{
+    Client, ClientError, ConnectOptions, Incoming, Traffic, Transport, Version, Will,
+};
 pub use counters::{Counters, Snapshot};
 pub use identity::Identity;
 pub use message::Message;

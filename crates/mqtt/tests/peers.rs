@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use sectag_mqtt::{Broker, Client, ClientError, Qos, Version, Will};
+use sectag_mqtt::{Broker, Client, ClientError, Qos, Transport, Version, Will};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use town::{PATIENCE, Papers, Town, next, options, text, until};
@@ -359,7 +359,12 @@ async fn our_client_talks_through_mosquitto() {
     let papers = town.device("dev-1");
     let connect = |papers: Option<Papers>, options| {
         let tls = town.tls(papers.as_ref());
-        Client::connect("127.0.0.1", mosquitto.port, "localhost", tls, options)
+        Client::connect(
+            "127.0.0.1",
+            mosquitto.port,
+            Transport::tls("localhost", tls),
+            options,
+        )
     };
     for version in [Version::V311, Version::V5] {
         let mut with_will = options(version, "dev-1");

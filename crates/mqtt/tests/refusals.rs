@@ -6,7 +6,9 @@ mod town;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use sectag_mqtt::{Broker, BrokerConfig, BrokerError, Client, ClientError, Qos, Version};
+use sectag_mqtt::{
+    Broker, BrokerConfig, BrokerError, Client, ClientError, Qos, Transport, Version,
+};
 use sectag_pki::{PrivateKey, ServerName, chain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,7 +20,7 @@ async fn refused(town: &Town, broker: &Broker, papers: Option<&Papers>) -> Strin
         .try_connect(broker, papers, options(Version::V311, "x"))
         .await
     {
-        Err(ClientError::CertificateRefused { reason }) => reason,
+        Err(ClientError::CertificateRefused { reason, .. }) => reason,
         other => panic!("expected a refused certificate, got {other:?}"),
     }
 }
@@ -93,8 +95,7 @@ async fn a_client_that_does_not_trust_the_broker_says_so() {
     let refused = Client::connect(
         "127.0.0.1",
         port,
-        "localhost",
-        foreign_roots,
+        Transport::tls("localhost", foreign_roots),
         options(Version::V311, "x"),
     )
     .await
@@ -106,8 +107,7 @@ async fn a_client_that_does_not_trust_the_broker_says_so() {
     let wrong_name = Client::connect(
         "127.0.0.1",
         port,
-        "broker.example",
-        town.tls(Some(&papers)),
+        Transport::tls("broker.example", town.tls(Some(&papers))),
         options(Version::V311, "x"),
     )
     .await
@@ -217,8 +217,7 @@ async fn a_broker_that_is_not_there_is_a_tcp_error() {
     let error = Client::connect(
         "127.0.0.1",
         address.port(),
-        "localhost",
-        tls,
+        Transport::tls("localhost", tls),
         options(Version::V5, "x"),
     )
     .await

@@ -72,7 +72,7 @@ async fn the_same_identity_takes_its_session_over() {
     assert!(second.session_present());
     let reason = first.closed().await;
     assert!(
-        matches!(&reason, ClientError::Closed { reason } if reason.contains("taken over")),
+        matches!(&reason, ClientError::Closed { reason, .. } if reason.contains("taken over")),
         "{reason:?}"
     );
     second

@@ -1,17 +1,39 @@
 //! `sectag mqtt`: what can be typed.
 
 use super::Sample;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use sectag_device::link::{CipherSuite, PeerVerify};
 use std::path::PathBuf;
+
+/// Whether the server has to prove who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verify {
+    /// 2: it has to
+    Required,
+    /// 1: look, warn, and connect all the same
+    Optional,
+    /// 0: do not look
+    None,
+}
+
+impl From<Verify> for PeerVerify {
+    fn from(verify: Verify) -> Self {
+        match verify {
+            Verify::Required => Self::Required,
+            Verify::Optional => Self::DangerouslyOptional,
+            Verify::None => Self::DangerouslyNone,
+        }
+    }
+}
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Link {
     /// Device whose credentials to use; its modem signs, the key stays there
-    #[arg(long, conflicts_with_all = ["cert", "operator"])]
+    #[arg(long, conflicts_with_all = ["cert", "operator", "ca"])]
     pub(crate) name: Option<String>,
-    /// Sec tag that holds root CA, certificate and key of --name
-    #[arg(long, value_name = "SEC_TAG", default_value_t = crate::owner::SEC_TAG_DEFAULT)]
-    pub(crate) sec_tag: u32,
+    /// Sec tag that holds root CA, certificate and key of --name (repeat for a secondary one)
+    #[arg(long = "sec-tag", value_name = "SEC_TAG", default_values_t = [crate::owner::SEC_TAG_DEFAULT])]
+    pub(crate) sec_tags: Vec<u32>,
     /// Use the home's operator certificate (may read everything)
     #[arg(long, conflicts_with = "cert")]
     pub(crate) operator: bool,
@@ -27,15 +49,58 @@ pub(crate) struct Link {
     /// Broker host
     #[arg(long, default_value = "localhost")]
     pub(crate) host: String,
-    /// Broker port [default: the one of the service in this home, else 8883]
+    /// Broker port [default: the one of the service in this home, else 8883, with --plain 1883]
     #[arg(long)]
     pub(crate) port: Option<u16>,
+    /// Name in the broker's certificate, if it is another than --host
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// Allow this cipher suite only, by IANA name or number (repeat for several) [default: all]
+    #[arg(long = "cipher", value_name = "SUITE", requires = "name")]
+    pub(crate) ciphers: Vec<CipherSuite>,
+    /// Talk to a server that does not prove who it is; for tests on a desk only
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value = "required",
+        hide_default_value = true,
+        requires = "name"
+    )]
+    pub(crate) dangerously_peer_verify: Verify,
+    /// MQTT over plain TCP: no TLS, no credentials, everybody on the way reads along
+    #[arg(long, conflicts_with_all = ["sec_tags", "operator", "cert", "key", "ca", "server_name", "ciphers", "dangerously_peer_verify"])]
+    pub(crate) plain: bool,
     /// MQTT client id [default: the certificate's CN; without --name, a number is added to it]
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
     /// MQTT version; only 5 says that a publish was refused
     #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = ["3.1.1", "5"])]
     pub(crate) mqtt_version: String,
+    /// Seconds between pings on a silent connection; 0 for none
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) keep_alive: u16,
+    /// User name, for brokers that want one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user_name: Option<String>,
+    /// File with the password of --user-name; a line end at its end is left out
+    #[arg(long, value_name = "FILE", requires = "user_name")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Topic of the last will: the broker publishes it when this client vanishes
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) will_topic: Option<String>,
+    /// Payload of the last will [default: empty]
+    #[arg(long, value_name = "TEXT", requires = "will_topic")]
+    pub(crate) will_message: Option<String>,
+    /// Quality of service of the last will
+    #[arg(long, value_name = "QOS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1), requires = "will_topic")]
+    pub(crate) will_qos: u8,
+    /// The broker keeps the last will
+    #[arg(long, requires = "will_topic")]
+    pub(crate) will_retain: bool,
+    /// Say at the end how many bytes handshake, records and payload took
+    #[arg(long)]
+    pub(crate) traffic: bool,
 }
 
 #[derive(Debug, Subcommand)]

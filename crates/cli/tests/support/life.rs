@@ -5,7 +5,7 @@ use crate::state::{State, difference, look};
 use crate::support::owner::call;
 use crate::support::{Home, Listeners, Up};
 use sectag_device::https::Https;
-use sectag_device::link::{LinkOptions, MqttLink, TagCredentials};
+use sectag_device::link::{LinkOptions, MqttLink, Security, TlsOptions};
 use sectag_modem::TagSigner as _;
 use sectag_proto::SecTag;
 use serde_json::{Value, json};
@@ -406,12 +406,15 @@ pub(crate) fn connect(device: &Device, tag: u32, on_record: &str, port: u16) {
     let modem = device.modem.shared().clone();
     let held = modem.certificate_chain(tag).unwrap();
     assert_eq!(held.trim(), on_record.trim(), "certificate under {tag}");
-    let credentials = TagCredentials::read(Arc::new(modem), tag).unwrap();
+    let mut tls = TlsOptions::new([tag]);
+    tls.server_name = Some("localhost".to_owned());
     let mut options = LinkOptions::new("127.0.0.1");
     options.port = port;
-    options.server_name = Some("localhost".to_owned());
     device.wait_for(async {
-        let link = MqttLink::connect(&credentials, options).await.unwrap();
+        let link = MqttLink::open(Arc::new(modem), &Security::Tls(tls), &options)
+            .await
+            .unwrap();
+        assert!(link.common_name().is_some(), "client authentication");
         link.disconnect().await.unwrap();
     });
 }

@@ -13,16 +13,14 @@ use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, MqttError, PubrecReasonCode,
 };
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 use super::packets::{connect_v3, connect_v5, publish, subscribe, unsubscribe};
-use super::{Call, ClientError, ConnectOptions, INCOMING_MAX, Incoming, PACKET_BYTES_MAX, Version};
-
-/// How long a server that was sent PINGREQ may stay silent.
-const PING_ANSWER_MAX: Duration = Duration::from_secs(30);
+use super::wire::{Meter, Socket};
+use super::{
+    Call, ClientError, ConnectOptions, Ending, INCOMING_MAX, Incoming, PACKET_BYTES_MAX, Version,
+};
 
 /// How long the goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -33,8 +31,8 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 
 pub(super) struct Driver {
-    reader: ReadHalf<TlsStream<TcpStream>>,
-    writer: WriteHalf<TlsStream<TcpStream>>,
+    reader: ReadHalf<Socket>,
+    writer: WriteHalf<Socket>,
     core: Core,
     incoming: mpsc::Sender<Incoming>,
 }
@@ -42,6 +40,9 @@ pub(super) struct Driver {
 /// The conversation without the socket.
 struct Core {
     version: Version,
+    meter: Arc<Meter>,
+    /// How long a server that was sent PINGREQ may stay silent.
+    ping_answer_max: Duration,
     connection: Connection<role::Client>,
     connect: Option<Packet>,
     output: Vec<u8>,
@@ -59,15 +60,16 @@ struct Core {
 
 impl Driver {
     pub(super) fn new(
-        stream: TlsStream<TcpStream>,
+        socket: Socket,
+        meter: Arc<Meter>,
         incoming: mpsc::Sender<Incoming>,
         options: &ConnectOptions,
     ) -> Result<Self, ClientError> {
-        let (reader, writer) = tokio::io::split(stream);
+        let (reader, writer) = tokio::io::split(socket);
         Ok(Self {
             reader,
             writer,
-            core: Core::new(options)?,
+            core: Core::new(options, meter)?,
             incoming,
         })
     }
@@ -82,17 +84,19 @@ impl Driver {
             let count = match self.reader.read(&mut input).await {
                 Ok(0) => {
                     let error = written.err().unwrap_or(io::ErrorKind::UnexpectedEof.into());
-                    return Err(ClientError::before_connack(&error));
+                    return Err(ClientError::before_connack(&error, self.core.meter.heard()));
                 }
                 Ok(count) => count,
-                Err(error) => return Err(ClientError::before_connack(&error)),
+                Err(error) => {
+                    return Err(ClientError::before_connack(&error, self.core.meter.heard()));
+                }
             };
             self.core.received(&input[..count]);
             if let Some(answer) = self.core.connack.take() {
                 return answer;
             }
             if let Some(reason) = self.core.ended.take() {
-                return Err(reason);
+                return Err(reason.with_heard(self.core.meter.heard()));
             }
         }
     }
@@ -121,7 +125,7 @@ impl Driver {
                     None => break ClientError::Disconnected,
                 },
                 read = self.reader.read(&mut input), if may_read => match read {
-                    Ok(0) => break ClientError::Closed { reason: "the server closed the connection".into() },
+                    Ok(0) => break ClientError::closed("the server closed the connection", Ending::Closed),
                     Ok(count) => self.core.received(&input[..count]),
                     Err(error) => break ClientError::lost(&error),
                 },
@@ -141,9 +145,10 @@ impl Driver {
                 },
                 () = sleep_until(self.core.ping_at) => self.core.ping(),
                 () = sleep_until(self.core.pong_by) => if may_read {
-                    break ClientError::Closed { reason: "the server did not answer a ping".into() };
+                    let after = self.core.ping_answer_max;
+                    break ClientError::closed("the server did not answer a ping", Ending::PingUnanswered { after });
                 } else {
-                    self.core.pong_by = Some(Instant::now() + PING_ANSWER_MAX);
+                    self.core.pong_by = Some(Instant::now() + self.core.ping_answer_max);
                 },
             }
         };
@@ -166,7 +171,7 @@ impl Driver {
 }
 
 impl Core {
-    fn new(options: &ConnectOptions) -> Result<Self, ClientError> {
+    fn new(options: &ConnectOptions, meter: Arc<Meter>) -> Result<Self, ClientError> {
         let version = options.version;
         let limits = ConnectionOptions::new().maximum_packet_size_recv(PACKET_BYTES_MAX);
         let core_version = match version {
@@ -175,13 +180,15 @@ impl Core {
         };
         let mut connection = Connection::with_options(core_version, limits);
         connection.set_auto_pub_response(true);
-        connection.set_pingresp_recv_timeout(PING_ANSWER_MAX.as_millis() as u64);
+        connection.set_pingresp_recv_timeout(options.timeout.as_millis() as u64);
         let connect = match version {
             Version::V311 => connect_v3(options),
             Version::V5 => connect_v5(options),
         };
         Ok(Self {
             version,
+            meter,
+            ping_answer_max: options.timeout,
             connection,
             connect: Some(connect.map_err(invalid("CONNECT"))?),
             output: Vec::new(),
@@ -205,6 +212,7 @@ impl Core {
     }
 
     fn received(&mut self, bytes: &[u8]) {
+        self.meter.count_packets_received(bytes.len());
         let mut cursor = Cursor::new(bytes);
         while (cursor.position() as usize) < bytes.len() && self.ended.is_none() {
             let events = self.connection.recv(&mut cursor);
@@ -253,8 +261,13 @@ impl Core {
                     Ok(id) => id,
                     Err(error) => return drop(answer.send(Err(error))),
                 };
+                let bytes = payload.len();
                 let packet = publish(self.version, &topic, payload, qos, retain, id);
-                match (self.send(packet, "PUBLISH", id), id) {
+                let sent = self.send(packet, "PUBLISH", id);
+                if sent.is_ok() {
+                    self.meter.count_payload_sent(bytes);
+                }
+                match (sent, id) {
                     (Ok(()), Some(id)) => drop(self.publishes.insert(id, (topic, answer))),
                     (outcome, _) => drop(answer.send(outcome)),
                 }
@@ -333,6 +346,7 @@ impl Core {
             match event {
                 Event::RequestSendPacket { packet, .. } => {
                     for buffer in packet.to_buffers() {
+                        self.meter.count_packets_sent(buffer.len());
                         self.output.extend_from_slice(&buffer);
                     }
                 }
@@ -348,14 +362,14 @@ impl Core {
                 Event::RequestTimerCancel(TimerKind::PingreqSend) => self.ping_at = None,
                 Event::RequestTimerCancel(TimerKind::PingrespRecv) => self.pong_by = None,
                 Event::NotifyError(error) => {
-                    self.ended.get_or_insert(ClientError::Closed {
-                        reason: format!("the server broke the protocol ({error})"),
-                    });
+                    let reason = format!("the server broke the protocol ({error})");
+                    self.ended
+                        .get_or_insert(ClientError::closed(reason, Ending::Protocol));
                 }
                 Event::RequestClose => {
-                    self.ended.get_or_insert(ClientError::Closed {
-                        reason: "the connection had to be closed".into(),
-                    });
+                    let reason = "the connection had to be closed";
+                    self.ended
+                        .get_or_insert(ClientError::closed(reason, Ending::Protocol));
                 }
                 _ => {}
             }
@@ -382,14 +396,14 @@ impl Core {
                     }),
                 });
             }
-            Packet::V3_1_1Publish(publish) => self.arrived.push_back(Incoming {
+            Packet::V3_1_1Publish(publish) => self.arrived(Incoming {
                 topic: publish.topic_name().into(),
                 payload: Bytes::copy_from_slice(publish.payload().as_slice()),
                 qos: publish.qos(),
                 retain: publish.retain(),
                 dup: publish.dup(),
             }),
-            Packet::V5_0Publish(publish) => self.arrived.push_back(Incoming {
+            Packet::V5_0Publish(publish) => self.arrived(Incoming {
                 topic: publish.topic_name().into(),
                 payload: Bytes::copy_from_slice(publish.payload().as_slice()),
                 qos: publish.qos(),
@@ -431,15 +445,23 @@ impl Core {
             Packet::V3_1_1Unsuback(unsuback) => self.unsubscribed(unsuback.packet_id()),
             Packet::V5_0Unsuback(unsuback) => self.unsubscribed(unsuback.packet_id()),
             Packet::V5_0Disconnect(disconnect) => {
-                let reason = disconnect
-                    .reason_code()
-                    .map_or_else(|| "no reason given".into(), |code| words(&code.to_string()));
-                self.ended.get_or_insert(ClientError::Closed {
-                    reason: format!("the server disconnected: {reason}"),
-                });
+                let code = disconnect.reason_code();
+                let reason =
+                    code.map_or_else(|| "no reason given".into(), |code| words(&code.to_string()));
+                // MQTT 5 §3.14.2.1: without a code it is normal disconnection.
+                let code = code.map_or(0, |code| code as u8);
+                self.ended.get_or_insert(ClientError::closed(
+                    format!("the server disconnected: {reason}"),
+                    Ending::Disconnect { code },
+                ));
             }
             _ => {}
         }
+    }
+
+    fn arrived(&mut self, message: Incoming) {
+        self.meter.count_payload_received(message.payload.len());
+        self.arrived.push_back(message);
     }
 
     fn published(&mut self, packet_id: u16, refused: Option<(u8, String)>) {

@@ -19,6 +19,9 @@ pub(super) fn connect_v3(options: &ConnectOptions) -> Result<Packet, MqttError> 
     if let Some(name) = &options.user_name {
         connect = connect.user_name(name.as_str())?;
     }
+    if let Some(password) = &options.password {
+        connect = connect.password(password.expose().clone())?;
+    }
     Ok(connect.build()?.into())
 }
 
@@ -38,6 +41,9 @@ pub(super) fn connect_v5(options: &ConnectOptions) -> Result<Packet, MqttError> 
     }
     if let Some(name) = &options.user_name {
         connect = connect.user_name(name.as_str())?;
+    }
+    if let Some(password) = &options.password {
+        connect = connect.password(password.expose().clone())?;
     }
     Ok(connect.build()?.into())
 }

@@ -9,8 +9,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_mqtt::client::tls_config;
 use sectag_mqtt::{
-    Broker, BrokerConfig, Client, ClientError, ConnectOptions, Incoming, Qos, Snapshot, Trust,
-    TrustMaterial, Version,
+    Broker, BrokerConfig, Client, ClientError, ConnectOptions, Incoming, Qos, Snapshot, Transport,
+    Trust, TrustMaterial, Version,
 };
 use sectag_pki::{Authority, Certificate, PrivateKey, Purpose, ServerName, chain};
 use tokio::sync::mpsc::Receiver;
@@ -160,7 +160,8 @@ impl Town {
         options: ConnectOptions,
     ) -> Result<(Client, Receiver<Incoming>), ClientError> {
         let port = broker.local_addr().port();
-        Client::connect("127.0.0.1", port, "localhost", self.tls(papers), options).await
+        let transport = Transport::tls("localhost", self.tls(papers));
+        Client::connect("127.0.0.1", port, transport, options).await
     }
 
     /// An operator who listens to everything: the witness.
@@ -245,9 +246,10 @@ pub async fn doomed(port: u16, tls: Arc<rustls::ClientConfig>, options: ConnectO
             .build()
             .unwrap();
         let kept = runtime.block_on(async {
-            let kept = Client::connect("127.0.0.1", port, "localhost", tls, options)
-                .await
-                .unwrap();
+            let kept =
+                Client::connect("127.0.0.1", port, Transport::tls("localhost", tls), options)
+                    .await
+                    .unwrap();
             connected.send(()).unwrap();
             let _ = killed.await;
             kept

@@ -1,0 +1,113 @@
+//! Why there is no link.
+
+use sectag_modem::SignerError;
+use sectag_mqtt::ClientError;
+use sectag_pki::PkiError;
+use sectag_proto::SecTag;
+
+use crate::failures::{self, Explanation, Facts};
+
+/// Why there is no link; [`LinkError::explain`] has cause, sentence and fix.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// TLS with peer verification, and no sec tag to find an authority under.
+    #[error("TLS needs a sec tag, and the list is empty")]
+    NoTags,
+    /// None of the tags has a root CA.
+    #[error("no root CA (type 0) under {}", tag_list(tags))]
+    NoRootCa {
+        /// The tags asked.
+        tags: Vec<SecTag>,
+    },
+    /// The root CA under the tag is unusable.
+    #[error("the root CA (type 0) under sec tag {tag} is unusable: {problem}")]
+    RootCa {
+        /// The tag.
+        tag: SecTag,
+        /// What is wrong with the text.
+        problem: String,
+    },
+    /// The client certificate under the tag is unusable.
+    #[error("the client certificate (type 1) under sec tag {tag} is unusable: {problem}")]
+    Certificate {
+        /// The tag.
+        tag: SecTag,
+        /// What is wrong with the text.
+        problem: String,
+    },
+    /// A client certificate without its key.
+    #[error(
+        "sec tag {tag} has the client certificate (type 1) of `{subject}`, and no private key (type 2)"
+    )]
+    CertificateWithoutKey {
+        /// The tag.
+        tag: SecTag,
+        /// Subject of the certificate.
+        subject: String,
+    },
+    /// A client key without its certificate.
+    #[error("sec tag {tag} has a private key (type 2), and no client certificate (type 1)")]
+    KeyWithoutCertificate {
+        /// The tag.
+        tag: SecTag,
+    },
+    /// Certificate and key belong to different devices, or the key was generated again.
+    #[error(
+        "the client certificate (type 1) under sec tag {tag} is not for the private key (type 2) there"
+    )]
+    KeyMismatch {
+        /// The tag.
+        tag: SecTag,
+        /// SHA-256 of the public key in the certificate, hexadecimal.
+        certificate_key: String,
+        /// SHA-256 of the public half of the private key, hexadecimal.
+        private_key: String,
+    },
+    /// The key cannot sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The name that the server shall have is none.
+    #[error("`{0}` is neither a host name nor an IP address")]
+    ServerName(String),
+    /// The TLS library refuses the settings.
+    #[error("TLS could not be set up")]
+    Tls(#[source] rustls::Error),
+    /// Connecting failed; it names the stage.
+    #[error("{error}")]
+    Session {
+        /// What happened.
+        error: ClientError,
+        /// What was known at that time.
+        facts: Box<Facts>,
+    },
+}
+
+impl LinkError {
+    /// Cause, sentence and fix; `None` for what no user can cause.
+    pub fn explain(&self) -> Option<Explanation> {
+        failures::explain_link(self)
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        self.explain().map(|explanation| explanation.fix)
+    }
+
+    pub(super) fn certificate(tag: SecTag) -> impl Fn(PkiError) -> Self {
+        move |error| Self::Certificate {
+            tag,
+            problem: error.to_string(),
+        }
+    }
+}
+
+/// `sec tag 42`, `sec tags 42 and 43`.
+pub(crate) fn tag_list(tags: &[SecTag]) -> String {
+    let numbers: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    match &numbers[..] {
+        [] => "no sec tag".to_owned(),
+        [one] => format!("sec tag {one}"),
+        [first @ .., last] => format!("sec tags {} and {last}", first.join(", ")),
+    }
+}
