@@ -1,7 +1,7 @@
 //! What certificates break together: order, links, lengths of paths, size; and what webpki itself has to say.
 
 use super::look::{Look, Position};
-use super::{Answer, Context, Finding, MODEM_CHAIN_BYTES_MAX, Verifier, chain, rule};
+use super::{Answer, Context, Finding, MODEM_CHAIN_BYTES_MAX, Verifier, certificate, chain, rule};
 
 /// Everything that is wrong with the certificates as a chain.
 pub(crate) fn check(looks: &[Look<'_>], context: &Context<'_>) -> Vec<Finding> {
@@ -56,7 +56,16 @@ pub(crate) fn check(looks: &[Look<'_>], context: &Context<'_>) -> Vec<Finding> {
         }
     }
     order(looks, &mut add);
-    links(looks, context, &mut add);
+    let end = links(looks, context, &mut add);
+    if let Some(root) = end {
+        for (rule, facts) in certificate::check(&root, context) {
+            findings.push(Finding {
+                rule,
+                certificate: None,
+                facts: format!("root {}: {facts}", root.subject()),
+            });
+        }
+    }
     findings
 }
 
@@ -93,38 +102,37 @@ fn order(looks: &[Look<'_>], add: &mut impl FnMut(&str, Option<usize>, String)) 
     }
 }
 
-/// From the end entity upwards: signatures, key identifiers, path lengths, and where it ends.
-fn links(
+/// From the end entity upwards: signatures, key identifiers, path lengths, and where it ends. Gives the root when it is
+/// none of those sent.
+fn links<'a>(
     looks: &[Look<'_>],
-    context: &Context<'_>,
+    context: &Context<'a>,
     add: &mut impl FnMut(&str, Option<usize>, String),
-) {
+) -> Option<Look<'a>> {
     let mut at = 0;
     let mut below = 0; // authorities between the end entity and the one that is looked at
     let mut seen = vec![0];
     loop {
         let look = &looks[at];
-        let own = look.is_self_issued() && look.signed_by(look) != Some(false);
-        if own {
-            return;
+        if look.is_self_issued() && look.signed_by(look) != Some(false) {
+            return None;
         }
-        let named = |seen: &[usize], other: &usize| {
-            !seen.contains(other) && look.names_issuer(&looks[*other])
-        };
-        let candidates: Vec<usize> = (0..looks.len()).filter(|i| named(&seen, i)).collect();
+        let stored = || context.roots.iter().filter_map(|der| Look::new(der).ok());
+        let candidates: Vec<usize> = (0..looks.len())
+            .filter(|other| !seen.contains(other) && look.names_issuer(&looks[*other]))
+            .collect();
         let good = candidates
             .iter()
             .find(|i| look.signed_by(&looks[**i]) != Some(false));
         let Some(issuer) = good.or(candidates.first()).copied() else {
-            let known = context
-                .roots
-                .iter()
-                .filter_map(|der| Look::new(der).ok())
-                .any(|root| look.is_issued_by(&root) || look.is_same_authority(&root));
-            if !known {
-                add("issuer-not-here", Some(at), look.facts.issuer.clone());
+            let root = stored()
+                .find(|root| look.is_issued_by(root))
+                .or_else(|| stored().find(|root| at > 0 && look.is_same_authority(root)));
+            match &root {
+                Some(root) => step(look, at, root, None, below, add),
+                None => add("issuer-not-here", Some(at), look.facts.issuer.clone()),
             }
-            return;
+            return root;
         };
         let authority = &looks[issuer];
         if good.is_none() {
@@ -137,37 +145,57 @@ fn links(
                 ),
             );
         }
-        let (asked, has) = (
-            &look.facts.authority_key_id,
-            &authority.facts.subject_key_id,
-        );
-        if let (Some(asked), Some(has)) = (asked, has)
-            && asked != has
-        {
-            add(
-                "aki-mismatch",
-                Some(at),
-                format!("it asks for {asked}, and {} is {has}", authority.subject()),
-            );
-        }
-        if let Some(length) = authority.facts.path_length
-            && (length as usize) < below
-        {
-            let id = match authority.position {
-                Position::Root => "path-length-root",
-                _ => "path-length",
-            };
-            let facts = match below {
-                1 => format!("path length {length}, and 1 authority stands below it"),
-                _ => format!("path length {length}, and {below} authorities stand below it"),
-            };
-            add(id, Some(issuer), facts);
-        }
+        step(look, at, authority, Some(issuer), below, add);
         if !authority.is_self_issued() {
             below += 1;
         }
         seen.push(issuer);
         at = issuer;
+    }
+}
+
+/// One step from a certificate to its issuer, which is number `issuer` or a root that was not sent.
+fn step(
+    look: &Look<'_>,
+    at: usize,
+    authority: &Look<'_>,
+    issuer: Option<usize>,
+    below: usize,
+    add: &mut impl FnMut(&str, Option<usize>, String),
+) {
+    let (asked, has) = (
+        &look.facts.authority_key_id,
+        &authority.facts.subject_key_id,
+    );
+    if let (Some(asked), Some(has)) = (asked, has)
+        && asked != has
+    {
+        add(
+            "aki-mismatch",
+            Some(at),
+            format!("it asks for {asked}, and {} is {has}", authority.subject()),
+        );
+    }
+    if let Some(length) = authority.facts.path_length
+        && (length as usize) < below
+    {
+        let id = match authority.position {
+            Position::Root => "path-length-root",
+            _ => "path-length",
+        };
+        let stand = if below == 1 {
+            "authority stands"
+        } else {
+            "authorities stand"
+        };
+        add(
+            id,
+            issuer,
+            format!(
+                "{} has path length {length}, and {below} {stand} below it",
+                authority.subject()
+            ),
+        );
     }
 }
 

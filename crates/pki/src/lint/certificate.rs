@@ -21,7 +21,7 @@ const DAY_S: i64 = 24 * 60 * 60;
 pub(crate) fn check(look: &Look<'_>, context: &Context<'_>) -> Found {
     let mut found = Vec::new();
     form(look, &mut found);
-    time(look, context.now_s, &mut found);
+    dates(look, context.now_s, &mut found);
     key_and_signature(look, &mut found);
     extensions(look, &mut found);
     match look.position {
@@ -84,7 +84,7 @@ fn form(look: &Look<'_>, found: &mut Found) {
     }
 }
 
-fn time(look: &Look<'_>, now_s: u64, found: &mut Found) {
+fn dates(look: &Look<'_>, now_s: u64, found: &mut Found) {
     let (begin, end) = look.validity();
     let now = i64::try_from(now_s).unwrap_or(i64::MAX);
     if begin > end {
@@ -97,16 +97,18 @@ fn time(look: &Look<'_>, now_s: u64, found: &mut Found) {
     }
     let left = end.saturating_sub(now);
     let clock = || format!("the clock says {}", day(now));
+    let root = look.position == Position::Root;
+    let or_root = |id| if root { "expired-root" } else { id };
     if now < begin {
         add(
             found,
-            "not-yet-valid",
+            or_root("not-yet-valid"),
             format!("valid from {}, {}", day(begin), clock()),
         );
     } else if left < 0 {
         add(
             found,
-            "expired",
+            or_root("expired"),
             format!("valid until {}, {}", day(end), clock()),
         );
     } else {
@@ -162,7 +164,8 @@ fn key_and_signature(look: &Look<'_>, found: &mut Found) {
         }
     }
     let outer = &look.x509.signature_algorithm;
-    if look.signature.algorithm == "ECDSA" && outer.parameters.is_some() {
+    let parameters = outer.parameters.is_some() && look.position != Position::Root;
+    if look.signature.algorithm == "ECDSA" && parameters {
         add(found, "ecdsa-parameters", look.signature.to_string());
     }
     if *outer != look.x509.tbs_certificate.signature {
@@ -192,7 +195,13 @@ fn extensions(look: &Look<'_>, found: &mut Found) {
                 NAME_CONSTRAINTS => add(found, "name-constraints", "critical"),
                 // Policies, policy mappings, policy constraints, inhibit anyPolicy.
                 "2.5.29.32" | "2.5.29.33" | "2.5.29.36" | "2.5.29.54" => {
-                    add(found, "critical-policy", oid.clone());
+                    // Nobody here looks at those of a trust anchor.
+                    if look.position != Position::Root {
+                        add(found, "critical-policy", oid.clone());
+                    }
+                }
+                _ if look.position == Position::Root => {
+                    add(found, "critical-extension-root", oid.clone());
                 }
                 _ => add(found, "critical-extension", oid.clone()),
             }

@@ -58,10 +58,14 @@ pub(crate) fn all<'a>(
         })?;
         looks.push(look);
     }
+    let other_end = looks
+        .iter()
+        .position(|look| !look.facts.is_ca && !look.is_self_issued());
     if let Some(first) = looks.first_mut() {
         let asked = context.purpose.is_some() || context.name.is_some();
         let serves = !first.facts.names.is_empty() || !first.facts.extended_key_usages.is_empty();
-        if asked || serves || !(first.facts.is_ca || first.is_self_issued()) {
+        let misplaced = first.facts.is_ca && other_end.is_some();
+        if !misplaced && (asked || serves || !(first.facts.is_ca || first.is_self_issued())) {
             first.position = Position::EndEntity;
         }
         let client = first
@@ -126,11 +130,11 @@ impl<'a> Look<'a> {
         use x509_parser::error::X509Error;
         match self.x509.verify_signature(Some(issuer.x509.public_key())) {
             Ok(()) => Some(true),
-            // Short RSA keys are refused with the same word as a wrong signature.
-            Err(X509Error::SignatureVerificationError)
-                if issuer.key.rsa_bits().is_none_or(|bits| bits >= 2048) =>
-            {
-                Some(false)
+            // Short RSA keys, and PSS with a salt of unusual length, are refused with the same word as a wrong signature.
+            Err(X509Error::SignatureVerificationError) => {
+                let usual = issuer.key.rsa_bits().is_none_or(|bits| bits >= 2048)
+                    && self.signature.algorithm != "RSA-PSS";
+                usual.then_some(false)
             }
             Err(_) => None,
         }

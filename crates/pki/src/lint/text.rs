@@ -44,13 +44,17 @@ pub fn contents(file: &[u8]) -> Result<Contents, PkiError> {
             findings,
         });
     }
+    let file = match file.strip_prefix(&[0xef, 0xbb, 0xbf]) {
+        Some(rest) => {
+            found(
+                "pem-bom",
+                "the file begins with the bytes ef bb bf".to_owned(),
+            );
+            rest
+        }
+        None => file,
+    };
     let text = Zeroizing::new(String::from_utf8_lossy(file).into_owned());
-    if text.starts_with('\u{feff}') {
-        found(
-            "pem-bom",
-            "the file begins with the bytes ef bb bf".to_owned(),
-        );
-    }
     for label in ["TRUSTED CERTIFICATE", "X509 CERTIFICATE"] {
         if text.contains(&format!("-----BEGIN {label}-----")) {
             found("pem-label", format!("`-----BEGIN {label}-----`"));
@@ -109,7 +113,7 @@ fn text_outside(text: &str) -> usize {
     let mut inside = false;
     let mut outside = 0;
     for line in text.lines() {
-        let line = line.trim_start_matches('\u{feff}').trim();
+        let line = line.trim();
         if line.starts_with("-----BEGIN ") {
             inside = true;
         } else if line.starts_with("-----END ") {
