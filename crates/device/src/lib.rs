@@ -15,6 +15,7 @@
 //! enters this crate: TLS borrows signatures from the modem, and JWTs arrive signed.
 
 pub mod agent;
+pub mod chain;
 pub mod console;
 pub mod control;
 pub mod failures;

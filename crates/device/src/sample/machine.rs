@@ -1,0 +1,791 @@
+//! The sample and the exercise without hands: boot, trigger, sampler, network, transport, LED and error modules as one
+//! machine. One [`Input`], then [`Sample::poll`] until [`Output::Wait`], which is always last.
+//!
+//! ```text
+//!   Boot ─► Provision ─► Online ─► Network(up) ──5 s──► Connect ─► Connected ─► Subscribe
+//!                                     ▲                    │ ▲         │  ▲ Publish ◄── trigger: each 60 s, a button
+//!                                     │          failed: ──┘ └─60 s    │
+//!                                     └──────────────── at once ◄── Disconnected
+//! ```
+//!
+//! The firmware's flaws are behind [`Config::faithful`]: it takes a refusal for a connection, it reconnects at once
+//! however often it is thrown out, it carries on when credentials could not be written, and says a message is published
+//! before anybody has acknowledged it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sectag_mqtt::Qos;
+use sectag_proto::Uptime;
+
+use super::config::{Config, Edition, Names, Program};
+use super::errno::{ECONNREFUSED, ENOTCONN, EOPNOTSUPP, ETIMEDOUT};
+use super::helper::{Helper, HelperCall, HelperState};
+use super::words::{self, Line};
+
+/// Message id of the sample's subscription. Ids on the wire belong to the MQTT client here, which counts them itself.
+pub const SUBSCRIBE_ID_SAMPLE: u16 = 2469;
+/// Message id of the exercise's subscription, likewise.
+pub const SUBSCRIBE_ID_ACADEMY: u16 = 1234;
+/// Return code of SUBACK that says no.
+const SUBACK_FAILURE: i32 = 0x80;
+
+/// One device that runs the sample or the exercise.
+#[derive(Debug)]
+pub struct Sample {
+    config: Config,
+    helper: Helper,
+    state: Transport,
+    network: bool,
+    names: Names,
+    client_id: String,
+    attempting: bool,
+    attempts: u64,
+    connect_at: Option<Uptime>,
+    trigger_at: Option<Uptime>,
+    connected_since: Uptime,
+    published: u64,
+    stopping: Option<Ending>,
+    ended: bool,
+    outputs: VecDeque<Output>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Power is on.
+    Boot,
+    /// The hardware's own id (IMEI), or the negative errno of asking for it. Before [`Input::Boot`].
+    HardwareId(Result<String, i32>),
+    /// The name (CN) in the client certificate under the sec tags, or that there is none. Before each attempt.
+    CommonName(Option<String>),
+    /// What provisioning does, as it goes.
+    Provisioning(Step),
+    /// Provisioning is through, or stopped at its first error with this negative errno.
+    Provisioned(Result<(), i32>),
+    /// The network came up or went down.
+    Network(bool),
+    /// A button was pressed; numbers begin at 1.
+    Pressed(u8),
+    /// CONNACK said yes.
+    Connected,
+    /// CONNACK said no.
+    Refused {
+        /// MQTT return code.
+        code: u8,
+    },
+    /// No connection came about.
+    ConnectFailed {
+        /// Negative errno.
+        errno: i32,
+    },
+    /// SUBACK.
+    Subscribed {
+        /// Granted QoS, or 128.
+        code: u8,
+    },
+    /// The subscription could not be sent, or stayed unanswered.
+    SubscribeFailed {
+        /// Negative errno.
+        errno: i32,
+    },
+    /// A message was acknowledged, or could not be sent.
+    Published {
+        /// Which.
+        message: Message,
+        /// Negative errno.
+        outcome: Result<(), i32>,
+    },
+    /// A message came.
+    Received {
+        /// Its topic.
+        topic: String,
+        /// Its payload.
+        payload: Vec<u8>,
+    },
+    /// The connection is over.
+    Disconnected {
+        /// Negative errno, 0 when this side ended it.
+        errno: i32,
+    },
+    /// Something that the sample cannot live with.
+    Fatal,
+    /// The user wants it to end.
+    Stop,
+    /// The time of [`Output::Wait`] has come.
+    Tick,
+}
+
+/// A step of writing the CA certificate, for the exercise's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It was there and was compared.
+    Compared {
+        /// Whether it was the same.
+        same: bool,
+    },
+    /// It will be written.
+    Writing,
+    /// Whether it is there could not be found out.
+    CheckFailed {
+        /// Negative errno.
+        errno: i32,
+    },
+    /// It could not be written.
+    WriteFailed {
+        /// Negative errno.
+        errno: i32,
+    },
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Print this.
+    Log(Line),
+    /// Write credentials while the modem is offline; answers [`Input::Provisioning`], then [`Input::Provisioned`].
+    Provision,
+    /// Bring the network up; answered by [`Input::Network`].
+    Online,
+    /// Connect; answers [`Input::Connected`], [`Input::Refused`] or [`Input::ConnectFailed`].
+    Connect {
+        /// Client identifier.
+        client_id: String,
+    },
+    /// Subscribe; answers [`Input::Subscribed`] or [`Input::SubscribeFailed`].
+    Subscribe {
+        /// Topic filter.
+        topic: String,
+        /// Quality of service.
+        qos: Qos,
+        /// Id that the firmware uses; see [`SUBSCRIBE_ID_SAMPLE`].
+        message_id: u16,
+    },
+    /// Publish; answers [`Input::Published`].
+    Publish(Message),
+    /// End the connection; answered by [`Input::Disconnected`].
+    Disconnect,
+    /// A light changes.
+    Led {
+        /// Numbers begin at 1.
+        number: u8,
+        /// Whether it shines.
+        on: bool,
+    },
+    /// Begin anew with a new machine.
+    Reboot,
+    /// It is over.
+    End(Ending),
+    /// Nothing more to do until an input, or until this time.
+    Wait(Option<Uptime>),
+}
+
+/// A message to publish, with QoS 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Topic.
+    pub topic: String,
+    /// Payload.
+    pub payload: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As many messages as asked for were acknowledged.
+    Counted,
+    /// The user ended it.
+    Stopped,
+    /// A fatal error, and [`Config::reboot_on_fatal`] is off.
+    Fatal,
+    /// Credentials could not be written; the firmware's sample would go on and fail to connect.
+    NotProvisioned,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Disconnected,
+    Connected,
+}
+
+impl Sample {
+    /// A device without power.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            helper: Helper::new(),
+            state: Transport::Disconnected,
+            network: false,
+            names: Names {
+                hardware: Err(-ENOTCONN),
+                certificate: None,
+            },
+            client_id: String::new(),
+            attempting: false,
+            attempts: 0,
+            connect_at: None,
+            trigger_at: None,
+            connected_since: Uptime(0),
+            published: 0,
+            stopping: None,
+            ended: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do. Call it until it returns [`Output::Wait`].
+    pub fn poll(&mut self) -> Output {
+        let wake = match (self.connect_at, self.trigger_at) {
+            (Some(connect), Some(trigger)) => Some(connect.min(trigger)),
+            (connect, trigger) => connect.or(trigger),
+        };
+        let wake = if self.ended { None } else { wake };
+        self.outputs.pop_front().unwrap_or(Output::Wait(wake))
+    }
+
+    /// State of the `mqtt_helper` library.
+    pub const fn helper(&self) -> Helper {
+        self.helper
+    }
+
+    /// Messages that were acknowledged.
+    pub const fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Takes what happened. Nothing happens after the end.
+    pub fn handle(&mut self, input: Input, now: Uptime) {
+        if self.ended {
+            return;
+        }
+        match input {
+            Input::Boot => self.boot(now),
+            Input::HardwareId(id) => self.names.hardware = id,
+            Input::CommonName(name) => self.names.certificate = name,
+            Input::Provisioning(step) => self.step(step),
+            Input::Provisioned(outcome) => self.provisioned(outcome),
+            Input::Network(up) => self.network(up, now),
+            Input::Pressed(button) => self.pressed(button, now),
+            Input::Connected => self.connected(now),
+            Input::Refused { code } => self.refused(code, now),
+            Input::ConnectFailed { errno } => self.connect_failed(errno, now),
+            Input::Subscribed { code } => self.subscribed(code),
+            Input::SubscribeFailed { errno } => {
+                self.log(words::not_subscribed(self.module(), errno));
+            }
+            Input::Published { message, outcome } => self.published_was(&message, outcome),
+            Input::Received { topic, payload } => self.received(&topic, &payload),
+            Input::Disconnected { errno } => self.disconnected(errno, now),
+            Input::Fatal => self.fatal(),
+            Input::Stop => self.stop(Ending::Stopped),
+            Input::Tick => self.tick(now),
+        }
+    }
+
+    fn boot(&mut self, now: Uptime) {
+        match self.config.program {
+            Program::Sample => self.info(
+                "network",
+                "Bringing network interface up and connecting to the network",
+            ),
+            Program::Academy(_) => self.info(self.module(), "Initializing modem library"),
+        }
+        if self.helper.permits(HelperCall::Init).is_ok() {
+            self.become_state(HelperState::Disconnected);
+        }
+        if self.config.interval.is_some() {
+            // The firmware's trigger thread begins with a trigger; it is dropped, since nothing is connected.
+            self.trigger(now);
+        }
+        self.outputs.push_back(Output::Provision);
+    }
+
+    fn step(&mut self, step: Step) {
+        let Program::Academy(edition) = self.config.program else {
+            return;
+        };
+        let module = self.module();
+        match step {
+            Step::Compared { same } => {
+                let (old, new) = if same {
+                    ("match", "Match")
+                } else {
+                    ("mismatch", "Mismatch")
+                };
+                match edition {
+                    Edition::V2_2 => self.info(module, old),
+                    Edition::Current => {
+                        self.info(module, format!("Comparing credentials: {new}"));
+                    }
+                }
+            }
+            Step::Writing if edition == Edition::V2_2 => {
+                self.info(module, "Provisioning certificates");
+            }
+            Step::Writing => {}
+            Step::CheckFailed { errno } => self.log(words::error(
+                module,
+                format!("Failed to check for certificates err {errno}"),
+            )),
+            Step::WriteFailed { errno } => self.log(words::error(
+                module,
+                format!("Failed to provision CA certificate: {errno}"),
+            )),
+        }
+    }
+
+    fn provisioned(&mut self, outcome: Result<(), i32>) {
+        match (self.config.program, outcome) {
+            (Program::Academy(_), Err(_)) => {
+                self.log(words::error(
+                    self.module(),
+                    "Failed to provision certificates",
+                ));
+                return self.end(Ending::NotProvisioned);
+            }
+            (Program::Sample, Err(_)) if !self.config.faithful => {
+                return self.end(Ending::NotProvisioned);
+            }
+            (Program::Academy(_), Ok(())) => self.info(self.module(), "Connecting to LTE network"),
+            (Program::Sample, _) => {}
+        }
+        self.outputs.push_back(Output::Online);
+    }
+
+    fn network(&mut self, up: bool, now: Uptime) {
+        if self.network == up {
+            return;
+        }
+        self.network = up;
+        let first = self.attempts == 0;
+        match self.config.program {
+            Program::Sample => {
+                let text = if up {
+                    "Network connectivity established"
+                } else {
+                    "Network connectivity lost"
+                };
+                self.info("network", text);
+                self.led(1, up);
+            }
+            Program::Academy(edition) => {
+                self.led(2, up);
+                if up && first {
+                    self.info(self.module(), "Connected to LTE network");
+                    if edition == Edition::V2_2 && self.config.tls {
+                        self.info(self.module(), "TLS enabled");
+                    }
+                }
+                if self.config.faithful && !(up && first) {
+                    return;
+                }
+            }
+        }
+        match (self.state, up) {
+            (Transport::Disconnected, true) if !self.attempting => {
+                self.connect_at = Some(now.plus(self.config.connect_delay));
+            }
+            (Transport::Disconnected, false) => self.connect_at = None,
+            (Transport::Connected, false) => self.disconnect(),
+            _ => {}
+        }
+    }
+
+    fn pressed(&mut self, button: u8, now: Uptime) {
+        match self.config.program {
+            Program::Sample => self.sample(now),
+            Program::Academy(_) if button == 1 => {
+                let payload = self.config.button_message.clone();
+                self.publish(payload);
+            }
+            Program::Academy(_) => {}
+        }
+    }
+
+    fn tick(&mut self, now: Uptime) {
+        if self.connect_at.is_some_and(|at| at <= now) {
+            self.connect_at = None;
+            self.connect();
+        }
+        if self.trigger_at.is_some_and(|at| at <= now) {
+            self.trigger(now);
+        }
+    }
+
+    fn trigger(&mut self, now: Uptime) {
+        self.trigger_at = self.config.interval.map(|interval| now.plus(interval));
+        self.sample(now);
+    }
+
+    /// The sampler's text, to whoever wants it: dropped while disconnected.
+    fn sample(&mut self, now: Uptime) {
+        let text = format!("Hello MQTT! Current uptime is: {}", now.0);
+        if text.len() > self.config.payload_bytes_max {
+            self.log(words::error(
+                "sampler",
+                format!("Failed to construct message, error: {}", text.len()),
+            ));
+            return self.fatal();
+        }
+        if self.state == Transport::Connected {
+            self.publish(text);
+        }
+    }
+
+    fn connect(&mut self) {
+        let id = match self.config.client_id(&self.names) {
+            Ok(id) => id,
+            Err(errno) => {
+                let text = match self.config.program {
+                    Program::Sample => format!("client_id_get, error: {errno}"),
+                    Program::Academy(_) => format!("Failed to get client ID, error: {errno}"),
+                };
+                self.log(words::error(self.module(), text));
+                return self.fatal();
+            }
+        };
+        self.client_id = id;
+        self.attempts += 1;
+        if !self.may(HelperCall::Connect) {
+            let text = format!("Failed connecting to MQTT, error code: -{EOPNOTSUPP}");
+            return self.log(words::error(self.module(), text));
+        }
+        self.become_state(HelperState::TransportConnecting);
+        self.attempting = true;
+        self.outputs.push_back(Output::Connect {
+            client_id: self.client_id.clone(),
+        });
+    }
+
+    fn connected(&mut self, now: Uptime) {
+        self.become_state(HelperState::TransportConnected);
+        self.become_state(HelperState::Connecting);
+        self.become_state(HelperState::Connected);
+        self.enter_connected(now);
+    }
+
+    fn enter_connected(&mut self, now: Uptime) {
+        self.attempting = false;
+        self.state = Transport::Connected;
+        self.connected_since = now;
+        self.connect_at = None;
+        let module = self.module();
+        let v2_2 = self.config.program == Program::Academy(Edition::V2_2);
+        if v2_2 {
+            self.info(module, "MQTT client connected");
+        }
+        if !(v2_2 && self.config.faithful) {
+            let place = words::Place {
+                host: &self.config.host,
+                port: self.config.port,
+                tls: self.config.tls,
+                client_id: &self.client_id,
+            };
+            for line in words::connected(module, place) {
+                self.outputs.push_back(Output::Log(line));
+            }
+        }
+        self.subscribe();
+    }
+
+    fn subscribe(&mut self) {
+        let topic = self.config.subscribe_topic(&self.client_id, &self.names);
+        let (text, qos, message_id) = match self.config.program {
+            Program::Sample => (
+                format!("Subscribing to: {topic}"),
+                Qos::AtMostOnce,
+                SUBSCRIBE_ID_SAMPLE,
+            ),
+            Program::Academy(Edition::V2_2) if self.config.faithful => (
+                format!("Subscribing to: {topic} len {}", topic.len()),
+                Qos::AtLeastOnce,
+                SUBSCRIBE_ID_ACADEMY,
+            ),
+            Program::Academy(_) => (
+                format!("Subscribing to {topic}"),
+                Qos::AtLeastOnce,
+                SUBSCRIBE_ID_ACADEMY,
+            ),
+        };
+        self.info(self.module(), text);
+        if self.may(HelperCall::Subscribe) {
+            self.outputs.push_back(Output::Subscribe {
+                topic,
+                qos,
+                message_id,
+            });
+        } else {
+            self.log(words::not_subscribed(self.module(), -EOPNOTSUPP));
+        }
+    }
+
+    fn subscribed(&mut self, code: u8) {
+        let topic = self.config.subscribe_topic(&self.client_id, &self.names);
+        let module = self.module();
+        if i32::from(code) == SUBACK_FAILURE {
+            return self.log(words::subscription_failed(module, SUBACK_FAILURE));
+        }
+        match self.config.program {
+            Program::Sample => self.info(module, format!("Subscribed to topic {topic}")),
+            Program::Academy(Edition::V2_2) if self.config.faithful => {
+                self.info(module, format!("SUBACK packet id: {SUBSCRIBE_ID_ACADEMY}"));
+            }
+            Program::Academy(_) => {
+                self.info(module, format!("Subscribed to {topic} with QoS {code}"));
+            }
+        }
+    }
+
+    /// The sample does not look at the return code of CONNACK; everybody else takes a refusal for a failed attempt.
+    fn refused(&mut self, code: u8, now: Uptime) {
+        self.become_state(HelperState::TransportConnected);
+        self.become_state(HelperState::Connecting);
+        self.become_state(HelperState::Disconnected);
+        let module = self.module();
+        match self.config.program {
+            Program::Sample if self.config.faithful => {
+                self.enter_connected(now);
+                return self.disconnected(0, now);
+            }
+            Program::Sample => self.log(words::error(
+                module,
+                format!("Failed connecting to MQTT, error code: -{ECONNREFUSED}"),
+            )),
+            Program::Academy(Edition::Current) => self.log(words::warning(
+                module,
+                format!("Connection to broker not established, return_code: {code}"),
+            )),
+            Program::Academy(Edition::V2_2) => {
+                self.log(words::error(module, format!("MQTT connect failed: {code}")))
+            }
+        }
+        self.attempt_again(now);
+    }
+
+    fn connect_failed(&mut self, errno: i32, now: Uptime) {
+        self.become_state(HelperState::Disconnected);
+        let text = match self.config.program {
+            Program::Sample => format!("Failed connecting to MQTT, error code: {errno}"),
+            Program::Academy(Edition::Current) => {
+                format!("Failed to connect to MQTT, error code: {errno}")
+            }
+            Program::Academy(Edition::V2_2) => format!("Error in mqtt_connect: {errno}"),
+        };
+        self.log(words::error(self.module(), text));
+        self.attempt_again(now);
+    }
+
+    fn attempt_again(&mut self, now: Uptime) {
+        self.attempting = false;
+        if self.network && self.reconnects() {
+            self.connect_at = Some(now.plus(self.config.reconnect));
+            self.say_when();
+        }
+    }
+
+    fn disconnected(&mut self, errno: i32, now: Uptime) {
+        self.become_state(HelperState::Disconnected);
+        self.attempting = false;
+        if self.state == Transport::Connected {
+            self.state = Transport::Disconnected;
+            let module = self.module();
+            match self.config.program {
+                Program::Sample => self.info(module, "Disconnected from MQTT broker"),
+                Program::Academy(_) => {
+                    self.info(module, format!("MQTT client disconnected: {errno}"));
+                }
+            }
+        }
+        if let Some(ending) = self.stopping {
+            return self.end(ending);
+        }
+        if self.network && self.reconnects() {
+            self.connect_at = Some(now.plus(self.pause_after_loss(now)));
+            self.say_when();
+        }
+    }
+
+    /// At once; but whoever is thrown out as soon as it is in, for instance because another device uses its client id,
+    /// waits, so that it does not hammer the broker.
+    fn pause_after_loss(&self, now: Uptime) -> Duration {
+        let lasted = now.since(self.connected_since);
+        let thrown_out = !self.config.faithful && lasted < self.config.connect_delay;
+        if thrown_out || self.config.program == Program::Academy(Edition::V2_2) {
+            self.config.reconnect
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn say_when(&mut self) {
+        if self.config.program == Program::Academy(Edition::V2_2) {
+            let seconds = self.config.reconnect.as_secs();
+            self.info(
+                self.module(),
+                format!("Reconnecting in {seconds} seconds..."),
+            );
+        }
+    }
+
+    /// The current edition of the exercise gives up after its first connection.
+    fn reconnects(&self) -> bool {
+        !(self.config.faithful && self.config.program == Program::Academy(Edition::Current))
+    }
+
+    fn publish(&mut self, payload: String) {
+        let topic = self.config.publish_topic(&self.client_id, &self.names);
+        let message = Message { topic, payload };
+        if !self.may(HelperCall::Publish) {
+            return self.not_sent(-EOPNOTSUPP);
+        }
+        if self.config.faithful {
+            self.say_published(&message);
+        }
+        self.outputs.push_back(Output::Publish(message));
+    }
+
+    fn published_was(&mut self, message: &Message, outcome: Result<(), i32>) {
+        match outcome {
+            Ok(()) => {
+                if !self.config.faithful {
+                    self.say_published(message);
+                }
+                self.published += 1;
+                if self
+                    .config
+                    .count
+                    .is_some_and(|count| count == self.published)
+                {
+                    self.stop(Ending::Counted);
+                }
+            }
+            Err(errno) => {
+                self.not_sent(errno);
+                // Whoever does not acknowledge is not there, long before a ping would tell.
+                let silent = errno == -ETIMEDOUT && !self.config.faithful;
+                if silent && self.helper.state() == HelperState::Connected {
+                    self.disconnect();
+                }
+            }
+        }
+    }
+
+    fn say_published(&mut self, message: &Message) {
+        let module = self.module();
+        let (payload, topic) = (words::one_line(&message.payload), &message.topic);
+        if self.config.faithful && self.config.program == Program::Academy(Edition::V2_2) {
+            self.info(module, format!("Publishing: {payload}"));
+            let text = format!("to topic: {topic} len: {}", topic.len());
+            self.info(module, text);
+        } else {
+            self.log(words::published(module, &payload, topic));
+        }
+    }
+
+    fn not_sent(&mut self, errno: i32) {
+        let module = self.module();
+        if self.config.program != Program::Academy(Edition::V2_2) {
+            self.log(words::not_sent(module, errno));
+        }
+        if matches!(self.config.program, Program::Academy(_)) {
+            self.info(module, format!("Failed to send message, {errno}"));
+        }
+    }
+
+    fn received(&mut self, topic: &str, payload: &[u8]) {
+        if payload.len() > self.config.received_bytes_max {
+            return self.log(words::too_large());
+        }
+        let text = words::one_line(&String::from_utf8_lossy(payload));
+        let module = self.module();
+        if self.config.faithful && self.config.program == Program::Academy(Edition::V2_2) {
+            let length = payload.len();
+            self.info(module, format!("MQTT PUBLISH result=0 len={length}"));
+            self.info(module, format!("Received: {text}"));
+        } else {
+            self.log(words::received(module, &text, &words::one_line(topic)));
+        }
+        if matches!(self.config.program, Program::Academy(_)) {
+            for (word, number, on) in [
+                ("LED1ON", 1, true),
+                ("LED1OFF", 1, false),
+                ("LED2ON", 2, true),
+                ("LED2OFF", 2, false),
+            ] {
+                if payload.starts_with(word.as_bytes()) {
+                    self.led(number, on);
+                }
+            }
+        }
+    }
+
+    fn disconnect(&mut self) {
+        if self.may(HelperCall::Disconnect) {
+            self.become_state(HelperState::Disconnecting);
+            self.outputs.push_back(Output::Disconnect);
+        }
+    }
+
+    fn stop(&mut self, ending: Ending) {
+        if self.state == Transport::Connected && self.stopping.is_none() {
+            self.stopping = Some(ending);
+            if self.helper.state() != HelperState::Disconnecting {
+                self.disconnect();
+            }
+        } else {
+            self.end(self.stopping.unwrap_or(ending));
+        }
+    }
+
+    fn fatal(&mut self) {
+        if self.config.reboot_on_fatal {
+            self.log(words::error("error", "FATAL error, rebooting"));
+            self.ended = true;
+            self.outputs.push_back(Output::Reboot);
+        } else {
+            self.end(Ending::Fatal);
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.ended = true;
+        self.outputs.push_back(Output::End(ending));
+    }
+
+    /// Whether the library takes the call; its complaint is logged.
+    fn may(&mut self, call: HelperCall) -> bool {
+        match self.helper.permits(call) {
+            Ok(()) => true,
+            Err(wrong) => {
+                self.log(words::error("mqtt_helper", wrong.to_string()));
+                false
+            }
+        }
+    }
+
+    fn become_state(&mut self, state: HelperState) {
+        if let Err(illegal) = self.helper.become_state(state) {
+            self.log(words::error("mqtt_helper", illegal.to_string()));
+        }
+    }
+
+    fn led(&mut self, number: u8, on: bool) {
+        self.outputs.push_back(Output::Led { number, on });
+    }
+
+    fn info(&mut self, module: &'static str, text: impl Into<String>) {
+        self.log(words::info(module, text));
+    }
+
+    fn log(&mut self, line: Line) {
+        self.outputs.push_back(Output::Log(line));
+    }
+
+    /// Who speaks about connections.
+    const fn module(&self) -> &'static str {
+        match self.config.program {
+            Program::Sample => "transport",
+            Program::Academy(_) => "Lesson4_Exercise2",
+        }
+    }
+}

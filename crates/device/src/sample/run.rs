@@ -1,0 +1,669 @@
+//! Carries what [`Sample`] decides: credentials to the modem, the radio, the link, real time. It decides nothing.
+//!
+//! Every connection reads the sec tags anew, so credentials that were written meanwhile are used at the next one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sectag_modem::credentials::{self, AtStore, FileStore, Written};
+use sectag_modem::{Modem, TagSigner};
+use sectag_mqtt::client::{Client, Traffic, Will};
+use sectag_mqtt::{ClientError, Incoming, Qos};
+use sectag_proto::Uptime;
+use sectag_proto::at::{Answer, Verdict};
+use tokio::sync::mpsc;
+
+use super::config::{Config, Program};
+use super::credentials::{Credentials, File, Folder, ProvisionError};
+use super::errno;
+use super::machine::{Ending, Input, Output, Sample, Step};
+use super::words::Line;
+use crate::failures::Explanation;
+use crate::link::{LinkError, LinkOptions, MqttLink, Security};
+use crate::verbs;
+
+/// Between two looks at what the modem says on its own.
+const LISTEN_EVERY: Duration = Duration::from_millis(100);
+
+/// Commands of a [`Handle`] that wait.
+const COMMANDS_MAX: usize = 64;
+
+/// Results of tasks that wait.
+const RESULTS_MAX: usize = 256;
+
+/// Everything that is not the machine's.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Names, times and limits.
+    pub config: Config,
+    /// Connect there in place of [`Config::host`], whose name the broker must still have. Default `None`.
+    pub address: Option<String>,
+    /// TLS with sec tags, or plain TCP.
+    pub security: Security,
+    /// Default 60 s, with TLS 30 s as in the sample's overlay.
+    pub keep_alive: Duration,
+    /// Let the broker keep the session. Default `false`.
+    pub keep_session: bool,
+    /// Default none.
+    pub will: Option<Will>,
+    /// For each stage of connecting and each acknowledgement. Default 60 s, the library's send timeout.
+    pub timeout: Duration,
+    /// Files to put under the tags before connecting; `None`: what is under the tags is used as it is.
+    pub folder: Option<Folder>,
+}
+
+impl Options {
+    /// The defaults for this configuration.
+    pub fn new(config: Config, security: Security) -> Self {
+        let keep_alive = if security.is_tls() && config.program == Program::Sample {
+            Duration::from_secs(30)
+        } else {
+            Duration::from_secs(60)
+        };
+        Self {
+            config,
+            address: None,
+            security,
+            keep_alive,
+            keep_session: false,
+            will: None,
+            timeout: Duration::from_secs(60),
+            folder: None,
+        }
+    }
+
+    fn link(&self, client_id: String) -> LinkOptions {
+        let host = self.address.as_deref().unwrap_or(&self.config.host);
+        LinkOptions {
+            port: self.config.port,
+            client_id: Some(client_id),
+            keep_alive: self.keep_alive,
+            clean: !self.keep_session,
+            will: self.will.clone(),
+            timeout: self.timeout,
+            ..LinkOptions::new(host)
+        }
+    }
+
+    /// With an address of its own, the name to verify is still the host's.
+    fn security(&self) -> Security {
+        match &self.security {
+            Security::Tls(tls) if tls.server_name.is_none() => {
+                let mut tls = tls.clone();
+                tls.server_name = Some(self.config.host.clone());
+                Security::Tls(tls)
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+/// What the sample runs on.
+pub struct Board {
+    parts: Parts,
+    signer: Arc<dyn TagSigner>,
+}
+
+enum Parts {
+    Modem(Box<dyn Modem + Send>),
+    Files(FileStore),
+}
+
+impl Board {
+    /// A device with a modem: its notifications are the network, its IMEI is the hardware's id.
+    pub fn modem(modem: Box<dyn Modem + Send>, signer: Arc<dyn TagSigner>) -> Self {
+        Self {
+            parts: Parts::Modem(modem),
+            signer,
+        }
+    }
+
+    /// A host whose credentials are files. Its network is always up; its hardware has no id, so a number is drawn.
+    pub fn files(store: FileStore) -> Self {
+        Self {
+            signer: Arc::new(store.clone()),
+            parts: Parts::Files(store),
+        }
+    }
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.parts {
+            Parts::Modem(_) => "Board(modem)",
+            Parts::Files(_) => "Board(files)",
+        })
+    }
+}
+
+/// Reaches a running sample. Clones reach the same one.
+#[derive(Debug, Clone)]
+pub struct Handle(mpsc::Sender<Command>);
+
+/// The other end of a [`Handle`].
+#[derive(Debug)]
+pub struct Remote(mpsc::Receiver<Command>);
+
+#[derive(Debug, Clone, Copy)]
+enum Command {
+    Press(u8),
+    Radio(bool),
+    Provision,
+    Stop,
+}
+
+/// A handle and its other end, which goes to [`run`].
+pub fn remote() -> (Handle, Remote) {
+    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
+    (Handle(sender), Remote(receiver))
+}
+
+impl Handle {
+    /// Presses a button; numbers begin at 1. Whether anybody was there to feel it.
+    pub fn press(&self, button: u8) -> bool {
+        self.send(Command::Press(button))
+    }
+
+    /// Switches the network off (`AT+CFUN=4`) or on (`AT+CFUN=1`).
+    pub fn radio(&self, on: bool) -> bool {
+        self.send(Command::Radio(on))
+    }
+
+    /// Reads the credential files again and puts what is different under the tags: offline, write, online.
+    pub fn provision(&self) -> bool {
+        self.send(Command::Provision)
+    }
+
+    /// Ends it, with a goodbye to the broker. A second time: at once.
+    pub fn stop(&self) -> bool {
+        self.send(Command::Stop)
+    }
+
+    /// A button that is pressed more often than anybody reads is felt less often.
+    fn send(&self, command: Command) -> bool {
+        !matches!(
+            self.0.try_send(command),
+            Err(mpsc::error::TrySendError::Closed(_))
+        )
+    }
+}
+
+/// What can be watched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Happening<'a> {
+    /// A line of the log.
+    Line(&'a Line),
+    /// A light changed.
+    Led {
+        /// Numbers begin at 1.
+        number: u8,
+        /// Whether it shines.
+        on: bool,
+    },
+    /// A credential file is under its tag.
+    Provisioned(&'a File, Written),
+    /// Credentials could not be put under their tags.
+    NotProvisioned(&'a ProvisionError),
+    /// The modem did not do as told; its words.
+    Modem(&'a str),
+    /// There is no link, and why.
+    NotConnected(&'a LinkError),
+    /// There is a link, and something about it that the user should know.
+    Warning(&'a Explanation),
+    /// A link is over, and what it was.
+    Session(&'a Session),
+}
+
+/// A connection that is over.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// The first is 1.
+    pub number: u64,
+    /// From CONNACK to the end.
+    pub lasted: Duration,
+    /// What it cost.
+    pub traffic: Traffic,
+    /// Why it ended; `None` when this side ended it.
+    pub lost: Option<(ClientError, Option<Explanation>)>,
+}
+
+/// Watches a run.
+pub type Observer<'a> = dyn FnMut(Happening<'_>) + Send + 'a;
+
+/// Runs it until it ends: by [`Handle::stop`], by [`Config::count`], or because it cannot go on. Dropping the future ends
+/// it without a goodbye.
+pub async fn run(
+    board: &mut Board,
+    options: &Options,
+    remote: &mut Remote,
+    observe: &mut Observer<'_>,
+) -> Ending {
+    loop {
+        let mut run = Run::new(board, options, observe);
+        match run.life(remote).await {
+            Some(ending) => return ending,
+            None => tokio::time::sleep(options.config.connect_delay).await,
+        }
+    }
+}
+
+/// One life, from power on to the end or a reboot.
+struct Run<'a, 'b> {
+    board: &'a mut Board,
+    options: &'a Options,
+    observe: &'a mut Observer<'b>,
+    sample: Sample,
+    started: Instant,
+    results: mpsc::Sender<TaskResult>,
+    receiver: mpsc::Receiver<TaskResult>,
+    link: Option<Open>,
+    sessions: u64,
+    /// `AT+CFUN` before this run changed it.
+    mode_before: Option<u8>,
+}
+
+/// What a task came to.
+enum TaskResult {
+    Opened(Result<Box<MqttLink>, Box<LinkError>>),
+    Arrived(u64, Incoming),
+    Closed(u64, ClientError, Option<Explanation>),
+    Answered(Input),
+}
+
+/// A link in use.
+struct Open {
+    number: u64,
+    since: Instant,
+    client: Client,
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    fn new(board: &'a mut Board, options: &'a Options, observe: &'a mut Observer<'b>) -> Self {
+        let (results, receiver) = mpsc::channel(RESULTS_MAX);
+        Self {
+            board,
+            options,
+            observe,
+            sample: Sample::new(options.config.clone()),
+            started: Instant::now(),
+            results,
+            receiver,
+            link: None,
+            sessions: 0,
+            mode_before: None,
+        }
+    }
+
+    /// `None`: it wants to begin anew.
+    async fn life(&mut self, remote: &mut Remote) -> Option<Ending> {
+        let id = self.hardware_id();
+        self.tell(Input::HardwareId(id));
+        self.tell(Input::Boot);
+        let ending = loop {
+            let wake = match self.carry_out() {
+                Next::Wait(wake) => wake,
+                Next::End(ending) => break ending,
+            };
+            let wake = wake.map(|wake| self.started + wake.since(Uptime(0)));
+            let input = tokio::select! {
+                result = self.receiver.recv() => match result {
+                    Some(result) => self.result(result),
+                    // We hold a sender ourselves.
+                    None => None,
+                },
+                command = remote.0.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => Some(Input::Stop),
+                },
+                () = sleep_until(wake) => {
+                    self.look_at_name();
+                    Some(Input::Tick)
+                }
+                () = tokio::time::sleep(LISTEN_EVERY), if self.has_modem() => None,
+            };
+            if let Some(input) = input {
+                self.tell(input);
+            }
+            self.listen();
+        };
+        if let Some(mode) = self.mode_before {
+            self.line(&format!("AT+CFUN={mode}"));
+        }
+        ending
+    }
+
+    fn tell(&mut self, input: Input) {
+        let now = Uptime(millis(self.started.elapsed()));
+        self.sample.handle(input, now);
+    }
+
+    fn carry_out(&mut self) -> Next {
+        loop {
+            match self.sample.poll() {
+                Output::Wait(wake) => return Next::Wait(wake),
+                Output::Log(line) => (self.observe)(Happening::Line(&line)),
+                Output::Led { number, on } => (self.observe)(Happening::Led { number, on }),
+                Output::Provision => {
+                    let outcome = self.provision();
+                    self.look_at_name();
+                    self.tell(Input::Provisioned(outcome));
+                }
+                Output::Online => self.online(),
+                Output::Connect { client_id } => self.connect(client_id),
+                Output::Subscribe { topic, qos, .. } => self.subscribe(topic, qos),
+                Output::Publish(message) => {
+                    let client = self.link.as_ref().map(|link| link.client.clone());
+                    self.spawn(async move {
+                        let outcome = match client {
+                            Some(client) => {
+                                let (topic, payload) = (&message.topic, message.payload.clone());
+                                let qos = Qos::AtLeastOnce;
+                                client.publish(topic, payload, qos, false).await
+                            }
+                            None => Err(ClientError::Disconnected),
+                        };
+                        let outcome = outcome.map_err(|error| not_zero(errno::of_client(&error)));
+                        Input::Published { message, outcome }
+                    });
+                }
+                Output::Disconnect => self.disconnect(),
+                Output::Reboot => return Next::End(None),
+                Output::End(ending) => return Next::End(Some(ending)),
+            }
+        }
+    }
+
+    fn result(&mut self, result: TaskResult) -> Option<Input> {
+        match result {
+            TaskResult::Answered(input) => Some(input),
+            TaskResult::Opened(Ok(link)) => Some(self.opened(*link)),
+            TaskResult::Opened(Err(error)) => {
+                (self.observe)(Happening::NotConnected(&error));
+                Some(match *error {
+                    LinkError::Session {
+                        error: ClientError::Connack { code, .. },
+                        ..
+                    } => Input::Refused { code },
+                    ref other => Input::ConnectFailed {
+                        errno: errno::of_link(other),
+                    },
+                })
+            }
+            TaskResult::Arrived(number, message) => {
+                let current = self.link.as_ref().is_some_and(|link| link.number == number);
+                current.then(|| Input::Received {
+                    topic: message.topic,
+                    payload: message.payload.to_vec(),
+                })
+            }
+            TaskResult::Closed(number, error, explanation) => {
+                let link = self.link.take_if(|link| link.number == number)?;
+                let errno = errno::of_client(&error);
+                let lost = !matches!(error, ClientError::Disconnected);
+                (self.observe)(Happening::Session(&Session {
+                    number,
+                    lasted: link.since.elapsed(),
+                    traffic: link.client.traffic(),
+                    lost: lost.then_some((error, explanation)),
+                }));
+                Some(Input::Disconnected { errno })
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Option<Input> {
+        match command {
+            Command::Press(button) => return Some(Input::Pressed(button)),
+            Command::Stop => return Some(Input::Stop),
+            Command::Radio(on) => match self.board.parts {
+                Parts::Modem(_) if on => self.online(),
+                Parts::Modem(_) => self.offline(),
+                Parts::Files(_) => return Some(Input::Network(on)),
+            },
+            Command::Provision => {
+                self.offline();
+                // Its outcome is for the observer; the sample hears of the network.
+                let _ = self.provision();
+                self.look_at_name();
+                self.online();
+            }
+        }
+        None
+    }
+
+    fn connect(&mut self, client_id: String) {
+        let signer = self.board.signer.clone();
+        let security = self.options.security();
+        let options = self.options.link(client_id);
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            let link = MqttLink::open(signer, &security, &options).await;
+            let _ = results
+                .send(TaskResult::Opened(link.map(Box::new).map_err(Box::new)))
+                .await;
+        });
+    }
+
+    fn opened(&mut self, mut link: MqttLink) -> Input {
+        self.sessions += 1;
+        let number = self.sessions;
+        for warning in link.warnings() {
+            (self.observe)(Happening::Warning(warning));
+        }
+        self.link = Some(Open {
+            number,
+            since: Instant::now(),
+            client: link.client().clone(),
+        });
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            while let Some(message) = link.next().await {
+                if results
+                    .send(TaskResult::Arrived(number, message))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            let error = link.closed().await;
+            let explanation = link.explain(&error);
+            let _ = results
+                .send(TaskResult::Closed(number, error, explanation))
+                .await;
+        });
+        Input::Connected
+    }
+
+    fn subscribe(&mut self, topic: String, qos: Qos) {
+        let client = self.link.as_ref().map(|link| link.client.clone());
+        self.spawn(async move {
+            let Some(client) = client else {
+                return Input::SubscribeFailed {
+                    errno: -errno::ENOTCONN,
+                };
+            };
+            match client.subscribe(&topic, qos).await {
+                Ok(granted) => Input::Subscribed {
+                    code: granted as u8,
+                },
+                Err(ClientError::SubscribeRefused { code, .. }) => Input::Subscribed { code },
+                Err(error) => Input::SubscribeFailed {
+                    errno: not_zero(errno::of_client(&error)),
+                },
+            }
+        });
+    }
+
+    /// The reader of the link hears of the end.
+    fn disconnect(&mut self) {
+        if let Some(client) = self.link.as_ref().map(|link| link.client.clone()) {
+            tokio::spawn(async move {
+                let _ = client.disconnect().await;
+            });
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = Input> + Send + 'static) {
+        let results = self.results.clone();
+        tokio::spawn(async move {
+            let input = work.await;
+            let _ = results.send(TaskResult::Answered(input)).await;
+        });
+    }
+
+    fn hardware_id(&mut self) -> Result<String, i32> {
+        match &mut self.board.parts {
+            Parts::Modem(modem) => {
+                credentials::imei(&mut **modem).map_err(|error| errno::of_store(&error))
+            }
+            Parts::Files(_) => {
+                let mut number = [0; 4];
+                getrandom::fill(&mut number).map_err(|_| -errno::EIO)?;
+                Ok(u32::from_ne_bytes(number).to_string())
+            }
+        }
+    }
+
+    /// The CN of the certificate that the next connection will present.
+    fn look_at_name(&mut self) {
+        let Security::Tls(tls) = &self.options.security else {
+            return;
+        };
+        let name = tls.tags.iter().find_map(|tag| {
+            let pem = self.board.signer.certificate_chain(*tag).ok()?;
+            let chain = sectag_pki::pem::certificates(&pem).ok()?;
+            Some(sectag_pki::identity(chain.first()?).ok()?.cn)
+        });
+        self.tell(Input::CommonName(name));
+    }
+
+    fn provision(&mut self) -> Result<(), i32> {
+        let Some(folder) = &self.options.folder else {
+            return Ok(());
+        };
+        let outcome = match folder.read() {
+            Ok(credentials) => self.write(&credentials),
+            Err(error) => Err(error.into()),
+        };
+        outcome.map_err(|error| {
+            (self.observe)(Happening::NotProvisioned(&error));
+            match error {
+                ProvisionError::Store { source, .. } => errno::of_store(&source),
+                ProvisionError::Folder(_) => -errno::ENOENT,
+            }
+        })
+    }
+
+    fn write(&mut self, credentials: &Credentials) -> Result<(), ProvisionError> {
+        let config = &self.options.config;
+        let always = config.faithful && config.program == Program::Sample;
+        let mut steps = Vec::new();
+        let observe = &mut *self.observe;
+        let mut step = |step: Step| steps.push(step);
+        let mut done = |file: &File, written| observe(Happening::Provisioned(file, written));
+        let outcome = match &mut self.board.parts {
+            Parts::Modem(modem) => {
+                let mut store = AtStore::new(&mut **modem);
+                credentials.provision(&mut store, always, &mut step, &mut done)
+            }
+            Parts::Files(store) => credentials.provision(store, always, &mut step, &mut done),
+        };
+        for step in steps {
+            self.tell(Input::Provisioning(step));
+        }
+        outcome
+    }
+
+    fn online(&mut self) {
+        let Parts::Modem(modem) = &mut self.board.parts else {
+            return self.tell(Input::Network(true));
+        };
+        let mode = verbs::functional_mode(&mut **modem).ok();
+        self.line("AT+CGEREP=1");
+        if matches!(mode, Some(1 | 21)) {
+            // It is there already, and will not say so again.
+            return self.tell(Input::Network(true));
+        }
+        self.mode_before = self.mode_before.or(mode);
+        if !self.line("AT+CFUN=1") {
+            self.tell(Input::Fatal);
+        }
+        self.listen();
+    }
+
+    fn offline(&mut self) {
+        if self.has_modem() {
+            self.line("AT+CFUN=4");
+            self.listen();
+        }
+        // A modem that was never attached says nothing when it goes.
+        self.tell(Input::Network(false));
+    }
+
+    fn listen(&mut self) {
+        let Parts::Modem(modem) = &mut self.board.parts else {
+            return;
+        };
+        for notification in modem.notifications() {
+            if notification.starts_with("+CGEV: ME PDN ACT 0") {
+                self.look_at_name();
+                self.tell(Input::Network(true));
+            } else if ["ME DETACH", "NW DETACH", "ME PDN DEACT 0", "NW PDN DEACT 0"]
+                .iter()
+                .any(|end| {
+                    notification
+                        .strip_prefix("+CGEV: ")
+                        .is_some_and(|rest| rest.starts_with(end))
+                })
+            {
+                self.tell(Input::Network(false));
+            }
+        }
+    }
+
+    /// Whether the modem said OK; what else it said goes to the observer.
+    fn line(&mut self, line: &str) -> bool {
+        let Parts::Modem(modem) = &mut self.board.parts else {
+            return true;
+        };
+        let said = match modem.line(line) {
+            Ok(said) => said,
+            Err(error) => {
+                (self.observe)(Happening::Modem(&format!("{line}: {error}")));
+                return false;
+            }
+        };
+        let ok = Answer::parse(&said).is_ok_and(|answer| answer.verdict == Verdict::Ok);
+        if !ok {
+            (self.observe)(Happening::Modem(&format!("{line}: {}", said.trim())));
+        }
+        ok
+    }
+
+    const fn has_modem(&self) -> bool {
+        matches!(self.board.parts, Parts::Modem(_))
+    }
+}
+
+enum Next {
+    Wait(Option<Uptime>),
+    End(Option<Ending>),
+}
+
+/// A call that failed because this side said goodbye has no number of its own.
+fn not_zero(errno: i32) -> i32 {
+    if errno == 0 { -errno::ENOTCONN } else { errno }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
