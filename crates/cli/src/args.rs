@@ -9,10 +9,10 @@ mod sample;
 
 pub(crate) use cert::Cert;
 pub(crate) use creds::Creds;
-pub(crate) use device::{DeviceVerb, Which};
-pub(crate) use modem::ModemVerb;
+pub(crate) use device::{DeviceVerb, Tuning, Which};
+pub(crate) use modem::{ModemVerb, Serve};
 pub(crate) use mqtt::{Link, Mqtt};
-pub(crate) use sample::Sample;
+pub(crate) use sample::{EditionName, Sample};
 
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
