@@ -1,34 +1,37 @@
-//! One device: session, virtual modem, settings store. What a driver does, with method calls for wires.
+//! One device: client library, virtual modem, settings store. What a driver does, with method calls for wires.
 
 use sectag_modem::{Identity, Options, VirtualModem, seeded};
 use sectag_proto::at::{Answer, Verdict};
-use sectag_proto::device::{Config, FunctionalMode, Input, Output, RadioState, RadioWish, Session};
+use sectag_proto::device::{
+    Client, ClientConfig, FunctionalMode, Input, Output, RadioState, RadioWish,
+};
 use sectag_proto::{DeviceId, Secret, Timestamp, Uptime};
 use std::collections::BTreeMap;
 
-/// A device that can lose power: the modem's credentials and the settings survive, the session does not.
+/// A device that can lose power: the modem's credentials and the settings survive, the client does not.
 #[derive(Debug)]
 pub struct Device {
-    /// The session; the town polls it.
-    pub session: Session,
+    /// The client; the town polls it.
+    pub client: Client,
     /// The modem.
     pub modem: VirtualModem,
     /// The settings store.
     pub settings: BTreeMap<String, String>,
-    config: Config,
+    config: ClientConfig,
 }
 
 impl Device {
     /// The same device for the same seed.
-    pub fn new(seed: u64, config: Config, mut options: Options) -> Self {
+    pub fn new(seed: u64, mut config: ClientConfig, mut options: Options) -> Self {
         options.boot_mode = 1;
         let identity = Identity::from_seed(seed);
-        let config = Config {
-            modem_version: identity.firmware_name.clone(),
-            ..config
-        };
+        config
+            .session
+            .modem_version
+            .clone_from(&identity.firmware_name);
+        config.seed = ClientConfig::seed_of(&identity.device);
         Self {
-            session: Session::new(config.clone()),
+            client: boot(&config, Uptime(0)),
             modem: VirtualModem::new(identity, options, seeded(!seed)),
             settings: BTreeMap::new(),
             config,
@@ -52,12 +55,8 @@ impl Device {
     }
 
     /// Power is lost and comes back.
-    pub fn reboot(&mut self) {
-        let after = self.settings.get(&self.config.after_key()).cloned();
-        self.session = Session::new(Config {
-            after,
-            ..self.config.clone()
-        });
+    pub fn reboot(&mut self, now: Uptime) {
+        self.client = boot(&self.config, now);
         for line in ["AT+CMEE=0", "AT+CFUN=1"] {
             self.modem.line(line);
         }
@@ -113,4 +112,10 @@ impl Device {
         let verdict = Answer::parse(&text).map(|answer| answer.verdict);
         assert_eq!(verdict, Ok(Verdict::Ok), "{line}");
     }
+}
+
+fn boot(config: &ClientConfig, now: Uptime) -> Client {
+    let mut client = Client::new(config.clone()).expect("a town's options fit each other");
+    client.init(now).expect("it is new");
+    client
 }

@@ -1,8 +1,9 @@
 //! The town: a device and a service on a virtual clock, without sockets; for tests only, nothing depends on it.
+//! Beside it the [`herd`]: ten thousand clients and one question, when they come.
 //!
 //! ```text
 //!   device::Device                   town::Town                        desk::Desk
-//!     Session + VirtualModem ──────► fetch ──────── cut? ────────────► token check, next_batch
+//!     Client + VirtualModem ───────► fetch ──────── cut? ────────────► token check, next_batch
 //!     settings, reboots      ◄────── batch ──────── cut? ────────────  Queue, device CA
 //!                            ──────► report ─────── cut? ────────────► settle, sign, follow
 //!                            ◄────── acknowledgement cut? ───────────
@@ -14,4 +15,5 @@
 pub mod cuts;
 pub mod desk;
 pub mod device;
+pub mod herd;
 pub mod town;

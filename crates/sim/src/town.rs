@@ -4,7 +4,7 @@ use crate::cuts::{Arrow, Cuts};
 use crate::desk::Desk;
 use crate::device::Device;
 use sectag_modem::Options;
-use sectag_proto::device::{Config, Ending, Event, Input, Output, TransportError};
+use sectag_proto::device::{ClientConfig, Config, Ending, Event, Input, Output, TransportError};
 use sectag_proto::wire::{Action, DecodeLimits, decode_commands, decode_responses};
 use sectag_proto::{Timestamp, Uptime};
 use std::collections::BTreeSet;
@@ -36,8 +36,17 @@ pub struct Town {
 }
 
 impl Town {
-    /// A claimed device beside its service. The same seed is the same town, except for the CA's keys.
-    pub fn new(seed: u64, config: Config, options: Options, cuts: Cuts) -> Self {
+    /// A claimed device beside its service, with sessions on demand. The same seed is the same town, except for the CA's keys.
+    pub fn new(seed: u64, session: Config, options: Options, cuts: Cuts) -> Self {
+        let config = ClientConfig {
+            session,
+            ..ClientConfig::default()
+        };
+        Self::with_client(seed, config, options, cuts)
+    }
+
+    /// The same with all options of the client library.
+    pub fn with_client(seed: u64, config: ClientConfig, options: Options, cuts: Cuts) -> Self {
         let mut device = Device::new(seed, config, options);
         let desk = Desk::claim(&device.claim_token(), BEGIN);
         Self {
@@ -64,6 +73,11 @@ impl Town {
         self.now = self.now.plus(time);
     }
 
+    /// Power is lost and comes back at once.
+    pub fn lose_power(&mut self) {
+        self.device.reboot(self.now);
+    }
+
     /// Sessions, a quarter of an hour apart, until nothing is open; returns how many. Panics after `most`.
     pub fn settle(&mut self, most: u32) -> u32 {
         for session in 0..most {
@@ -87,36 +101,64 @@ impl Town {
         self.device.time_is(self.now(), self.now);
         self.hand(Input::Triggered);
         for _ in 0..STEPS_MAX {
-            let output = self.device.session.poll();
-            self.heard.push(format!("{output:?}"));
-            if let Output::Event(event) = output {
-                self.told_done |= event == Event::Done;
-                self.events.push(event);
-                continue;
+            match self.step(None) {
+                Step::PowerLost => return None,
+                Step::Rests => return self.device.client.ending(),
+                Step::Went => {}
             }
-            if let Output::Wait(None) = output {
-                return self.device.session.ending();
-            }
-            if self.cuts.cuts(Arrow::Power) {
-                self.device.reboot();
-                return None;
-            }
-            let input = match &output {
-                Output::Wait(until) => {
-                    self.now = until.unwrap_or(self.now).max(self.now);
-                    Input::Tick
-                }
-                Output::Fetch { jwt, query } => self.fetch(jwt.expose(), &query.print()),
-                Output::Report { jwt, body } => self.report(jwt.expose(), body),
-                other => self
-                    .device
-                    .answer(other)
-                    .expect("the device answers what the town does not"),
-            };
-            self.device.modem.advance(self.now);
-            self.hand(input);
         }
         panic!("seed {}: a session without end", self.seed);
+    }
+
+    /// A scheduled device lives by itself for this long, whatever it loses.
+    pub fn live(&mut self, time: Duration) {
+        let end = self.now.plus(time);
+        self.device.time_is(self.now(), self.now);
+        for _ in 0..STEPS_MAX * 10 {
+            if matches!(self.step(Some(end)), Step::Rests) {
+                self.now = end;
+                return;
+            }
+        }
+        panic!("seed {}: it does not rest", self.seed);
+    }
+
+    /// One output and its answer. Rests when nothing is to be done, or not before `end`.
+    fn step(&mut self, end: Option<Uptime>) -> Step {
+        let output = self.device.client.poll();
+        self.heard.push(format!("{output:?}"));
+        if let Output::Event(event) = output {
+            self.told_done |= event == Event::Done;
+            self.events.push(event);
+            return Step::Went;
+        }
+        let rests = match (&output, end) {
+            (Output::Wait(None), _) => true,
+            (Output::Wait(Some(until)), Some(end)) => *until > end,
+            _ => false,
+        };
+        if rests {
+            return Step::Rests;
+        }
+        if self.cuts.cuts(Arrow::Power) {
+            self.lose_power();
+            return Step::PowerLost;
+        }
+        let input = match &output {
+            Output::Wait(until) => {
+                self.now = until.unwrap_or(self.now).max(self.now);
+                Input::Tick
+            }
+            Output::Fetch { jwt, query } => self.fetch(jwt.expose(), &query.print()),
+            Output::Report { jwt, body } => self.report(jwt.expose(), body),
+            other => self
+                .device
+                .answer(other)
+                .expect("the device answers what the town does not"),
+        };
+        self.device.modem.advance(self.now);
+        self.hand(input);
+        Step::Went
     }
 
     /// Which of these texts somebody could have printed: the secrets given, and every JWT.
@@ -136,7 +178,7 @@ impl Town {
 
     fn hand(&mut self, input: Input) {
         self.heard.push(format!("{input:?}"));
-        self.device.session.handle(input, self.now);
+        self.device.client.handle(input, self.now);
     }
 
     fn fetch(&mut self, jwt: &str, query: &str) -> Input {
@@ -196,6 +238,13 @@ impl Town {
             }
         }
     }
+}
+
+/// What came of one step.
+enum Step {
+    Went,
+    PowerLost,
+    Rests,
 }
 
 const LIMITS: DecodeLimits = DecodeLimits {
