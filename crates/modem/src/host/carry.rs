@@ -95,6 +95,17 @@ pub(super) struct Ready {
     pub(super) extra: bool,
 }
 
+/// What [`Session::take_input`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Something was there.
+    Some,
+    /// Not now.
+    Nothing,
+    /// The other side is gone, and so is all it has sent.
+    Closed,
+}
+
 /// The framing of one connection and what waits to be sent.
 pub(super) struct Session {
     wiring: Wiring,
@@ -132,7 +143,7 @@ impl Session {
     /// Waits until the descriptor, the bell, the extra descriptor or the modem's next wake-up has something to do.
     pub(super) fn wait(
         &mut self,
-        fd: BorrowedFd<'_>,
+        fd: Option<BorrowedFd<'_>>,
         extra: Option<BorrowedFd<'_>>,
     ) -> Result<Ready, Left> {
         let mut wanted = PollFlags::empty();
@@ -143,10 +154,8 @@ impl Session {
             wanted |= PollFlags::OUT;
         }
         let bell = Arc::clone(&self.wiring.bell);
-        let mut fds = vec![
-            PollFd::from_borrowed_fd(fd, wanted),
-            PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN),
-        ];
+        let mut fds = vec![PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN)];
+        fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, wanted)));
         fds.extend(extra.map(|extra| PollFd::from_borrowed_fd(extra, PollFlags::IN)));
         let due = self.wiring.modem.lock().next_wake();
         let timeout = due.map(|due| {
@@ -158,26 +167,29 @@ impl Session {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Left::Failed(error.into())),
         }
-        let input = fds[0]
-            .revents()
-            .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-        let extra = fds.get(2).is_some_and(|extra| !extra.revents().is_empty());
-        if !fds[1].revents().is_empty() {
+        let ready = Ready {
+            input: fd.is_some()
+                && fds[1]
+                    .revents()
+                    .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            extra: extra.is_some() && fds.last().is_some_and(|extra| !extra.revents().is_empty()),
+        };
+        if !fds[0].revents().is_empty() {
             bell.hush();
         }
         if bell.has_ended() {
             return Err(Left::Ended);
         }
-        Ok(Ready { input, extra })
+        Ok(ready)
     }
 
-    /// Reads what is there and runs it. `Ok(false)`: the other side has closed.
-    pub(super) fn take_input(&mut self, fd: BorrowedFd<'_>) -> Result<bool, Left> {
+    /// Reads what is there and runs it.
+    pub(super) fn take_input(&mut self, fd: BorrowedFd<'_>) -> Result<Taken, Left> {
         let mut buffer = zeroize::Zeroizing::new([0; READ_BYTES]);
         let read = match rustix::io::read(fd, &mut *buffer) {
-            Ok(0) | Err(Errno::IO | Errno::CONNRESET) => return Ok(false),
+            Ok(0) | Err(Errno::IO | Errno::CONNRESET) => return Ok(Taken::Closed),
             Ok(read) => read,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(Taken::Nothing),
             Err(error) => return Err(Left::Failed(error.into())),
         };
         self.wiring.clock.tell(&self.wiring.modem);
@@ -197,7 +209,7 @@ impl Session {
         match done {
             Ok(()) => {
                 self.waiting.extend(out);
-                Ok(true)
+                Ok(Taken::Some)
             }
             Err(LineError::PowerCut) => Err(Left::PowerCut),
             Err(error) => Err(Left::Failed(io::Error::other(error))),

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::HostError;
-use super::carry::{Bell, Left, Session, Wiring};
+use super::carry::{Bell, Left, Session, Taken, Wiring};
 
 /// Clients at a time; further ones are closed at once. A modem has one serial line, or two.
 const CLIENTS_MAX: usize = 8;
@@ -147,8 +147,8 @@ fn carry(stream: &TcpStream, wiring: Wiring) -> Left {
     session.greet();
     let mut run = || {
         loop {
-            let ready = session.wait(fd, None)?;
-            if ready.input && !session.take_input(fd)? {
+            let ready = session.wait(Some(fd), None)?;
+            if ready.input && session.take_input(fd)? == Taken::Closed {
                 return Err(Left::Client);
             }
             session.listen();
