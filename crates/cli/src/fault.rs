@@ -42,6 +42,14 @@ impl Fault {
         }
     }
 
+    /// It ended in a way that scripts must tell from the others; the verb's help names the code.
+    pub(crate) fn with_code(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            ..Self::no(message)
+        }
+    }
+
     /// What to do about it; printed after the causes.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -1,10 +1,200 @@
 //! `sectag modem`: a virtual modem on a pty or TCP, one AT line, a transcript.
 
-use crate::args::ModemVerb;
-use crate::fault::Outcome;
+use crate::args::{ModemVerb, Serve};
+use crate::fault::{Fault, Outcome};
 use crate::home::Place;
+use crate::output;
+use crate::up::StopSignal;
+use sectag_device::hosted::HostedModem;
+use sectag_device::state::{DeviceState, StateError};
+use sectag_keep::KeepError;
+use sectag_modem::host::{Ended, HostError, Hosts, LineHandler, Mode, ShellOptions};
+use sectag_modem::{Options, SharedModem, VirtualModem};
+use serde_json::json;
+
+/// Exit code after an injected power cut.
+const POWER_CUT: u8 = 3;
 
 /// `sectag modem`
-pub(crate) async fn modem(_place: &Place, _verb: ModemVerb, _as_json: bool) -> Outcome {
-    Ok(())
+pub(crate) async fn modem(place: &Place, verb: ModemVerb, as_json: bool) -> Outcome {
+    match verb {
+        ModemVerb::Serve(args) => serve(place, *args, as_json).await,
+    }
+}
+
+/// The modem to be served, and what keeps others from it.
+struct Served {
+    modem: SharedModem,
+    /// Held while the modem is one of the home's devices.
+    _state: Option<DeviceState>,
+}
+
+async fn serve(place: &Place, args: Serve, as_json: bool) -> Outcome {
+    let mut stop = StopSignal::listen()?;
+    let served = open(place, &args)?;
+    let writes_before = served.modem.lock().flash_writes();
+    let mode = mode(&args);
+    let mut hosts = Hosts::new(served.modem.clone(), mode);
+    if args.no_time {
+        hosts = hosts.without_time();
+    }
+    if let Some(handler) = console(&served) {
+        hosts = hosts.with_handler(handler);
+    }
+    let pty = (args.pty || args.link.is_some() || args.tcp.is_none())
+        .then(|| hosts.pty(args.link.as_deref()))
+        .transpose()
+        .map_err(host_fault)?;
+    let tcp = args
+        .tcp
+        .map(|address| hosts.tcp(address, args.dangerously_listen_beyond_loopback))
+        .transpose()
+        .map_err(host_fault)?;
+    let (device, imei) = {
+        let modem = served.modem.lock();
+        (modem.identity().device, modem.identity().imei.clone())
+    };
+    if as_json {
+        output::json(&json!({
+            "pty": pty.as_deref(),
+            "link": args.link.as_deref(),
+            "tcp": tcp.map(|address| address.to_string()),
+            "mode": args.mode,
+            "id": device,
+            "imei": imei,
+            "pid": std::process::id(),
+        }));
+    } else {
+        let path = args.link.as_deref().or(pty.as_deref());
+        for line in path
+            .map(|path| path.display().to_string())
+            .into_iter()
+            .chain(tcp.map(|address| address.to_string()))
+        {
+            output::print(&format!("{line}\n"));
+        }
+    }
+    eprintln!("virtual modem {device}, IMEI {imei}; Ctrl-C ends it");
+
+    let shutdown = hosts.shutdown();
+    let mut waiting = tokio::task::spawn_blocking(move || hosts.wait());
+    let ended = tokio::select! {
+        ended = &mut waiting => ended?,
+        () = stop.came() => {
+            shutdown.now();
+            waiting.await?
+        }
+    };
+    let writes = served.modem.lock().flash_writes();
+    let here = writes - writes_before;
+    let word = match &ended {
+        Ended::Shutdown => "shutdown",
+        Ended::PowerCut => "power-cut",
+        Ended::Failed(_) => "failed",
+    };
+    if as_json {
+        output::json(&json!({ "ended": word, "flashWrites": writes, "flashWritesHere": here }));
+    } else {
+        eprintln!("flash writes: {here} here, {writes} in all");
+    }
+    match ended {
+        Ended::Shutdown => Ok(()),
+        Ended::PowerCut => Err(Fault::with_code(
+            POWER_CUT,
+            "the power was cut at an injected flash write",
+        )),
+        Ended::Failed(error) => Err(error.into()),
+    }
+}
+
+/// Takes the shell's lines that neither `at` nor `kernel` takes, `nrf_provisioning …` above all.
+fn console(_served: &Served) -> Option<Box<dyn LineHandler>> {
+    None
+}
+
+fn mode(args: &Serve) -> Mode {
+    match args.mode.as_str() {
+        "shell" => Mode::Shell(ShellOptions {
+            ansi: !args.plain,
+            raw_terminator: args.terminator,
+            ..ShellOptions::default()
+        }),
+        _ => Mode::At(args.terminator),
+    }
+}
+
+fn open(place: &Place, args: &Serve) -> Outcome<Served> {
+    let options = options(args)?;
+    if let Some(seed) = args.device.seed {
+        return Ok(Served {
+            modem: SharedModem::new(VirtualModem::new(
+                sectag_modem::Identity::from_seed(seed),
+                options,
+                sectag_modem::seeded(!seed),
+            )),
+            _state: None,
+        });
+    }
+    if let Some(dir) = &args.device.state {
+        let hosted =
+            HostedModem::open(dir, options).map_err(|error| hinted(error.hint(), error))?;
+        return Ok(Served {
+            modem: hosted.shared().clone(),
+            _state: None,
+        });
+    }
+    let name = args.device.name.as_deref().unwrap_or("device-1");
+    sectag_keep::private_dir(&place.home).map_err(|error| hinted(error.hint(), error))?;
+    let state = DeviceState::open_named(&place.home, name).map_err(|error| match error {
+        StateError::Keep(KeepError::Busy { pid, .. }) => {
+            let holder = pid.map_or_else(
+                || "another process".to_owned(),
+                |pid| format!("process {pid}"),
+            );
+            Fault::untried(format!("device `{name}` is in use by {holder}"))
+                .hint("stop it, or serve another device with --name")
+        }
+        other => Fault::from(other),
+    })?;
+    let hosted = state.modem(options).map_err(|error| match error {
+        StateError::Modem(error) => hinted(error.hint(), error),
+        other => Fault::from(other),
+    })?;
+    Ok(Served {
+        modem: hosted.shared().clone(),
+        _state: Some(state),
+    })
+}
+
+fn options(args: &Serve) -> Outcome<Options> {
+    let mut options = Options {
+        boot_mode: u32::from(args.online),
+        remote_signing: args.allow_remote_signing,
+        ..Options::default()
+    };
+    for quirk in &args.quirks {
+        let (name, value) = quirk.split_once('=').ok_or_else(|| {
+            Fault::untried(format!("--quirk {quirk} has no value"))
+                .hint("write it as NAME=VALUE; `sectag modem serve --help` lists them")
+        })?;
+        options
+            .set_quirk(name, value)
+            .map_err(|error| hinted(error.hint(), error))?;
+    }
+    for spec in &args.faults {
+        options.inject(spec).map_err(Fault::untried)?;
+    }
+    Ok(options)
+}
+
+fn host_fault(error: HostError) -> Fault {
+    hinted(error.hint(), error)
+}
+
+fn hinted(hint: Option<String>, error: impl Into<anyhow::Error>) -> Fault {
+    let fault = Fault::from(error);
+    match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
 }
