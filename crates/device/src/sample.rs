@@ -13,8 +13,11 @@ mod choices;
 mod config;
 mod credentials;
 pub mod errno;
+mod events;
 mod helper;
 mod machine;
+mod options;
+mod remote;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -23,9 +26,10 @@ mod words;
 pub use choices::{Choices, SEC_TAG_ACADEMY, SEC_TAG_SAMPLE, WILL_MESSAGE, WILL_TOPIC};
 pub use config::{Config, Edition, Program};
 pub use credentials::{Credentials, FILE_BYTES_MAX, File, Folder, FolderError, ProvisionError};
+pub use events::{Ending, Input, Message, Output, SUBSCRIBE_ID_ACADEMY, SUBSCRIBE_ID_SAMPLE, Step};
 pub use helper::{Helper, HelperCall, HelperState, IllegalTransition, WrongState};
-pub use machine::{
-    Ending, Input, Message, Output, SUBSCRIBE_ID_ACADEMY, SUBSCRIBE_ID_SAMPLE, Sample, Step,
-};
-pub use run::{Board, Handle, Happening, Observer, Options, Remote, Session, remote, run};
+pub use machine::Sample;
+pub use options::Options;
+pub use remote::{Handle, Remote, remote};
+pub use run::{Board, Happening, Observer, Session, run};
 pub use words::{Level, Line};

@@ -9,7 +9,7 @@ use sectag_proto::SecTag;
 
 use super::config::{Config, Edition, Program};
 use super::credentials::Folder;
-use super::run::Options;
+use super::options::Options;
 use crate::kconfig::Kconfig;
 use crate::link::{Security, TlsOptions};
 

@@ -14,7 +14,7 @@ use sectag_modem::credentials::{Comparison, CredentialStore, StoreError, Written
 use sectag_proto::secret::SecretText;
 use sectag_proto::{CredentialType, SecTag};
 
-use super::machine::Step;
+use super::events::Step;
 
 /// Largest file that is read: a modem takes 4096 bytes of content, a little room for comments that openssl writes.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -7,96 +7,29 @@ use std::time::{Duration, Instant};
 
 use sectag_modem::credentials::{self, AtStore, FileStore, Written};
 use sectag_modem::{Modem, TagSigner};
-use sectag_mqtt::client::{Client, Traffic, Will};
+use sectag_mqtt::client::{Client, Traffic};
 use sectag_mqtt::{ClientError, Incoming, Qos};
 use sectag_proto::Uptime;
 use sectag_proto::at::{Answer, Verdict};
 use tokio::sync::mpsc;
 
-use super::config::{Config, Program};
-use super::credentials::{Credentials, File, Folder, ProvisionError};
+use super::config::Program;
+use super::credentials::{Credentials, File, ProvisionError};
 use super::errno;
-use super::machine::{Ending, Input, Output, Sample, Step};
+use super::events::{Ending, Input, Output, Step};
+use super::machine::Sample;
+use super::options::Options;
+use super::remote::{Command, Remote};
 use super::words::Line;
 use crate::failures::Explanation;
-use crate::link::{LinkError, LinkOptions, MqttLink, Security};
+use crate::link::{LinkError, MqttLink, Security};
 use crate::verbs;
 
 /// Between two looks at what the modem says on its own.
 const LISTEN_EVERY: Duration = Duration::from_millis(100);
 
-/// Commands of a [`Handle`] that wait.
-const COMMANDS_MAX: usize = 64;
-
 /// Results of tasks that wait.
 const RESULTS_MAX: usize = 256;
-
-/// Everything that is not the machine's.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Names, times and limits.
-    pub config: Config,
-    /// Connect there in place of [`Config::host`], whose name the broker must still have. Default `None`.
-    pub address: Option<String>,
-    /// TLS with sec tags, or plain TCP.
-    pub security: Security,
-    /// Default 60 s, with TLS 30 s as in the sample's overlay.
-    pub keep_alive: Duration,
-    /// Let the broker keep the session. Default `false`.
-    pub keep_session: bool,
-    /// Default none.
-    pub will: Option<Will>,
-    /// For each stage of connecting and each acknowledgement. Default 60 s, the library's send timeout.
-    pub timeout: Duration,
-    /// Files to put under the tags before connecting; `None`: what is under the tags is used as it is.
-    pub folder: Option<Folder>,
-}
-
-impl Options {
-    /// The defaults for this configuration.
-    pub fn new(config: Config, security: Security) -> Self {
-        let keep_alive = if security.is_tls() && config.program == Program::Sample {
-            Duration::from_secs(30)
-        } else {
-            Duration::from_secs(60)
-        };
-        Self {
-            config,
-            address: None,
-            security,
-            keep_alive,
-            keep_session: false,
-            will: None,
-            timeout: Duration::from_secs(60),
-            folder: None,
-        }
-    }
-
-    fn link(&self, client_id: String) -> LinkOptions {
-        let host = self.address.as_deref().unwrap_or(&self.config.host);
-        LinkOptions {
-            port: self.config.port,
-            client_id: Some(client_id),
-            keep_alive: self.keep_alive,
-            clean: !self.keep_session,
-            will: self.will.clone(),
-            timeout: self.timeout,
-            ..LinkOptions::new(host)
-        }
-    }
-
-    /// With an address of its own, the name to verify is still the host's.
-    fn security(&self) -> Security {
-        match &self.security {
-            Security::Tls(tls) if tls.server_name.is_none() => {
-                let mut tls = tls.clone();
-                tls.server_name = Some(self.config.host.clone());
-                Security::Tls(tls)
-            }
-            other => other.clone(),
-        }
-    }
-}
 
 /// What the sample runs on.
 pub struct Board {
@@ -133,58 +66,6 @@ impl std::fmt::Debug for Board {
             Parts::Modem(_) => "Board(modem)",
             Parts::Files(_) => "Board(files)",
         })
-    }
-}
-
-/// Reaches a running sample. Clones reach the same one.
-#[derive(Debug, Clone)]
-pub struct Handle(mpsc::Sender<Command>);
-
-/// The other end of a [`Handle`].
-#[derive(Debug)]
-pub struct Remote(mpsc::Receiver<Command>);
-
-#[derive(Debug, Clone, Copy)]
-enum Command {
-    Press(u8),
-    Radio(bool),
-    Provision,
-    Stop,
-}
-
-/// A handle and its other end, which goes to [`run`].
-pub fn remote() -> (Handle, Remote) {
-    let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
-    (Handle(sender), Remote(receiver))
-}
-
-impl Handle {
-    /// Presses a button; numbers begin at 1. Whether anybody was there to feel it.
-    pub fn press(&self, button: u8) -> bool {
-        self.send(Command::Press(button))
-    }
-
-    /// Switches the network off (`AT+CFUN=4`) or on (`AT+CFUN=1`).
-    pub fn radio(&self, on: bool) -> bool {
-        self.send(Command::Radio(on))
-    }
-
-    /// Reads the credential files again and puts what is different under the tags: offline, write, online.
-    pub fn provision(&self) -> bool {
-        self.send(Command::Provision)
-    }
-
-    /// Ends it, with a goodbye to the broker. A second time: at once.
-    pub fn stop(&self) -> bool {
-        self.send(Command::Stop)
-    }
-
-    /// A button that is pressed more often than anybody reads is felt less often.
-    fn send(&self, command: Command) -> bool {
-        !matches!(
-            self.0.try_send(command),
-            Err(mpsc::error::TrySendError::Closed(_))
-        )
     }
 }
 
@@ -231,7 +112,7 @@ pub struct Session {
 /// Watches a run.
 pub type Observer<'a> = dyn FnMut(Happening<'_>) + Send + 'a;
 
-/// Runs it until it ends: by [`Handle::stop`], by [`Config::count`], or because it cannot go on. Dropping the future ends
+/// Runs it until it ends: by [`Handle::stop`](super::Handle::stop), by [`Config::count`](super::Config::count), or because it cannot go on. Dropping the future ends
 /// it without a goodbye.
 pub async fn run(
     board: &mut Board,
