@@ -3,6 +3,7 @@
 mod arguments;
 mod credential;
 mod query;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -32,6 +33,7 @@ pub(crate) fn run(modem: &mut VirtualModem, command: &Command) -> Lines {
                 "%ATTESTTOKEN" => token::attest(modem, arguments),
                 "%CLAIMTOKEN" => token::claim(arguments),
                 "%JWT" => token::jwt(modem, arguments),
+                "#SECTAGSIGN" if modem.options.remote_signing => signing::lend(modem, arguments),
                 "%KEYINJECT" => Err(Cme::DISABLED.into()),
                 _ => Err(Failure::Plain),
             }

@@ -18,6 +18,7 @@ mod clock;
 mod hosts;
 mod link;
 mod pty;
+mod remote_signer;
 mod shell;
 mod tcp;
 mod words;
@@ -26,6 +27,7 @@ pub(crate) use carry::Bell;
 
 pub use at_host::{AtHost, COMMAND_BYTES_MAX};
 pub use hosts::{Ended, HostError, Hosts, Shutdown};
+pub use remote_signer::RemoteSigner;
 pub use shell::{RESPONSE_BYTES_MAX, Shell, ShellOptions};
 
 use std::fmt;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use p256::SecretKey;
 use p256::ecdsa::signature::Signer;
+use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature as EcdsaSignature, SigningKey};
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding};
 use sectag_proto::es256::{PublicKey, SignEs256, Signature};
@@ -51,6 +52,12 @@ impl PrivateKey {
             .ok()
     }
 
+    /// Signs what SHA-256 has made of a message; `None` is for a digest that the curve cannot take, which none is.
+    pub(crate) fn sign_digest(&self, digest: &[u8; 32]) -> Option<Signature> {
+        let signature: EcdsaSignature = self.signing.sign_prehash(digest).ok()?;
+        Some(Signature(signature.to_bytes().into()))
+    }
+
     fn from_secret(secret: &SecretKey) -> Option<Self> {
         let spki = secret.public_key().to_public_key_der().ok()?;
         Some(Self {
@@ -88,6 +95,14 @@ mod tests {
         let key = PrivateKey::generate(&mut *crate::seeded(1)).unwrap();
         assert!(P256.verify(&key.public_key(), b"hello", &key.sign(b"hello")));
         assert!(!P256.verify(&key.public_key(), b"hullo", &key.sign(b"hello")));
+    }
+
+    #[test]
+    fn a_digest_signs_as_its_message() {
+        let key = PrivateKey::generate(&mut *crate::seeded(1)).unwrap();
+        let digest = <[u8; 32]>::from(<sha2::Sha256 as sha2::Digest>::digest(b"hello"));
+        let signature = key.sign_digest(&digest).unwrap();
+        assert!(P256.verify(&key.public_key(), b"hello", &signature));
     }
 
     #[test]

@@ -66,6 +66,22 @@ pub enum SignerError {
         /// Why, and what to do.
         why: String,
     },
+    /// The modem is reached by AT lines and has no command that lends signatures.
+    #[error(
+        "this modem's key under sec tag {tag} cannot sign for a TLS connection of the host, since its AT commands have no raw signature; what works: the modem's own MQTT, or a sec tag in the file store"
+    )]
+    NoRemoteSigning {
+        /// The tag asked.
+        tag: SecTag,
+    },
+    /// The modem is reached by AT lines, and did not answer in a way that makes sense.
+    #[error("the modem could not be asked about sec tag {tag}: {reason}")]
+    Unreachable {
+        /// The tag asked.
+        tag: SecTag,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 /// A virtual modem with several holders: the one that sends AT lines and the TLS connections that borrow signatures.

@@ -1,6 +1,7 @@
 //! What TLS borrows.
 
 use super::*;
+use crate::host::RemoteSigner;
 use sectag_proto::CredentialType;
 use sectag_proto::es256::{Signature, VerifyEs256};
 
@@ -86,4 +87,80 @@ fn debug_shows_entries_and_no_secret() {
         !shown.contains("c0ffee") && !shown.contains("PRIVATE"),
         "{shown}"
     );
+}
+
+fn remote(options: Options) -> RemoteSigner {
+    let mut modem = modem_with(options);
+    ok(&mut modem, "AT%KEYGEN=42,2,1");
+    ok(&mut modem, &write(42, 0, CA));
+    ok(&mut modem, "AT+CMEE=2");
+    RemoteSigner::new(Box::new(modem))
+}
+
+#[test]
+fn signatures_are_lent_over_at_lines_when_that_is_allowed() {
+    let signer = remote(Options {
+        remote_signing: true,
+        ..Options::default()
+    });
+    let tag = SecTag::new(42).unwrap();
+    let long = vec![7; 20_000];
+    let signature = sectag_proto::es256::Signature(signer.sign(tag, &long).unwrap());
+    let key = signer.public_key(tag).unwrap();
+    assert!(sectag_proto::es256::VerifyEs256::verify(
+        &P256, &key, &long, &signature
+    ));
+    assert_eq!(signer.root_ca(tag).unwrap(), CA);
+    assert_eq!(
+        signer.certificate_chain(tag),
+        Err(SignerError::Missing {
+            tag,
+            credential: sectag_proto::CredentialType::CLIENT_CERTIFICATE
+        })
+    );
+    let empty = SecTag::new(7).unwrap();
+    assert!(matches!(
+        signer.sign(empty, b"x"),
+        Err(SignerError::Missing { .. })
+    ));
+    // The modem's own setting is back.
+    assert_eq!(
+        signer.lock().line("AT+CMEE?").unwrap(),
+        "+CMEE: 2\r\nOK\r\n"
+    );
+}
+
+#[test]
+fn a_modem_that_lends_nothing_says_what_works() {
+    let signer = remote(Options::default());
+    let tag = SecTag::new(42).unwrap();
+    let error = signer.sign(tag, b"x").unwrap_err();
+    assert_eq!(error, SignerError::NoRemoteSigning { tag });
+    assert!(
+        error.to_string().contains("the modem's own MQTT"),
+        "{error}"
+    );
+    assert_eq!(signer.lock().line("AT#SECTAGSIGN=42").unwrap(), "ERROR\r\n");
+}
+
+#[test]
+fn a_lent_signature_needs_a_whole_digest() {
+    let mut modem = modem_with(Options {
+        remote_signing: true,
+        ..Options::default()
+    });
+    ok(&mut modem, "AT%KEYGEN=42,2,1");
+    for line in ["AT#SECTAGSIGN", "AT#SECTAGSIGN?"] {
+        assert_eq!(modem.line(line), "ERROR\r\n");
+    }
+    for line in [
+        "AT#SECTAGSIGN=",
+        "AT#SECTAGSIGN=42,\"AAAA\"",
+        "AT#SECTAGSIGN=42,\"\"",
+        "AT#SECTAGSIGN=4294967294",
+        "AT#SECTAGSIGN=42,1",
+    ] {
+        cme(&mut modem, line, 50);
+    }
+    cme(&mut modem, "AT#SECTAGSIGN=43", 513);
 }
