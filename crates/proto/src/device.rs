@@ -1,4 +1,5 @@
-//! The device's half of the conversation: one provisioning session (spec/device-protocol §7, §8).
+//! The device's half of the conversation: one provisioning session (spec/device-protocol §7, §8), and the [`Client`] around
+//! it that knows when to have one (§12). This page is the [`Session`].
 //!
 //! ```text
 //!   SendClock ─► AwaitTime         AT%CCLK? each second, at most 60 s

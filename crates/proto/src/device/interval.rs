@@ -47,6 +47,26 @@ pub(super) fn parse(text: &str, conduct: Conduct) -> Result<u64, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_an_interval_or_refused(text in any::<alloc::string::String>(), octal in any::<bool>()) {
+            let conduct = if octal { Conduct::Firmware } else { Conduct::Careful };
+            if let Ok(seconds) = parse(&text, conduct) {
+                prop_assert!(seconds <= SECONDS_MAX);
+            }
+        }
+
+        #[test]
+        fn what_is_stored_is_read_back(seconds in 0..=SECONDS_MAX, firmware in any::<bool>()) {
+            let conduct = if firmware { Conduct::Firmware } else { Conduct::Careful };
+            prop_assert_eq!(parse(&seconds.to_string(), conduct), Ok(seconds));
+        }
+    }
 
     #[test]
     fn each_text_has_its_interval() {

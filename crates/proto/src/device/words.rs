@@ -39,7 +39,8 @@ pub enum Input {
     ModemFailed(String),
     /// Answer to [`Output::Radio`].
     RadioIs(RadioState),
-    /// The service's hint when to come back (HTTP `Retry-After`, CoAP Max-Age), before the answer it came with.
+    /// The service's hint when to come back (HTTP `Retry-After`, CoAP Max-Age of a refusal), before the answer it came with.
+    /// The Max-Age of a granted authorisation is not one.
     Hint(Duration),
     /// The packet data network came up or went down (`+CGEV`), at any time.
     Network(bool),

@@ -6,7 +6,25 @@ use crate::DeviceId;
 use crate::device::config::{Conduct, Config};
 
 /// Options of a [`Client`](super::Client). [`ClientConfig::default`] is our own conduct, [`ClientConfig::faithful`] the
-/// firmware's.
+/// firmware's (generation G3). What differs in coming back, beside what [`Conduct`] says about one session:
+///
+/// | | ours | firmware |
+/// |---|---|---|
+/// | first run | after 1 s, in the device's own slot of the spread (from `seed`) | after 1 s + `rand() % spread`, default at once |
+/// | next run | an interval after the session *began*, in the slot | an interval after it *ended*, + `rand() % spread` |
+/// | busy, timeout | back-off, plus up to half of it by chance, in the next slot | back-off |
+/// | no valid time | back-off | never again by itself |
+/// | other failures (not claimed, wrong root CA, …) | back-off or interval, whichever is sooner | interval |
+/// | the service's hint (`Retry-After`) | lower bound, plus up to half of it by chance, in the next slot | ignored |
+/// | network comes up in a back-off | in the next slot | at once |
+/// | interval changed in the store by somebody else | a due session runs first | the due session is skipped |
+/// | interval changed before the first run or in a back-off | does not delay it | delays it |
+/// | trigger while a session runs | one more session | the same, but swallowed with SCHEDULED |
+/// | settings cannot be read | told, defaults count | FATAL_ERROR, nothing comes by itself |
+/// | SCHEDULED_PROVISIONING | also tells back-offs | only regular runs |
+/// | stored interval `0600` | 600 s | octal, 384 s |
+///
+/// Slots are narrower than the spread where the interval, or twice the back-off, is shorter.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// What a session may assume; `session.after` is loaded by the client itself when SAVE_CMD_ID is on.

@@ -178,6 +178,28 @@ fn of_two_intervals_at_once_the_last_one_stays() {
 }
 
 #[test]
+fn an_interval_set_within_a_session_waits_for_the_answer_that_is_out() {
+    let mut world = World::new(scheduled(ClientConfig::default())).until(0);
+    world.now = Uptime(1000);
+    world.client.handle(Input::Tick, world.now);
+    let load = world.client.poll();
+    let answer = world.answer_to(load);
+    world.client.handle(answer, world.now);
+    assert_eq!(world.client.poll(), Output::Event(Event::Start));
+    let line = world.client.poll();
+    assert!(matches!(line, Output::Line(_)));
+    world.client.set_interval(300, world.now).unwrap();
+    assert_eq!(world.client.poll(), Output::Wait(None), "one at a time");
+    let answer = world.answer_to(line);
+    world.client.handle(answer, world.now);
+    assert!(matches!(world.client.poll(), Output::Save { .. }));
+    assert_eq!(world.client.poll(), Output::Wait(None), "the session waits");
+    world.client.handle(Input::Stored, world.now);
+    world.go_on_until(2);
+    assert_eq!(world.client.ending(), Some(Ending::Failed(Errno::NoData)));
+}
+
+#[test]
 fn the_first_run_does_not_wait_for_a_longer_interval_here_and_does_so_in_the_firmware() {
     let with_spread = |config| ClientConfig {
         spread: Duration::from_secs(100),
