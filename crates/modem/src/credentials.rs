@@ -18,15 +18,19 @@ mod compare;
 mod error;
 mod file_store;
 mod keygen;
+mod manifest;
 mod names;
 mod offline;
+mod plan;
 
 pub use ask::{attest, firmware, imei, model};
 pub use at_store::AtStore;
 pub use error::StoreError;
 pub use file_store::{FileStore, file_name};
 pub use keygen::{KeyMaterial, KeyRequest, keygen};
+pub use manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError, Set, TagFiles, type_of_file};
 pub use names::{type_from_text, type_name};
+pub use plan::{Action, Plan, PlanError, Step, Wanted};
 
 use sectag_proto::secret::SecretText;
 use sectag_proto::{CredentialType, SecTag};
