@@ -7,10 +7,10 @@ mod modem;
 mod mqtt;
 mod sample;
 
-pub(crate) use cert::Cert;
-pub(crate) use creds::Creds;
+pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor};
+pub(crate) use creds::{Apply, Creds, CredsVerb, Keygen, ModemArgs, Slot, TestKeys};
 pub(crate) use device::{DeviceVerb, Tuning, Which};
-pub(crate) use modem::{ModemVerb, Serve};
+pub(crate) use modem::{AtLine, ModemVerb, Record, Serve};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use sample::{EditionName, Sample};
 
@@ -92,10 +92,7 @@ pub(crate) enum Verb {
         verb: ModemVerb,
     },
     /// Credentials under security tags: over AT serial, a virtual modem, or files
-    Creds {
-        #[command(subcommand)]
-        verb: Creds,
-    },
+    Creds(Box<Creds>),
     /// Publish or subscribe over MQTT; the SDK's sample
     Mqtt {
         #[command(subcommand)]

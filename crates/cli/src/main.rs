@@ -13,6 +13,7 @@ mod device;
 mod fault;
 mod home;
 mod modem;
+mod modem_at;
 mod modem_choice;
 mod mqtt;
 mod output;
@@ -76,9 +77,9 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Device { verb } => device::device(&place, verb, json).await,
         Verb::Mqtt { verb } => mqtt::mqtt(&place, verb, json).await,
         Verb::Ca { verb } => ca::ca(&place, verb, json),
-        Verb::Cert { verb } => cert::cert(verb, json).await,
+        Verb::Cert { verb } => cert::cert(&place, verb, json).await,
         Verb::Modem { verb } => modem::modem(&place, verb, json).await,
-        Verb::Creds { verb } => creds::creds(&place, verb, json).await,
+        Verb::Creds(args) => creds::creds(&place, *args, json).await,
     }
 }
 

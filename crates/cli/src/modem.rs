@@ -3,6 +3,7 @@
 use crate::args::{ModemVerb, Serve};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
+use crate::modem_at;
 use crate::output;
 use crate::up::StopSignal;
 use sectag_device::hosted::HostedModem;
@@ -19,6 +20,8 @@ const POWER_CUT: u8 = 3;
 pub(crate) async fn modem(place: &Place, verb: ModemVerb, as_json: bool) -> Outcome {
     match verb {
         ModemVerb::Serve(args) => serve(place, *args, as_json).await,
+        ModemVerb::At(args) => modem_at::at(place, *args, as_json).await,
+        ModemVerb::Record(args) => modem_at::record(place, *args).await,
     }
 }
 

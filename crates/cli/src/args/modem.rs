@@ -1,5 +1,6 @@
 //! `sectag modem`: what can be typed.
 
+use super::ModemArgs;
 use clap::{Args, Subcommand};
 use sectag_modem::host::Terminator;
 use std::net::SocketAddr;
@@ -11,6 +12,28 @@ pub(crate) enum ModemVerb {
     ///
     /// The pty's path, or the port, is printed on stdout. Exit 0 after Ctrl-C or SIGTERM, 3 after an injected power cut.
     Serve(Box<Serve>),
+    /// Send one AT line to a modem and print its answer; exit 1 when the answer is an error
+    At(Box<AtLine>),
+    /// Pass lines from stdin to a modem and its answers to stdout, and write both into FILE until stdin ends or Ctrl-C
+    Record(Box<Record>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AtLine {
+    #[command(flatten)]
+    pub(crate) modem: ModemArgs,
+    /// The line, e.g. 'AT%CMNG=1'; quotes may span lines; `-` reads it from stdin
+    #[arg(value_name = "LINE")]
+    pub(crate) line: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    #[command(flatten)]
+    pub(crate) modem: ModemArgs,
+    /// The transcript, appended: milliseconds, `>` out, `<` in, `*` notifications; secrets are ****
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]
