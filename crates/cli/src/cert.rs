@@ -1,31 +1,40 @@
-//! `sectag cert`: what certificate files say.
+//! `sectag cert`: what certificate files and servers say, who will refuse it, and how it gets onto a device.
+
+mod at_script;
+mod chain;
+mod file;
+mod header;
+mod lint;
+
+pub(crate) use file::bytes_of;
 
 use crate::args::Cert;
 use crate::ca::moment;
-use crate::fault::{Fault, Outcome};
+use crate::fault::Outcome;
+use crate::home::Place;
 use crate::output;
 use sectag_pki::CertificateFacts;
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// Largest certificate file read: a bundle of a few hundred roots.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `sectag cert`
-pub(crate) async fn cert(verb: Cert, as_json: bool) -> Outcome {
-    let Cert::Show { file } = verb;
-    let all = facts_of(&file)?;
+pub(crate) async fn cert(place: &Place, verb: Cert, as_json: bool) -> Outcome {
+    match verb {
+        Cert::Show { file } => show(&file, as_json),
+        Cert::Lint(arguments) => lint::lint(&arguments, as_json),
+        Cert::Chain(arguments) => chain::chain(place, &arguments, as_json).await,
+        Cert::Header(arguments) => header::header(&arguments, as_json),
+        Cert::AtScript(arguments) => at_script::at_script(&arguments, as_json),
+    }
+}
+
+fn show(file: &Path, as_json: bool) -> Outcome {
+    let all = facts_of(file)?;
     if as_json {
         output::json(&json!({ "items": all.iter().map(value_of).collect::<Vec<_>>() }));
         return Ok(());
     }
-    let or_dash = |text: String| {
-        if text.is_empty() {
-            "-".to_owned()
-        } else {
-            text
-        }
-    };
     for (number, facts) in all.iter().enumerate() {
         if number > 0 {
             output::print("\n");
@@ -39,14 +48,7 @@ pub(crate) async fn cert(verb: Cert, as_json: bool) -> Outcome {
             ("subject", facts.subject.clone()),
             ("issuer", facts.issuer.clone()),
             ("serial", facts.serial_hex.clone()),
-            (
-                "valid",
-                format!(
-                    "{} to {}",
-                    moment(facts.not_before_s),
-                    moment(facts.not_after_s)
-                ),
-            ),
+            ("valid", validity(facts)),
             ("version", facts.version.to_string()),
             ("authority", authority),
             ("names", or_dash(facts.names.join(", "))),
@@ -80,44 +82,33 @@ pub(crate) fn value_of(facts: &CertificateFacts) -> Value {
     })
 }
 
+/// The facts of every certificate in a file.
 pub(crate) fn facts_of(path: &Path) -> Outcome<Vec<CertificateFacts>> {
-    let bytes = bytes_of(path)?;
-    let text = String::from_utf8_lossy(&bytes);
-    if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(if text.contains("PRIVATE KEY-----") {
-            Fault::no(format!(
-                "`{}` holds a private key, not a certificate",
-                path.display()
-            ))
-            .hint("the certificate lies beside it, in the file that ends in .crt")
-        } else {
-            Fault::no(format!("`{}` holds no certificate in PEM", path.display())).hint(
-                "a PEM file begins with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`",
-            )
-        });
-    }
-    let wrong = |error| {
-        Fault::no(format!(
-            "`{}` holds a certificate that cannot be read: {error}",
-            path.display()
-        ))
-        .hint("was the text cut short, or changed?")
-    };
-    sectag_pki::pem::certificates(&text)
-        .map_err(wrong)?
+    file::certificates_of(path, &bytes_of(path)?)?
         .iter()
-        .map(|der| sectag_pki::show(der).map_err(wrong))
+        .map(|der| sectag_pki::show(der).map_err(|error| file::unreadable(path, &error)))
         .collect()
 }
 
-pub(crate) fn bytes_of(path: &Path) -> Outcome<Vec<u8>> {
-    let unreadable =
-        |why: String| Fault::untried(format!("failed to read `{}`: {why}", path.display()));
-    let size = std::fs::metadata(path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .len();
-    if size > FILE_BYTES_MAX {
-        return Err(unreadable(format!("{size} bytes, limit {FILE_BYTES_MAX}")));
+fn validity(facts: &CertificateFacts) -> String {
+    format!(
+        "{} to {}",
+        moment(facts.not_before_s),
+        moment(facts.not_after_s)
+    )
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
     }
-    std::fs::read(path).map_err(|error| unreadable(error.to_string()))
+}
+
+/// The wall clock, Unix seconds.
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs())
 }

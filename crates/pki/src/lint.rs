@@ -17,6 +17,7 @@ mod certificate;
 pub mod chain;
 mod key;
 mod look;
+mod reference;
 mod rules;
 mod text;
 
@@ -26,6 +27,7 @@ use crate::{CertificateFacts, PkiError, Purpose, ServerName};
 
 pub use key::{KeyKind, SignatureKind};
 pub use look::Position;
+pub use reference::reference;
 pub use rules::{RULES, rule};
 pub use text::{Contents, contents};
 

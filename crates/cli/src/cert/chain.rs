@@ -1,0 +1,489 @@
+//! `sectag cert chain`: what a server sends, which root it ends in, and how that root gets under a sec tag.
+
+use super::{file, lint};
+use crate::args::Chain;
+use crate::ca::moment;
+use crate::fault::{Fault, Outcome};
+use crate::home::Place;
+use crate::modem_choice;
+use crate::output;
+use sectag_device::chain::{self as fetching, FetchError, Fetched, Server};
+use sectag_modem::credentials::{AtStore, CredentialStore, StoreError, Written};
+use sectag_pki::ServerName;
+use sectag_pki::lint::chain::{Judgement, Link, Root, judge};
+use sectag_proto::secret::SecretText;
+use sectag_proto::{CredentialType, SecTag};
+use serde_json::{Value, json};
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(super) async fn chain(place: &Place, arguments: &Chain, as_json: bool) -> Outcome {
+    let asked = arguments.server_name.as_deref();
+    let name = lint::server_name(asked.unwrap_or(&arguments.server.host))?;
+    let fingerprint = arguments
+        .fingerprint
+        .as_deref()
+        .map(fingerprint)
+        .transpose()?;
+    let roots = roots(arguments)?;
+    let fetched = fetching::fetch(&Server {
+        host: arguments.server.host.clone(),
+        port: arguments.server.port,
+        server_name: arguments.server_name.clone(),
+        alpn: arguments.alpn.clone(),
+        timeout: Duration::from_secs(arguments.timeout),
+    })
+    .await
+    .map_err(|error| no_chain(error, arguments.server.port))?;
+    let judgement = judge_with(&fetched, &roots, &name)?;
+    let chosen = choose(arguments, &judgement)?.cloned();
+    // A fingerprint from the operator is trust: the chain is judged again under the certificate that has it.
+    let (judgement, pinned) = match (&chosen, &fingerprint) {
+        (Some(link), Some(fingerprint)) if link.facts.fingerprint_sha256 == *fingerprint => {
+            let mut roots = roots;
+            roots.push(link.der.clone());
+            (judge_with(&fetched, &roots, &name)?, true)
+        }
+        _ => (judgement, false),
+    };
+    let only_pem = arguments.output.as_deref() == Some(Path::new("-"));
+    if as_json {
+        output::json(&value(&fetched, &judgement, chosen.as_ref(), &name));
+    } else if !only_pem {
+        print(&fetched, &judgement, arguments.showcerts, &name);
+    }
+    if let (Some(link), Some(fingerprint)) = (&chosen, &fingerprint)
+        && !pinned
+    {
+        return Err(Fault::no(format!(
+            "the certificate of `{}` is another than the one you were told of: its SHA-256 is {}, and you gave {fingerprint}",
+            link.facts.subject, link.facts.fingerprint_sha256
+        ))
+        .hint("ask the operator again, over another way than this network"));
+    }
+    let wanted = arguments.output.is_some() || arguments.to_tag.is_some();
+    if wanted || fingerprint.is_some() {
+        let link = chosen.as_ref().ok_or_else(|| missing(&judgement))?;
+        if let Some(path) = &arguments.output
+            && !(only_pem && as_json)
+        {
+            let pem = sectag_pki::pem::encode("CERTIFICATE", &link.der);
+            file::write(path, pem.as_bytes(), false)?;
+            if !pinned && judgement.verified.is_err() {
+                eprintln!(
+                    "compare its SHA-256 with the operator's before you trust it: {}",
+                    link.facts.fingerprint_sha256
+                );
+            }
+        }
+        if let Some(tag) = arguments.to_tag {
+            to_tag(place, arguments, tag, link, pinned)?;
+        }
+    }
+    match &judgement.verified {
+        // Whoever takes a root on trust has answered the question.
+        Err(_) if wanted && !pinned => Ok(()),
+        Err(reason) => Err(not_verified(reason, &judgement)),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn judge_with(fetched: &Fetched, roots: &[Vec<u8>], name: &ServerName) -> Outcome<Judgement> {
+    judge(&fetched.chain, roots, name, super::now_s()).map_err(|error| {
+        Fault::no(format!(
+            "a certificate that was sent cannot be read: {error}"
+        ))
+    })
+}
+
+/// The certificate to put under a tag: the root, or the intermediate that was asked for by name.
+fn choose<'a>(arguments: &Chain, judgement: &'a Judgement) -> Outcome<Option<&'a Link>> {
+    let Some(wanted) = &arguments.intermediate else {
+        return Ok(judgement.root_link());
+    };
+    let authorities = || judgement.links.iter().filter(|link| link.facts.is_ca);
+    let cn = |link: &Link| common_name(&link.facts.subject).to_owned();
+    let Some(link) =
+        authorities().find(|link| cn(link) == *wanted || link.facts.subject == *wanted)
+    else {
+        let names: Vec<String> = authorities().map(cn).collect();
+        let hint = match names.len() {
+            0 => "the server sent no authority".to_owned(),
+            _ => format!("the server sent these: {}", names.join(", ")),
+        };
+        return Err(Fault::no(format!("the chain has no authority called `{wanted}`")).hint(hint));
+    };
+    eprintln!(
+        "warning: `{wanted}` is an intermediate and may change at any renewal of the server; a device that trusts only it is then lost"
+    );
+    Ok(Some(link))
+}
+
+/// `CN=a,O=b` → `a`
+fn common_name(subject: &str) -> &str {
+    subject
+        .split(',')
+        .find_map(|part| part.strip_prefix("CN="))
+        .unwrap_or(subject)
+}
+
+/// Hexadecimal digits in any usual writing: with colons, blanks, capitals.
+fn fingerprint(text: &str) -> Outcome<String> {
+    let bare = text.strip_prefix("sha256:").unwrap_or(text);
+    let digits: String = bare
+        .chars()
+        .filter(|c| !matches!(c, ':' | ' ' | '-'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(digits);
+    }
+    let hint = match digits.len() {
+        40 => "that is SHA-1; `openssl x509 -fingerprint -sha256 -noout -in FILE` prints SHA-256",
+        _ => "64 hexadecimal digits, with or without colons",
+    };
+    Err(Fault::untried(format!("`{text}` is no SHA-256 fingerprint")).hint(hint))
+}
+
+/// The system's store and what was given beside it.
+fn roots(arguments: &Chain) -> Outcome<Vec<Vec<u8>>> {
+    let mut roots = match &arguments.roots {
+        Some(path) => file::roots_of(path)?,
+        None => Vec::new(),
+    };
+    if !arguments.no_system_roots {
+        roots.extend(system_roots());
+    }
+    Ok(roots)
+}
+
+/// Where distributions keep their roots, as one file; the environment's choice first, as OpenSSL has it.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+fn system_roots() -> Vec<Vec<u8>> {
+    let own = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    let places = own
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(SYSTEM_ROOTS.map(PathBuf::from));
+    for path in places {
+        if let Ok(roots) = file::roots_of(&path) {
+            return roots;
+        }
+    }
+    Vec::new()
+}
+
+fn print(fetched: &Fetched, judgement: &Judgement, showcerts: bool, name: &ServerName) {
+    for (at, link) in judgement.links.iter().enumerate() {
+        let facts = &link.facts;
+        let lines = [
+            ("subject", super::or_dash(facts.subject.clone())),
+            ("issuer", super::or_dash(facts.issuer.clone())),
+            ("valid", super::validity(facts)),
+            (
+                "key",
+                format!("{}, signed with {}", link.key, link.signature),
+            ),
+            ("names", super::or_dash(facts.names.join(", "))),
+            ("sha-256", facts.fingerprint_sha256.clone()),
+        ];
+        for (number, (label, text)) in lines.iter().enumerate() {
+            let index = if number == 0 {
+                at.to_string()
+            } else {
+                String::new()
+            };
+            output::print(&format!("{index:>2} {label:9} {text}\n"));
+        }
+        if showcerts {
+            output::print(&sectag_pki::pem::encode("CERTIFICATE", &link.der));
+        }
+        output::print("\n");
+    }
+    for (label, text) in [
+        ("root", root_text(judgement)),
+        ("verified", verified_text(judgement, name)),
+        ("tls", tls_text(fetched)),
+        ("size", size_text(judgement)),
+    ] {
+        output::print(&format!("{label:12} {text}\n"));
+    }
+    for finding in judgement
+        .findings
+        .iter()
+        .filter(|f| lint::is_worth_a_line(f))
+    {
+        let place = match finding.certificate {
+            Some(at) => format!("{at}: "),
+            None => String::new(),
+        };
+        let mut who = finding.rule.refused_by();
+        let words = if who.is_empty() {
+            who = finding.rule.depends_for();
+            "may be refused by"
+        } else {
+            "refused by"
+        };
+        let who = match who.is_empty() {
+            true => String::new(),
+            false => format!("; {words} {}", lint::list(&who)),
+        };
+        eprintln!(
+            "warning: {place}{} ({}){who} [{}]",
+            finding.rule.title, finding.facts, finding.rule.id
+        );
+    }
+    if fetched.proved == Some(false) {
+        eprintln!("warning: the server did not prove that it has the key of its certificate");
+    }
+}
+
+fn root_text(judgement: &Judgement) -> String {
+    match &judgement.root {
+        Root::Sent { link, known } => {
+            let root = &judgement.links[*link].facts;
+            let store = if *known {
+                "and known here"
+            } else {
+                "and in no store: a private root"
+            };
+            format!("{}, sent as number {link}, {store}", root.subject)
+        }
+        Root::Known(link) => format!(
+            "{}, not sent, found among the roots known here, sha-256 {}",
+            link.facts.subject, link.facts.fingerprint_sha256
+        ),
+        Root::Missing { issuer } => format!(
+            "missing: `{issuer}` was not sent and is in no store; a private root, or an intermediate that the server forgot"
+        ),
+    }
+}
+
+fn verified_text(judgement: &Judgement, name: &ServerName) -> String {
+    let name = match name {
+        ServerName::Dns(name) => name.clone(),
+        ServerName::Ip(ip) => ip.to_string(),
+    };
+    match &judgement.verified {
+        Ok(()) => format!("yes, as {name}"),
+        Err(reason) => format!("no: {reason}"),
+    }
+}
+
+fn tls_text(fetched: &Fetched) -> String {
+    let mut words = vec![fetched.address.to_string()];
+    words.extend(fetched.version.clone());
+    words.extend(fetched.cipher_suite.clone());
+    words.extend(fetched.alpn.as_ref().map(|alpn| format!("ALPN {alpn}")));
+    if fetched.wants_client_certificate {
+        words.push("asks for a client certificate".to_owned());
+    }
+    words.join(", ")
+}
+
+fn size_text(judgement: &Judgement) -> String {
+    let bytes: usize = judgement.links.iter().map(|link| link.der.len()).sum();
+    let root = judgement.root_link().map(|link| {
+        let pem = sectag_pki::pem::encode("CERTIFICATE", &link.der).len();
+        format!("; the root as PEM {pem}")
+    });
+    format!(
+        "{bytes} bytes sent{}; the modem takes {} of each",
+        root.unwrap_or_default(),
+        sectag_pki::lint::MODEM_CHAIN_BYTES_MAX
+    )
+}
+
+fn value(
+    fetched: &Fetched,
+    judgement: &Judgement,
+    chosen: Option<&Link>,
+    name: &ServerName,
+) -> Value {
+    let link_value = |link: &Link| {
+        let mut value = super::value_of(&link.facts);
+        value["key"] = json!(link.key.to_string());
+        value["signature"] = json!(link.signature.to_string());
+        value["bytes"] = json!(link.der.len());
+        value["pem"] = json!(sectag_pki::pem::encode("CERTIFICATE", &link.der));
+        value
+    };
+    let (found, issuer) = match &judgement.root {
+        Root::Sent { known: true, .. } => ("sent-and-known", None),
+        Root::Sent { known: false, .. } => ("sent", None),
+        Root::Known(_) => ("known", None),
+        Root::Missing { issuer } => ("missing", Some(issuer)),
+    };
+    json!({
+        "address": fetched.address.to_string(),
+        "serverName": match name { ServerName::Dns(name) => name.clone(), ServerName::Ip(ip) => ip.to_string() },
+        "version": fetched.version,
+        "cipherSuite": fetched.cipher_suite,
+        "alpn": fetched.alpn,
+        "keyProved": fetched.proved,
+        "wantsClientCertificate": fetched.wants_client_certificate,
+        "chain": judgement.links.iter().map(link_value).collect::<Vec<_>>(),
+        "path": judgement.path,
+        "root": {
+            "found": found,
+            "missingIssuer": issuer,
+            "certificate": judgement.root_link().map(link_value),
+        },
+        "chosen": chosen.map(|link| link.facts.fingerprint_sha256.clone()),
+        "verified": judgement.verified.is_ok(),
+        "reason": judgement.verified.as_ref().err(),
+        "findings": judgement.findings.iter().map(lint::finding_value).collect::<Vec<_>>(),
+        "at": moment(super::now_s()),
+    })
+}
+
+/// Writes one certificate as root CA under a tag, after its fingerprint was compared, waved through, or confirmed.
+fn to_tag(place: &Place, arguments: &Chain, tag: SecTag, link: &Link, pinned: bool) -> Outcome {
+    let facts = &link.facts;
+    let (subject, sha256) = (&facts.subject, &facts.fingerprint_sha256);
+    if !pinned && !arguments.yes {
+        let question = format!(
+            "write {subject} with SHA-256 {sha256} under sec tag {tag} of {}?",
+            arguments.modem
+        );
+        if !confirmed(&question) {
+            return Err(Fault::no(format!("nothing was written under sec tag {tag}")).hint(format!(
+                "ask the operator for the fingerprint, compare it with {sha256}, and give it with --fingerprint; or add --yes"
+            )));
+        }
+    }
+    let pem = sectag_pki::pem::encode("CERTIFICATE", &link.der);
+    let content = SecretText::new(pem.trim_end().to_owned());
+    let written = tokio::task::block_in_place(|| write_tag(place, arguments, tag, &content))?;
+    let word = match written {
+        Written::New => "wrote",
+        Written::Replaced => "replaced the root CA by",
+        Written::Unchanged => "unchanged:",
+    };
+    eprintln!(
+        "{word} {subject}, SHA-256 {sha256}, under sec tag {tag} of {}",
+        arguments.modem
+    );
+    Ok(())
+}
+
+fn write_tag(
+    place: &Place,
+    arguments: &Chain,
+    tag: SecTag,
+    content: &SecretText,
+) -> Outcome<Written> {
+    let kind = CredentialType::ROOT_CA;
+    if let Some(mut files) = modem_choice::files(place, &arguments.modem)? {
+        let written = files.write_if_different(tag, kind, content);
+        return written.map_err(modem_choice::store_fault);
+    }
+    let mut opened = modem_choice::open(place, &arguments.modem, &arguments.which)?;
+    let mut store = AtStore::new(&mut *opened.modem);
+    store
+        .offline(|store| store.write_if_different(tag, kind, content))
+        .map_err(|error: StoreError| modem_choice::store_fault(error))
+}
+
+/// Asks on a terminal; without one the answer is no.
+fn confirmed(question: &str) -> bool {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return false;
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+fn missing(judgement: &Judgement) -> Fault {
+    let Root::Missing { issuer } = &judgement.root else {
+        return Fault::no("the chain has no root");
+    };
+    Fault::no(format!(
+        "the root is missing: `{issuer}` was not sent and is in no store"
+    ))
+    .hint(
+        "ask the operator for the root and give it with --roots FILE; --intermediate NAME takes one of the certificates sent, which may change at any renewal",
+    )
+}
+
+fn not_verified(reason: &str, judgement: &Judgement) -> Fault {
+    let fault = Fault::no(format!("the chain is not trusted: {reason}"));
+    match &judgement.root {
+        Root::Sent { link, known: false } => fault.hint(format!(
+            "the root is private; ask the operator for its SHA-256, compare it with {}, and give it with --fingerprint",
+            judgement.links[*link].facts.fingerprint_sha256
+        )),
+        Root::Missing { .. } => fault.hint("ask the operator for the root and give it with --roots FILE"),
+        _ => fault,
+    }
+}
+
+fn no_chain(error: FetchError, port: u16) -> Fault {
+    let hint = match (&error, port) {
+        (
+            FetchError::NotTls { .. } | FetchError::Closed { .. } | FetchError::Timeout { .. },
+            1883,
+        ) => Some("1883 is MQTT without TLS; with TLS it is 8883 as a rule"),
+        (FetchError::NotTls { .. }, _) => {
+            Some("give the port that begins with TLS at once; STARTTLS is not spoken")
+        }
+        (FetchError::Closed { .. }, _) => Some(
+            "does it speak TLS on this port? some servers also hang up on a name they do not know: --server-name",
+        ),
+        (FetchError::Connect { .. }, _) => {
+            Some("does it run, on this port, and may you reach it from here?")
+        }
+        (FetchError::Resolve { .. }, _) => Some("is the host name spelled right?"),
+        (FetchError::Handshake { .. }, _) => {
+            Some("it may want another --server-name, or speak only TLS older than 1.2")
+        }
+        _ => None,
+    };
+    let fault = match error {
+        FetchError::NotTls { .. } | FetchError::Closed { .. } | FetchError::Handshake { .. } => {
+            Fault::no_because(error)
+        }
+        other => Fault::from(other),
+    };
+    match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_in_every_usual_writing() {
+        let plain = "ab".repeat(32);
+        let colons = ["AB"; 32].join(":");
+        for text in [&plain, &colons, &format!("sha256:{plain}")] {
+            assert_eq!(fingerprint(text).unwrap(), plain);
+        }
+        assert!(
+            fingerprint(&"ab".repeat(20))
+                .unwrap_err()
+                .text()
+                .contains("SHA-1")
+        );
+        assert!(fingerprint("").is_err());
+    }
+
+    #[test]
+    fn a_common_name_is_found_in_a_subject() {
+        assert_eq!(common_name("CN=R3,O=Let's Encrypt,C=US"), "R3");
+        assert_eq!(common_name("O=x"), "O=x");
+    }
+}
