@@ -1,19 +1,29 @@
-//! `sectag device`: a virtual modem in the home, and the provisioning client that drives it.
+//! `sectag device`: the provisioning client with the modem it drives, for one session or resident.
 
-use crate::args::{DeviceVerb, Which};
+mod resident;
+mod say;
+mod talk;
+mod tuning;
+
+pub(crate) use say::words;
+
+use crate::args::{DeviceVerb, Tuning, Which};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
+use crate::modem_choice::{self, Choice, Opened};
 use crate::output;
+use crate::up;
 use sectag_device::agent::{Agent, Happening};
 use sectag_device::hosted::HostedModem;
 use sectag_device::https::Https;
-use sectag_device::settings::Settings as _;
+use sectag_device::options::{Identity, Options};
+use sectag_device::settings::{FileSettings, Settings as _};
 use sectag_device::state::{DeviceState, StateError};
 use sectag_device::verbs::{self, Placed};
 use sectag_keep::KeepError;
-use sectag_modem::Options;
+use sectag_modem::Modem;
 use sectag_proto::SecTag;
-use sectag_proto::device::{Config, Ending, Errno, Event};
+use sectag_proto::device::{Config, Ending, Event};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,66 +40,150 @@ pub(crate) struct Service {
 /// `sectag device`
 pub(crate) async fn device(place: &Place, verb: DeviceVerb, as_json: bool) -> Outcome {
     match verb {
-        DeviceVerb::Token { which } => {
-            let (_state, mut modem) = open(place, &which)?;
-            let (id, token) = (verbs::uuid(&mut modem)?, verbs::token(&mut modem)?);
-            print_one(as_json, &json!({ "id": id, "claimToken": token }), &token);
+        DeviceVerb::Token { which } => talk::token(place, &which, as_json).await,
+        DeviceVerb::Uuid { which } => talk::uuid(place, &which, as_json).await,
+        DeviceVerb::Now { which } => talk::now(place, &which, as_json).await,
+        DeviceVerb::Interval { which, seconds } => {
+            talk::interval(place, &which, seconds, as_json).await
         }
-        DeviceVerb::Uuid { which } => {
-            let (_state, mut modem) = open(place, &which)?;
-            let id = verbs::uuid(&mut modem)?;
-            print_one(as_json, &json!({ "id": id }), &id.to_string());
-        }
+        DeviceVerb::Events {
+            which,
+            follow,
+            after,
+        } => talk::events(place, &which, after, follow, as_json).await,
+        DeviceVerb::Options { which, tuning } => tuning::show(place, &which, &tuning, as_json),
         DeviceVerb::Run {
             which,
-            host,
-            port,
-            ca,
-            ca_sec_tag,
+            tuning,
+            modem,
+            keep_running,
+            shell,
         } => {
-            let (state, mut modem) = open(place, &which)?;
-            let service = Service {
-                host,
-                port: port
-                    .or_else(|| running_port(place, "device"))
-                    .unwrap_or(8443),
-                root_ca: ca.unwrap_or_else(|| place.home.join("ca/root.crt")),
-                root_ca_tag: SecTag::new(u64::from(ca_sec_tag))?,
-            };
-            let id = verbs::uuid(&mut modem)?;
-            let mut token = None;
-            let ending = session(&state, &mut modem, &service, &mut |happening| {
-                if let Happening::Event(Event::FailedDeviceNotClaimed { token: given }) = &happening
-                {
-                    token.clone_from(given);
-                }
-                if let Some(line) = words(&happening) {
-                    eprintln!("{line}");
-                }
-            })
-            .await?;
-            report(&id.to_string(), ending, token.as_deref(), &service, as_json)?;
+            let options = tuning::options(place, &which, &tuning)?;
+            let mut device = Device::open(place, &which, &modem, &tuning, &options)?;
+            if keep_running {
+                let shell = shell || options.shell();
+                resident::run(&which, device, &options, shell, as_json).await
+            } else {
+                once(&mut device, &options, as_json).await
+            }
         }
     }
-    Ok(())
 }
 
-fn print_one(as_json: bool, value: &Value, text: &str) {
-    if as_json {
-        output::json(value);
-    } else {
-        output::print(&format!("{text}\n"));
+/// A device of this machine: its folder, its modem, its settings, and the service it asks.
+pub(crate) struct Device {
+    /// Locked as long as this lives.
+    pub(crate) state: DeviceState,
+    pub(crate) modem: Box<dyn Modem + Send>,
+    pub(crate) settings: FileSettings,
+    pub(crate) service: Service,
+    pub(crate) id: String,
+    ready: Ready,
+}
+
+/// What a session needs beside its modem.
+pub(crate) struct Ready {
+    pub(crate) https: Https,
+    pub(crate) identity: Identity,
+}
+
+impl Device {
+    fn open(
+        place: &Place,
+        which: &Which,
+        choice: &Choice,
+        tuning: &Tuning,
+        options: &Options,
+    ) -> Outcome<Self> {
+        let Opened {
+            mut modem,
+            virtual_modem,
+            state,
+        } = modem_choice::open(place, choice, which)?;
+        let own = state.is_some();
+        let state = match state {
+            Some(state) => state,
+            None => folder(place, which)?,
+        };
+        let service = tuning::service(place, tuning, options);
+        let id = verbs::uuid(&mut *modem)?;
+        let settings = if own {
+            state.settings()
+        } else {
+            state.settings_of(&id)
+        }
+        .map_err(|error| home_fault(&place.home, error))?;
+        let radio_rest = if virtual_modem.is_some() {
+            // The virtual modem has no radio to rest.
+            Duration::ZERO
+        } else {
+            Config::default().radio_rest
+        };
+        let ready = prepare(
+            &mut *modem,
+            options,
+            &service,
+            tuning.ca.is_some(),
+            radio_rest,
+        )?;
+        Ok(Self {
+            state,
+            modem,
+            settings,
+            service,
+            id: id.to_string(),
+            ready,
+        })
     }
 }
 
-/// The named device of the home.
+/// One session, as people watch it.
+async fn once(device: &mut Device, options: &Options, as_json: bool) -> Outcome {
+    let mut token = None;
+    let mut observe = |happening: Happening<'_>| {
+        if let Happening::Event(Event::FailedDeviceNotClaimed { token: given }) = &happening {
+            token.clone_from(given);
+        }
+        if let Some(line) = words(&happening) {
+            eprintln!("{line}");
+        }
+    };
+    let config = session_config(options, &device.ready.identity, &device.settings);
+    let mut agent = Agent::new(config, device.ready.https.clone());
+    let ending = tokio::select! {
+        ending = agent.run_once(&mut *device.modem, &mut device.settings, &mut observe) => Some(ending),
+        stopped = up::stop_signal() => { stopped?; None }
+    };
+    let Some(ending) = ending else {
+        agent.put_back(&mut *device.modem, &mut observe).await;
+        return Err(Fault::no("stopped"));
+    };
+    let token = token.filter(|_| options.print_attestation_token());
+    say::report(
+        &device.id,
+        ending,
+        token.as_deref(),
+        &device.service,
+        as_json,
+    )
+}
+
+/// The named device of the home, with its virtual modem.
 pub(crate) fn open(place: &Place, which: &Which) -> Outcome<(DeviceState, HostedModem)> {
+    let state = folder(place, which)?;
+    let modem = state
+        .modem(sectag_modem::Options::default())
+        .map_err(|error| home_fault(&place.home, error))?;
+    Ok((state, modem))
+}
+
+/// The named device's folder, locked.
+pub(crate) fn folder(place: &Place, which: &Which) -> Outcome<DeviceState> {
     sectag_keep::private_dir(&place.home).map_err(|error| home_fault(&place.home, error.into()))?;
-    let state = DeviceState::open_named(&place.home, &which.name)
+    DeviceState::open_named(&place.home, &which.name)
         .map_err(|error| match error {
-            StateError::Name(_) => {
-                Fault::from(error).hint("choose another with --name, for example --name device-2")
-            }
+            StateError::Name(_) => name_fault(error),
             StateError::Keep(KeepError::Busy { pid, .. }) => {
                 let holder = pid.map_or_else(
                     || "another process".to_owned(),
@@ -99,11 +193,11 @@ pub(crate) fn open(place: &Place, which: &Which) -> Outcome<(DeviceState, Hosted
                     .hint("a device does one thing at a time: wait for it, stop it, or choose another device with --name")
             }
             other => home_fault(&place.home, other),
-        })?;
-    let modem = state
-        .modem(Options::default())
-        .map_err(|error| home_fault(&place.home, error))?;
-    Ok((state, modem))
+        })
+}
+
+fn name_fault(error: StateError) -> Fault {
+    Fault::from(error).hint("choose another with --name, for example --name device-2")
 }
 
 fn home_fault(home: &Path, error: StateError) -> Fault {
@@ -133,13 +227,79 @@ pub(crate) fn running_port(place: &Place, listener: &str) -> Option<u16> {
         .ok()
 }
 
-/// One provisioning session, watched.
+/// One provisioning session of a virtual modem with our defaults, watched.
 pub(crate) async fn session(
     state: &DeviceState,
     modem: &mut HostedModem,
     service: &Service,
     observe: &mut (dyn FnMut(Happening<'_>) + Send),
 ) -> Outcome<Ending> {
+    let options = Options::ours();
+    let ready = prepare(modem, &options, service, false, Duration::ZERO)?;
+    let mut settings = state.settings()?;
+    let config = session_config(&options, &ready.identity, &settings);
+    Ok(Agent::new(config, ready.https)
+        .run_once(modem, &mut settings, observe)
+        .await)
+}
+
+fn session_config(options: &Options, identity: &Identity, settings: &FileSettings) -> Config {
+    let config = options.session_config(identity);
+    Config {
+        after: Some(config.after_key())
+            .filter(|_| config.save_command_id)
+            .and_then(|key| settings.load(&key)),
+        ..config
+    }
+}
+
+/// Who the device is, and the way to its service.
+fn prepare(
+    modem: &mut (dyn Modem + Send),
+    options: &Options,
+    service: &Service,
+    ca_was_given: bool,
+    radio_rest: Duration,
+) -> Outcome<Ready> {
+    let anchor = anchor(modem, options, service, ca_was_given)?;
+    let id = verbs::uuid(modem)?;
+    Ok(Ready {
+        https: Https::new(&service.host, service.port, &anchor)?.timeout(options.http_timeout()),
+        identity: Identity {
+            modem_version: verbs::firmware(modem)?,
+            seed: Identity::seed_of(&id),
+            radio_rest,
+        },
+    })
+}
+
+/// The root CA under the tag; before that, ours goes there when nothing is there and WITH_CERT says so. Nothing of ours
+/// is put under the tag of a vendor's service.
+fn anchor(
+    modem: &mut (dyn Modem + Send),
+    options: &Options,
+    service: &Service,
+    ca_was_given: bool,
+) -> Outcome<String> {
+    let tag = service.root_ca_tag;
+    let vendor = options.host_is_the_vendors() && !ca_was_given;
+    if vendor || !options.with_cert() {
+        if vendor {
+            eprintln!(
+                "note: `{}` is the vendor's, so nothing of this home is written under sec tag {tag}",
+                service.host
+            );
+        }
+        return verbs::root_ca(modem, tag)?.ok_or_else(|| {
+            let why = if vendor {
+                format!("the root CA of this home is not the one of `{}`", service.host)
+            } else {
+                "`with-cert` is n".to_owned()
+            };
+            Fault::untried(format!("no root CA lies under sec tag {tag}, and {why}"))
+                .hint("give the service's root CA with --ca FILE, or write it there with `sectag creds write`")
+        });
+    }
     let ca = std::fs::read_to_string(&service.root_ca).map_err(|error| {
         Fault::untried(format!(
             "no root CA of the service at `{}`: {error}",
@@ -154,120 +314,23 @@ pub(crate) async fn session(
         ))
         .hint("give the file that `sectag ca export` prints on the service's machine with --ca"));
     }
-    if verbs::place_root_ca(modem, service.root_ca_tag, ca.trim_end())? == Placed::Other {
+    if verbs::place_root_ca(modem, tag, ca.trim_end())? == Placed::Other {
         eprintln!(
-            "note: sec tag {} holds another root CA than `{}`; the one under the tag is used",
-            service.root_ca_tag,
+            "note: sec tag {tag} holds another root CA than `{}`; the one under the tag is used",
             service.root_ca.display()
         );
     }
-    let anchor = verbs::root_ca(modem, service.root_ca_tag)?.unwrap_or(ca);
-    let mut settings = state.settings()?;
-    let config = Config {
-        modem_version: verbs::firmware(modem)?,
-        // The virtual modem has no radio to rest.
-        radio_rest: Duration::ZERO,
-        save_command_id: true,
-        ..Config::default()
-    };
-    let config = Config {
-        after: settings.load(&config.after_key()),
-        ..config
-    };
-    let https = Https::new(&service.host, service.port, &anchor)?;
-    Ok(Agent::new(config, https)
-        .run_once(modem, &mut settings, observe)
-        .await)
+    Ok(verbs::root_ca(modem, tag)?.unwrap_or(ca))
 }
 
-/// One line for what happened, in the words of the firmware's log where it has some.
-pub(crate) fn words(happening: &Happening<'_>) -> Option<String> {
-    Some(match happening {
-        Happening::Line { head, verdict, .. } => format!("  modem    {head} → {verdict}"),
-        Happening::Answered {
-            method,
-            after: Some(after),
-            status,
-            received_bytes,
-            ..
-        } => format!(
-            "  {method}      commands after `{after}` → {status}, {received_bytes} bytes of CBOR"
-        ),
-        Happening::Answered {
-            method,
-            status,
-            sent_bytes,
-            ..
-        } => {
-            format!("  {method}     {sent_bytes} bytes of CBOR responses → {status}")
-        }
-        Happening::Unanswered { method, error, .. } => {
-            let mut text = format!("  {method}      no answer: {error}");
-            let mut source = std::error::Error::source(*error);
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            text
-        }
-        Happening::NotSigned(error) => format!("  modem    no JWT: {error}"),
-        Happening::Event(event) => match event {
-            Event::BatchReceived { commands } => format!("  batch    {commands} command(s)"),
-            Event::BatchRefused(reason) => format!("  batch    refused: {reason}"),
-            Event::CommandFailed {
-                index,
-                correlation,
-                command,
-                number,
-                answer,
-            } => format!(
-                "  failed   command {} ({correlation}): {command}: CME {number}: {}",
-                index + 1,
-                answer.trim()
-            ),
-            _ => return None,
-        },
-        _ => return None,
-    })
-}
-
-fn report(
-    id: &str,
-    ending: Ending,
-    token: Option<&str>,
-    service: &Service,
-    as_json: bool,
-) -> Outcome {
-    let result = match ending {
-        Ending::Done => "DONE",
-        Ending::Failed(Errno::NoData) => "NO_COMMANDS",
-        Ending::Failed(Errno::Access) => "NOT_CLAIMED",
-        Ending::Failed(_) => "FAILED",
-    };
+fn print_one(as_json: bool, value: &Value, text: &str) {
     if as_json {
-        let errno = match ending {
-            Ending::Done => Value::Null,
-            Ending::Failed(errno) => json!(errno.name()),
-        };
-        output::json(&json!({ "id": id, "result": result, "errno": errno, "claimToken": token }));
+        output::json(value);
     } else {
-        output::print(&format!("{result}\n"));
+        output::print(&format!("{text}\n"));
     }
-    match ending {
-        Ending::Done | Ending::Failed(Errno::NoData) => Ok(()),
-        Ending::Failed(Errno::Access) => {
-            let fault = Fault::no(format!("device {id} is not claimed"));
-            Err(match token {
-                Some(token) => fault.hint(format!("claim it: sectag claim {token}")),
-                None => fault,
-            })
-        }
-        Ending::Failed(Errno::ConnectionRefused) => Err(Fault::no(format!(
-            "no TLS session with {}:{}: nothing listens there, or its certificate does not chain to the root CA under sec tag {}",
-            service.host, service.port, service.root_ca_tag
-        ))
-        .hint("is the service up (`sectag status`)? is `--ca` the file of that service's home?")),
-        Ending::Failed(errno) => Err(Fault::no(format!("the session ended with {}", errno.name()))
-            .hint("the lines above say which step failed; -vv shows more")),
-    }
+}
+
+fn id_and_token(id: &str, token: &str) -> Value {
+    json!({ "id": id, "claimToken": token })
 }

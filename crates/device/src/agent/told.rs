@@ -134,7 +134,7 @@ pub(super) fn log(event: &Event) {
         Event::BatchReceived { commands } => tracing::info!(commands, "Processing commands"),
         Event::NoCommands => tracing::info!("No commands to process on server side"),
         Event::FailedDeviceNotClaimed { .. } => {
-            tracing::warn!("Unauthorized access: device is not yet claimed.");
+            tracing::info!("Unauthorized access: device is not yet claimed.");
         }
         Event::CommandFailed {
             index,
