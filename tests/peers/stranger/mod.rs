@@ -2,6 +2,8 @@
 //! wire. A program that is missing is said in one line and its tests pass; with `SECTAG_PEERS=require` they fail.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)] // each test file uses its part
 
+pub mod mosquitto;
+
 use crate::support::{DEADLINE, Home, Output, owner, run};
 use sectag_device::verbs;
 use sectag_modem::VirtualModem;
@@ -20,7 +22,8 @@ pub fn have(programs: &[&str]) -> bool {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let installed =
-        |program: &str| std::env::split_paths(&paths).any(|at| at.join(program).is_file());
+        // Debian puts daemons where only root looks.
+        |program: &str| std::env::split_paths(&paths).chain(["/usr/sbin".into()]).any(|at| at.join(program).is_file());
     let required = std::env::var("SECTAG_PEERS").is_ok_and(|value| value == "require");
     let mut all = true;
     for program in programs.iter().filter(|program| !installed(program)) {
