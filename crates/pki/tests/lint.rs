@@ -348,3 +348,15 @@ fn have_openssl() -> bool {
     }
     present
 }
+
+#[test]
+fn the_page_of_rules_is_the_table() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/cert-lint.md"
+    );
+    assert!(
+        std::fs::read_to_string(path).unwrap_or_default() == sectag_pki::lint::reference(),
+        "docs/reference/cert-lint.md is not the table; `sectag cert lint --rules` prints it"
+    );
+}

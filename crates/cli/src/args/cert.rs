@@ -26,7 +26,8 @@ pub(crate) enum Cert {
 /// Rules and the ground of each answer: docs/reference/cert-lint.md, or --rules.
 #[derive(Debug, Args)]
 pub(crate) struct Lint {
-    /// PEM or DER files; the certificates of a file are taken as a chain, end entity first
+    /// PEM or DER files; the certificates of a file are taken as a chain, end entity first, and roots given beside it are
+    /// known to it
     #[arg(required_unless_present = "rules")]
     pub(crate) files: Vec<PathBuf>,
     /// Private key of the end entity; is it the one?

@@ -11,6 +11,7 @@ use sectag_device::chain::{self as fetching, FetchError, Fetched, Server};
 use sectag_modem::credentials::{AtStore, CredentialStore, StoreError, Written};
 use sectag_pki::ServerName;
 use sectag_pki::lint::chain::{Judgement, Link, Root, judge};
+use sectag_pki::lint::{Answer, Verifier};
 use sectag_proto::secret::SecretText;
 use sectag_proto::{CredentialType, SecTag};
 use serde_json::{Value, json};
@@ -417,12 +418,22 @@ fn missing(judgement: &Judgement) -> Fault {
 
 fn not_verified(reason: &str, judgement: &Judgement) -> Fault {
     let fault = Fault::no(format!("the chain is not trusted: {reason}"));
+    // What trust in the root would not repair comes first.
+    let broken = judgement
+        .findings
+        .iter()
+        .find(|finding| finding.rule.cell(Verifier::Rustls).answer == Answer::Refuses);
+    if let Some(finding) = broken {
+        return fault.hint(finding.rule.fix);
+    }
     match &judgement.root {
         Root::Sent { link, known: false } => fault.hint(format!(
             "the root is private; ask the operator for its SHA-256, compare it with {}, and give it with --fingerprint",
             judgement.links[*link].facts.fingerprint_sha256
         )),
-        Root::Missing { .. } => fault.hint("ask the operator for the root and give it with --roots FILE"),
+        Root::Missing { .. } => {
+            fault.hint("ask the operator for the root and give it with --roots FILE")
+        }
         _ => fault,
     }
 }

@@ -7,7 +7,7 @@ use crate::output;
 use sectag_pki::lint::{self, Context, Finding, Report, Severity, Verifier};
 use sectag_pki::{Purpose, ServerName};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) fn lint(arguments: &Lint, as_json: bool) -> Outcome {
     if arguments.rules {
@@ -21,10 +21,11 @@ pub(super) fn lint(arguments: &Lint, as_json: bool) -> Outcome {
         return Ok(());
     }
     let name = arguments.name.as_deref().map(server_name).transpose()?;
-    let roots = match &arguments.roots {
+    let mut roots = match &arguments.roots {
         Some(path) => file::roots_of(path)?,
         None => Vec::new(),
     };
+    roots.extend(roots_among(&arguments.files));
     let purpose = match (arguments.server, arguments.client) {
         (true, _) => Some(Purpose::Servers),
         (_, true) => Some(Purpose::Devices),
@@ -68,6 +69,18 @@ pub(super) fn lint(arguments: &Lint, as_json: bool) -> Outcome {
         "{files} will be refused by {}",
         list(&refused)
     )))
+}
+
+/// Files given together know each other's roots.
+fn roots_among(files: &[PathBuf]) -> Vec<Vec<u8>> {
+    files
+        .iter()
+        .filter_map(|path| file::roots_of(path).ok().filter(|_| !path.is_dir()))
+        .flatten()
+        .filter(|der| {
+            sectag_pki::show(der).is_ok_and(|facts| facts.is_ca && facts.subject == facts.issuer)
+        })
+        .collect()
 }
 
 fn report(path: &Path, arguments: &Lint, context: &Context<'_>) -> Outcome<Report> {
