@@ -2,10 +2,12 @@
 
 mod resident;
 mod say;
+mod served;
 mod talk;
 mod tuning;
 
 pub(crate) use say::words;
+pub(crate) use served::{Beneath, Beside};
 
 use crate::args::{DeviceVerb, Tuning, Which};
 use crate::fault::{Fault, Outcome};

@@ -1,6 +1,7 @@
 //! `sectag modem`: a virtual modem on a pty or TCP, one AT line, a transcript.
 
-use crate::args::{ModemVerb, Serve};
+use crate::args::{ModemVerb, Serve, Tuning, Which};
+use crate::device::{Beneath, Beside};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::modem_at;
@@ -29,7 +30,7 @@ pub(crate) async fn modem(place: &Place, verb: ModemVerb, as_json: bool) -> Outc
 struct Served {
     modem: SharedModem,
     /// Held while the modem is one of the home's devices.
-    _state: Option<DeviceState>,
+    state: Option<DeviceState>,
 }
 
 async fn serve(place: &Place, args: Serve, as_json: bool) -> Outcome {
@@ -41,9 +42,8 @@ async fn serve(place: &Place, args: Serve, as_json: bool) -> Outcome {
     if args.no_time {
         hosts = hosts.without_time();
     }
-    if let Some(handler) = console(&served) {
-        hosts = hosts.with_handler(handler);
-    }
+    let (console, beside) = library(place, &args, &served)?;
+    hosts = hosts.with_handler(console);
     let pty = (args.pty || args.link.is_some() || args.tcp.is_none())
         .then(|| hosts.pty(args.link.as_deref()))
         .transpose()
@@ -88,6 +88,9 @@ async fn serve(place: &Place, args: Serve, as_json: bool) -> Outcome {
             waiting.await?
         }
     };
+    if let Some(beside) = beside {
+        beside.stop().await;
+    }
     let writes = served.modem.lock().flash_writes();
     let here = writes - writes_before;
     let word = match &ended {
@@ -110,9 +113,33 @@ async fn serve(place: &Place, args: Serve, as_json: bool) -> Outcome {
     }
 }
 
-/// Takes the shell's lines that neither `at` nor `kernel` takes, `nrf_provisioning …` above all.
-fn console(_served: &Served) -> Option<Box<dyn LineHandler>> {
-    None
+/// The library beside the modem, on request, and who takes the shell's lines that neither `at` nor `kernel` takes:
+/// `nrf_provisioning …`.
+fn library(
+    place: &Place,
+    args: &Serve,
+    served: &Served,
+) -> Outcome<(Box<dyn LineHandler>, Option<Beside>)> {
+    let name = args.device.name.as_deref().unwrap_or("device-1");
+    let beneath = Beneath {
+        modem: &served.modem,
+        has_time: !args.no_time,
+        state: served.state.as_ref(),
+        which: Which {
+            name: name.to_owned(),
+        },
+    };
+    if args.provision {
+        let beside = beneath.provision(place, &args.tuning)?;
+        return Ok((beside.console(), Some(beside)));
+    }
+    if args.tuning != Tuning::default() {
+        return Err(Fault::untried(
+            "options of the provisioning client have no effect without one",
+        )
+        .hint("add --provision, or leave them out"));
+    }
+    Ok((beneath.console(), None))
 }
 
 fn mode(args: &Serve) -> Mode {
@@ -135,7 +162,7 @@ fn open(place: &Place, args: &Serve) -> Outcome<Served> {
                 options,
                 sectag_modem::seeded(!seed),
             )),
-            _state: None,
+            state: None,
         });
     }
     if let Some(dir) = &args.device.state {
@@ -143,7 +170,7 @@ fn open(place: &Place, args: &Serve) -> Outcome<Served> {
             HostedModem::open(dir, options).map_err(|error| hinted(error.hint(), error))?;
         return Ok(Served {
             modem: hosted.shared().clone(),
-            _state: None,
+            state: None,
         });
     }
     let name = args.device.name.as_deref().unwrap_or("device-1");
@@ -165,7 +192,7 @@ fn open(place: &Place, args: &Serve) -> Outcome<Served> {
     })?;
     Ok(Served {
         modem: hosted.shared().clone(),
-        _state: Some(state),
+        state: Some(state),
     })
 }
 

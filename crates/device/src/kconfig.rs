@@ -22,6 +22,8 @@ use crate::options::{self, Value, ValueError};
 
 /// Bytes of one file. Zephyr's largest samples have less than 10 kB.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
+/// Choices of Kconfig: the one that is set to `y` last is the one, and the others are `n`.
+const CHOICES: [[&str; 2]; 1] = [["NRF_PROVISIONING_HTTP", "NRF_PROVISIONING_COAP"]];
 /// Bytes of one name after `CONFIG_`.
 pub const NAME_BYTES_MAX: usize = 128;
 
@@ -199,12 +201,30 @@ impl Kconfig {
             match assignment(line) {
                 Ok(None) => {}
                 Ok(Some((name, value))) => {
+                    if value == Value::Flag(true) {
+                        self.unset_others(&name, &place);
+                    }
                     self.set.insert(name, Setting { value, place });
                 }
                 Err(reason) => return Err(KconfigError::Line { place, reason }),
             }
         }
         Ok(())
+    }
+
+    fn unset_others(&mut self, chosen: &str, place: &Place) {
+        let others = CHOICES
+            .iter()
+            .filter(|choice| choice.contains(&chosen))
+            .flatten()
+            .filter(|name| **name != chosen);
+        for name in others {
+            let setting = Setting {
+                value: Value::Flag(false),
+                place: place.clone(),
+            };
+            self.set.insert((*name).to_owned(), setting);
+        }
     }
 
     /// The option `name` (without `CONFIG_`), under this name only; see [`Kconfig::find`].
@@ -460,6 +480,13 @@ mod tests {
             refused("CONFIG_NRF_PROVISIONING_JWT_MAX_VALID_TIME_S=361"),
             "prj.conf:1: CONFIG_NRF_PROVISIONING_JWT_MAX_VALID_TIME_S: 361 is not within 0 to 360"
         );
+    }
+
+    #[test]
+    fn of_a_choice_the_last_one_is_taken() {
+        let kconfig = read("CONFIG_NRF_PROVISIONING_COAP=y\nCONFIG_NRF_PROVISIONING_HTTP=y\n");
+        assert_eq!(kconfig.flag("NRF_PROVISIONING_COAP"), Some(false));
+        assert_eq!(kconfig.flag("NRF_PROVISIONING_HTTP"), Some(true));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub enum Source {
     Kconfig(Place),
     /// A flag, as it is typed.
     Flag(String),
+    /// The service that runs on this machine says so.
+    Service,
 }
 
 impl fmt::Display for Source {
@@ -69,6 +71,7 @@ impl fmt::Display for Source {
             Self::Faithful => f.write_str("--faithful"),
             Self::File(place) | Self::Kconfig(place) => write!(f, "{place}"),
             Self::Flag(flag) => f.write_str(flag),
+            Self::Service => f.write_str("the service of this home"),
         }
     }
 }

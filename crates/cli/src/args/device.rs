@@ -13,7 +13,7 @@ pub(crate) struct Which {
 
 /// What a device is told: how it behaves and where its service is. The later one wins: our defaults or `--faithful`,
 /// then HOME/devices/NAME/device.toml, then `--kconfig`, then `-o`, then a flag of its own.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct Tuning {
     /// Host of the device API [default: localhost]
     #[arg(long)]

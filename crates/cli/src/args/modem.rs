@@ -77,6 +77,14 @@ pub(crate) struct Serve {
     /// Lend signatures of the client keys to whoever is connected, by a command that no real modem has (AT#SECTAGSIGN)
     #[arg(long)]
     pub(crate) allow_remote_signing: bool,
+    /// Run the provisioning client beside the modem, so that `nrf_provisioning now` in the shell runs a session
+    #[arg(long)]
+    pub(crate) provision: bool,
+    #[command(
+        flatten,
+        next_help_heading = "Options of --provision, as of `sectag device run`"
+    )]
+    pub(crate) tuning: super::Tuning,
 }
 
 /// Which modem it is.

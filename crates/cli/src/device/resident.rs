@@ -5,7 +5,7 @@ use crate::args::Which;
 use crate::fault::{Fault, Outcome};
 use crate::output;
 use crate::up::StopSignal;
-use sectag_device::agent::{Handle, Happening, Resident};
+use sectag_device::agent::{Handle, Happening, Resident, StartError};
 use sectag_device::console::{Console, CustomAt, NOTICE};
 use sectag_device::control::Control;
 use sectag_device::options::Options;
@@ -32,11 +32,8 @@ pub(super) async fn run(
         ready,
     } = device;
     let config = options.client_config(&ready.identity);
-    let (resident, handle) = Resident::new(config, ready.https, modem, Box::new(settings))
-        .map_err(|error| {
-            Fault::from(error)
-                .hint("set both, or neither: -o auto-start=y -o scheduled=y; `sectag device options` shows where each comes from")
-        })?;
+    let (resident, handle) =
+        Resident::new(config, ready.https, modem, Box::new(settings)).map_err(start_fault)?;
     let mut stop = StopSignal::listen()?;
     let control = Control::serve(state.dir(), handle.clone())?;
     eprintln!(
@@ -58,20 +55,32 @@ pub(super) async fn run(
                         told = entry.seq;
                         output::print(&format!("{}\n", entry.json()));
                     }
-                } else if let Some(line) = words(&happening) {
-                    eprintln!("{line}");
                 }
-                if let Happening::Event(event) = &happening {
-                    if let Some(line) = about(event, token) {
-                        eprintln!("{line}");
-                    }
-                }
+                say(&happening, token);
             },
         )
         .await;
     drop(control);
     eprintln!("stopped");
     Ok(())
+}
+
+pub(super) fn start_fault(error: StartError) -> Fault {
+    Fault::from(error).hint(
+        "set both, or neither: -o auto-start=y -o scheduled=y; `sectag device options` shows where each comes from",
+    )
+}
+
+/// Tells on stderr; `token`: the attestation token of an unclaimed device as well.
+pub(super) fn say(happening: &Happening<'_>, token: bool) {
+    if let Some(line) = words(happening) {
+        eprintln!("{line}");
+    }
+    if let Happening::Event(event) = happening
+        && let Some(line) = about(event, token)
+    {
+        eprintln!("{line}");
+    }
 }
 
 /// What the session's own lines leave out, because for one session the exit says it.

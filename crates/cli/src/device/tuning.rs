@@ -98,6 +98,11 @@ fn gather(place: &Place, which: &Which, tuning: &Tuning) -> Outcome<(Options, Kc
         own("coap", Some(Value::Flag(coap)), flag.clone())?;
         own("https", Some(Value::Flag(!coap)), flag)?;
     }
+    if let (None, Some(port)) = (options.http_port(), running_port(place, "device")) {
+        options
+            .set("http-port", Value::Number(port.into()), Source::Service)
+            .map_err(options_fault)?;
+    }
     Ok((options, kconfig))
 }
 
@@ -105,10 +110,7 @@ fn gather(place: &Place, which: &Which, tuning: &Tuning) -> Outcome<(Options, Kc
 pub(super) fn service(place: &Place, tuning: &Tuning, options: &Options) -> Service {
     Service {
         host: options.http_hostname().to_owned(),
-        port: options
-            .http_port()
-            .or_else(|| running_port(place, "device"))
-            .unwrap_or(8443),
+        port: options.http_port().unwrap_or(8443),
         root_ca: tuning
             .ca
             .clone()
