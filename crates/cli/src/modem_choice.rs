@@ -6,13 +6,14 @@ use crate::home::Place;
 use sectag_device::hosted::HostedModem;
 use sectag_device::state::DeviceState;
 use sectag_modem::credentials::{FileStore, StoreError};
+use sectag_modem::host::RemoteSigner;
 use sectag_modem::serial::{PortError, SerialModem, SerialOptions};
 use sectag_modem::{LineError, Modem, SignerError, TagSigner};
 use sectag_proto::SecTag;
 use sectag_proto::es256::PublicKey;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// What `--modem` takes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -112,7 +113,7 @@ pub(crate) fn open_with(
             })
         }
         Choice::Port(port) | Choice::Tcp(port) => Ok(Opened {
-            modem: Box::new(SerialModem::open(port, options.clone()).map_err(port_fault)?),
+            modem: Box::new(SharedPort::open(port, options)?),
             virtual_modem: None,
             state: None,
         }),
@@ -134,11 +135,11 @@ pub(crate) fn files(place: &Place, choice: &Choice) -> Outcome<Option<FileStore>
     FileStore::open(&dir).map(Some).map_err(store_fault)
 }
 
-/// Who signs for TLS with the keys under this modem's tags.
+/// Who signs for TLS with the keys under this modem's tags: the virtual modem of this home, files, or a virtual modem
+/// elsewhere that was told to lend signatures. A port that is open in this process already is shared.
 ///
 /// # Errors
 /// A real modem: its key cannot sign for this machine's TLS.
-#[allow(dead_code)] // the MQTT verbs take it
 pub(crate) fn signer(place: &Place, choice: &Choice, which: &Which) -> Outcome<Arc<dyn TagSigner>> {
     match choice {
         Choice::Virtual => {
@@ -151,7 +152,16 @@ pub(crate) fn signer(place: &Place, choice: &Choice, which: &Which) -> Outcome<A
         Choice::Files(_) => Ok(Arc::new(
             files(place, choice)?.expect("the choice is files"),
         )),
-        Choice::Port(_) | Choice::Tcp(_) => Err(no_raw_signature(choice)),
+        Choice::Port(port) | Choice::Tcp(port) => {
+            let modem = SharedPort::open(port, &SerialOptions::default())?;
+            let signer = RemoteSigner::new(Box::new(modem));
+            let any = SecTag::new(0).expect("0 is a sec tag");
+            // Whether there is a key is asked later, with the tag that is wanted.
+            match signer.public_key(any) {
+                Err(SignerError::NoRemoteSigning { .. }) => Err(no_raw_signature(choice)),
+                _ => Ok(Arc::new(signer)),
+            }
+        }
     }
 }
 
@@ -161,8 +171,51 @@ fn no_raw_signature(choice: &Choice) -> Fault {
         "the key under a tag of `{choice}` cannot sign for TLS on this machine: a modem has no AT command for a raw signature"
     ))
     .hint(
-        "let the modem speak MQTT itself (its firmware with this sec tag); or use a tag in files: --modem files, made by `sectag creds keygen --modem files`; or the virtual modem of this home: --modem virtual",
+        "let the modem speak MQTT itself, in its firmware, with this sec tag; or use a tag in files: `sectag creds keygen TAG --modem files`, then --modem files; or the virtual modem of this home: --modem virtual; a virtual modem elsewhere lends signatures when it is served with --allow-remote-signing",
     )
+}
+
+/// A port is opened once in a process; whoever opens it again shares it: the one that sends AT lines, and the one that
+/// borrows signatures.
+struct SharedPort(Arc<Mutex<SerialModem>>);
+
+/// The ports that are open, by name.
+static OPEN_PORTS: Mutex<Vec<(String, Weak<Mutex<SerialModem>>)>> = Mutex::new(Vec::new());
+
+impl SharedPort {
+    fn open(port: &str, options: &SerialOptions) -> Outcome<Self> {
+        let mut open = OPEN_PORTS.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, modem)| modem.strong_count() > 0);
+        let there = open
+            .iter()
+            .find(|(name, _)| name == port)
+            .and_then(|(_, modem)| modem.upgrade());
+        if let Some(modem) = there {
+            return Ok(Self(modem));
+        }
+        let modem = SerialModem::open(port, options.clone()).map_err(port_fault)?;
+        let modem = Arc::new(Mutex::new(modem));
+        open.push((port.to_owned(), Arc::downgrade(&modem)));
+        Ok(Self(modem))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SerialModem> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Modem for SharedPort {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        self.lock().line(at)
+    }
+
+    fn notifications(&mut self) -> Vec<String> {
+        self.lock().notifications()
+    }
+
+    fn alters_line_ends(&self) -> bool {
+        self.lock().alters_line_ends()
+    }
 }
 
 /// The home's virtual modem, locked for as long as its keys are lent.

@@ -30,8 +30,10 @@ pub(super) fn apply(session: &mut Session, args: &Apply, as_json: bool) -> Outco
     let dry = session.is_dry() || args.plan;
     let plan = session.try_store(|store| {
         let plan = Plan::make(store, wanted, &only)?;
-        if !as_json {
-            eprint!("{}", lines(&plan));
+        match (as_json, args.plan) {
+            (true, _) => {}
+            (false, true) => output::print(&lines(&plan)),
+            (false, false) => eprint!("{}", lines(&plan)),
         }
         if !dry {
             plan.carry_out(store)?;
@@ -44,7 +46,7 @@ pub(super) fn apply(session: &mut Session, args: &Apply, as_json: bool) -> Outco
     if as_json {
         let steps: Vec<Value> = plan.steps().iter().map(step_json).collect();
         output::json(&json!({ "steps": steps, "changes": changes, "applied": !dry }));
-    } else {
+    } else if !args.plan {
         let text = match (changes, dry) {
             (0, _) => "everything is there; nothing written".to_owned(),
             (n, true) => format!("{n} to change"),

@@ -2,9 +2,10 @@
 
 use super::stored;
 use crate::args::ModemArgs;
+use crate::ca::moment;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
-use crate::modem_choice::{self, Opened, store_fault};
+use crate::modem_choice::{self, Choice, Opened, store_fault};
 use crate::up::StopSignal;
 use sectag_modem::credentials::{
     AtStore, CredentialStore, Entry, FileStore, KeyMaterial, KeyRequest, StoreError, type_name,
@@ -19,6 +20,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the verbs work on.
 pub(crate) struct Session {
@@ -87,7 +89,7 @@ impl Session {
             modem_choice::open_with(place, &args.modem, &args.which(), &args.serial())?;
         let mut modem = modem;
         if let Some(path) = &args.transcript {
-            modem = Box::new(Transcript::new(modem, transcript(path)?));
+            modem = Box::new(Transcript::new(modem, transcript(path, &args.modem)?));
         }
         if dry {
             modem = Box::new(DryRun::new(modem, |line: &str| {
@@ -166,7 +168,7 @@ impl Session {
 }
 
 /// A file for a transcript: it shows no secrets, but what a modem says is nobody else's business.
-pub(crate) fn transcript(path: &Path) -> Outcome<BufWriter<std::fs::File>> {
+fn transcript(path: &Path, modem: &Choice) -> Outcome<BufWriter<std::fs::File>> {
     let file = OpenOptions::new()
         .create(true)
         .append(true)
@@ -178,7 +180,11 @@ pub(crate) fn transcript(path: &Path) -> Outcome<BufWriter<std::fs::File>> {
                 path.display()
             ))
         })?;
-    Ok(BufWriter::new(file))
+    let mut file = BufWriter::new(file);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = moment(since.map_or(0, |since| since.as_secs()));
+    writeln!(file, "# {now}, {modem}")?;
+    Ok(file)
 }
 
 /// Refuses lines after the stop, except those that put the modem back into the state it was found in.
