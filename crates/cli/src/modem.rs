@@ -1,5 +1,10 @@
 //! `sectag modem`: a virtual modem on a pty or TCP, one AT line, a transcript.
 
+mod open;
+mod status;
+
+pub(crate) use open::quirks_help;
+
 use crate::args::{ModemVerb, Serve, Tuning, Which};
 use crate::device::{Beneath, Beside};
 use crate::fault::{Fault, Outcome};
@@ -7,11 +12,9 @@ use crate::home::Place;
 use crate::modem_at;
 use crate::output;
 use crate::up::StopSignal;
-use sectag_device::hosted::HostedModem;
-use sectag_device::state::{DeviceState, StateError};
-use sectag_keep::KeepError;
+use sectag_device::state::DeviceState;
+use sectag_modem::SharedModem;
 use sectag_modem::host::{Ended, HostError, Hosts, LineHandler, Mode, ShellOptions};
-use sectag_modem::{Options, SharedModem, VirtualModem};
 use serde_json::json;
 
 /// Exit code after an injected power cut.
@@ -21,6 +24,7 @@ const POWER_CUT: u8 = 3;
 pub(crate) async fn modem(place: &Place, verb: ModemVerb, as_json: bool) -> Outcome {
     match verb {
         ModemVerb::Serve(args) => serve(place, *args, as_json).await,
+        ModemVerb::Status(which) => status::status(place, &which, as_json),
         ModemVerb::At(args) => modem_at::at(place, *args, as_json).await,
         ModemVerb::Record(args) => modem_at::record(place, *args).await,
     }
@@ -35,7 +39,7 @@ struct Served {
 
 async fn serve(place: &Place, args: Serve, as_json: bool) -> Outcome {
     let mut stop = StopSignal::listen()?;
-    let served = open(place, &args)?;
+    let served = open::open(place, &args)?;
     let writes_before = served.modem.lock().flash_writes();
     let mode = mode(&args);
     let mut hosts = Hosts::new(served.modem.clone(), mode);
@@ -153,74 +157,11 @@ fn mode(args: &Serve) -> Mode {
     }
 }
 
-fn open(place: &Place, args: &Serve) -> Outcome<Served> {
-    let options = options(args)?;
-    if let Some(seed) = args.device.seed {
-        return Ok(Served {
-            modem: SharedModem::new(VirtualModem::new(
-                sectag_modem::Identity::from_seed(seed),
-                options,
-                sectag_modem::seeded(!seed),
-            )),
-            state: None,
-        });
-    }
-    if let Some(dir) = &args.device.state {
-        let hosted =
-            HostedModem::open(dir, options).map_err(|error| hinted(error.hint(), error))?;
-        return Ok(Served {
-            modem: hosted.shared().clone(),
-            state: None,
-        });
-    }
-    let name = args.device.name.as_deref().unwrap_or("device-1");
-    sectag_keep::private_dir(&place.home).map_err(|error| hinted(error.hint(), error))?;
-    let state = DeviceState::open_named(&place.home, name).map_err(|error| match error {
-        StateError::Keep(KeepError::Busy { pid, .. }) => {
-            let holder = pid.map_or_else(
-                || "another process".to_owned(),
-                |pid| format!("process {pid}"),
-            );
-            Fault::untried(format!("device `{name}` is in use by {holder}"))
-                .hint("stop it, or serve another device with --name")
-        }
-        other => Fault::from(other),
-    })?;
-    let hosted = state.modem(options).map_err(|error| match error {
-        StateError::Modem(error) => hinted(error.hint(), error),
-        other => Fault::from(other),
-    })?;
-    Ok(Served {
-        modem: hosted.shared().clone(),
-        state: Some(state),
-    })
-}
-
-fn options(args: &Serve) -> Outcome<Options> {
-    let mut options = Options {
-        boot_mode: u32::from(args.online),
-        remote_signing: args.allow_remote_signing,
-        ..Options::default()
-    };
-    for quirk in &args.quirks {
-        let (name, value) = quirk.split_once('=').ok_or_else(|| {
-            Fault::untried(format!("--quirk {quirk} has no value"))
-                .hint("write it as NAME=VALUE; `sectag modem serve --help` lists them")
-        })?;
-        options
-            .set_quirk(name, value)
-            .map_err(|error| hinted(error.hint(), error))?;
-    }
-    for spec in &args.faults {
-        options.inject(spec).map_err(Fault::untried)?;
-    }
-    Ok(options)
-}
-
 fn host_fault(error: HostError) -> Fault {
     hinted(error.hint(), error)
 }
 
+/// The error with its own hint.
 fn hinted(hint: Option<String>, error: impl Into<anyhow::Error>) -> Fault {
     let fault = Fault::from(error);
     match hint {

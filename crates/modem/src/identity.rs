@@ -1,5 +1,9 @@
 //! Who a modem is: what the factory put in.
 
+mod file;
+
+pub use file::IdentityError;
+
 use sectag_proto::es256::{PublicKey, SignEs256};
 use sectag_proto::token::DeviceType;
 use sectag_proto::{DeviceId, FirmwareId};

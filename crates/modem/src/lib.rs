@@ -30,13 +30,13 @@ mod storage;
 mod virtual_modem;
 
 pub use cme::Cme;
-pub use identity::Identity;
+pub use identity::{Identity, IdentityError};
 pub use options::{
     Entropy, FAULT_GRAMMAR, Fault, FaultAnswer, Moment, Options, PowerCut, QUIRKS, Quirk,
     QuirkError, seeded,
 };
 pub use signer::{SharedModem, SignerError, TagSigner};
-pub use state::OpenError;
+pub use state::{Inspection, OpenError, inspect};
 pub use storage::CONTENT_BYTES_MAX;
 pub use virtual_modem::{LINE_BYTES_MAX, VirtualModem};
 

@@ -42,6 +42,16 @@ pub enum OpenError {
         /// The version found.
         found: u32,
     },
+    /// The directory holds another device than the one asked for.
+    #[error("`{}` holds device {found}, not {wanted}", path.display())]
+    OtherDevice {
+        /// The directory.
+        path: PathBuf,
+        /// Who lives there.
+        found: DeviceId,
+        /// Who was asked for.
+        wanted: DeviceId,
+    },
     /// The randomness given yields no key.
     #[error("the source of randomness yields no usable key, so no device identity was made")]
     Randomness,
@@ -52,9 +62,50 @@ impl OpenError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Keep(error) => error.hint(),
+            Self::OtherDevice { .. } => {
+                Some("choose another directory, or leave the identity away".to_owned())
+            }
             _ => None,
         }
     }
+}
+
+/// What can be told about a modem's state from outside; nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The device.
+    pub device: DeviceId,
+    /// Its IMEI.
+    pub imei: String,
+    /// Its firmware.
+    pub firmware_name: String,
+    /// Changes of the credential storage over the modem's whole life.
+    pub flash_writes: u64,
+    /// Tag, type and content length in bytes of each entry.
+    pub entries: Vec<(u32, CredentialType, usize)>,
+}
+
+/// Looks at the modem whose state is in `dir`, also while another process holds it; `None` when there is none.
+///
+/// # Errors
+/// [`OpenError`]: not readable, not private, or not a modem state.
+pub fn inspect(dir: &Path) -> Result<Option<Inspection>, OpenError> {
+    let path = dir.join(FILE_NAME);
+    let Some(bytes) = sectag_keep::read_private(&path)? else {
+        return Ok(None);
+    };
+    let saved = parse(&path, &bytes)?;
+    Ok(Some(Inspection {
+        device: saved.identity.device,
+        imei: saved.identity.imei,
+        firmware_name: saved.identity.firmware_name,
+        flash_writes: saved.flash_writes,
+        entries: saved
+            .storage
+            .entries()
+            .map(|((tag, kind), content)| (tag, kind, content.len()))
+            .collect(),
+    }))
 }
 
 /// The file and the lock that keeps other processes from it.

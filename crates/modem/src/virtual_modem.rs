@@ -103,18 +103,42 @@ impl VirtualModem {
     ///
     /// # Errors
     /// [`OpenError`]: not readable, not private, held by another process, or not a modem state.
-    pub fn open(dir: &Path, options: Options, mut entropy: Entropy) -> Result<Self, OpenError> {
+    pub fn open(dir: &Path, options: Options, entropy: Entropy) -> Result<Self, OpenError> {
+        Self::open_as(dir, options, entropy, None)
+    }
+
+    /// As [`VirtualModem::open`]; the first use takes `identity`, and later ones insist on that device.
+    ///
+    /// # Errors
+    /// [`OpenError`], also [`OpenError::OtherDevice`].
+    pub fn open_as(
+        dir: &Path,
+        options: Options,
+        mut entropy: Entropy,
+        identity: Option<Identity>,
+    ) -> Result<Self, OpenError> {
         let (file, saved) = StateFile::open(dir)?;
         let mut modem = match saved {
             Some(saved) => {
+                if let Some(wanted) = identity
+                    && (wanted.device != saved.identity.device
+                        || wanted.public_key() != saved.identity.public_key())
+                {
+                    return Err(OpenError::OtherDevice {
+                        path: dir.to_owned(),
+                        found: saved.identity.device,
+                        wanted: wanted.device,
+                    });
+                }
                 let mut modem = Self::new(saved.identity, options, entropy);
                 modem.storage = saved.storage;
                 modem.flash_writes = saved.flash_writes;
                 modem
             }
             None => {
-                let identity =
-                    Identity::from_entropy(&mut *entropy).ok_or(OpenError::Randomness)?;
+                let identity = identity
+                    .or_else(|| Identity::from_entropy(&mut *entropy))
+                    .ok_or(OpenError::Randomness)?;
                 let modem = Self::new(identity, options, entropy);
                 file.save(&modem.identity, &modem.storage, 0)?;
                 modem

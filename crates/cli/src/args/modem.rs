@@ -10,8 +10,12 @@ use std::path::PathBuf;
 pub(crate) enum ModemVerb {
     /// Serve a virtual modem on a pty or a TCP port until Ctrl-C
     ///
-    /// The pty's path, or the port, is printed on stdout. Exit 0 after Ctrl-C or SIGTERM, 3 after an injected power cut.
+    /// The pty's path, or the port, is printed on stdout; with --json the count of flash writes at the end as well. Exit 0
+    /// after Ctrl-C or SIGTERM, 3 after an injected power cut.
+    #[command(after_help = crate::modem::quirks_help())]
     Serve(Box<Serve>),
+    /// Show a virtual modem's identity, entries and flash writes, also while it is served
+    Status(StoredModem),
     /// Send one AT line to a modem and print its answer; exit 1 when the answer is an error
     At(Box<AtLine>),
     /// Pass lines from stdin to a modem and its answers to stdout, and write both into FILE until stdin ends or Ctrl-C
@@ -89,15 +93,29 @@ pub(crate) struct Serve {
 
 /// Which modem it is.
 #[derive(Debug, Args)]
-#[group(multiple = false)]
 pub(crate) struct ServedDevice {
     /// The modem of the home's device NAME, the one that `device run` drives [default: device-1]
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["state", "seed", "identity"])]
     pub(crate) name: Option<String>,
     /// The modem whose state is in DIR; a new one on first use
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// A modem in memory, the same for the same number: for tests, since whoever knows N knows its keys
-    #[arg(long, value_name = "N")]
+    /// The same identity for the same number, in memory or for the first use of --state: for tests, since whoever knows N
+    /// knows its keys
+    #[arg(long, value_name = "N", conflicts_with = "identity")]
     pub(crate) seed: Option<u64>,
+    /// The identity from FILE, in memory or for the first use of --state: JSON with any of device, device_type, firmware,
+    /// firmware_name, imei, identity_key (PEM); mode 0600
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoredModem {
+    /// The modem of the home's device NAME [default: device-1]
+    #[arg(long, conflicts_with = "state")]
+    pub(crate) name: Option<String>,
+    /// The modem whose state is in DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }

@@ -217,13 +217,18 @@ impl Session {
     }
 
     /// Collects what the modem has said on its own.
-    pub(super) fn listen(&mut self) {
+    pub(super) fn listen(&mut self) -> Result<(), Left> {
+        // Another holder of the modem may have met the cut.
+        if self.wiring.modem.lock().power_is_cut() {
+            return Err(Left::PowerCut);
+        }
         self.wiring.clock.tell(&self.wiring.modem);
         let mut out = Vec::new();
         self.framing.poll(&mut self.wiring.modem, &mut out);
         if self.waiting.len() < WAITING_BYTES_MAX {
             self.waiting.extend(out);
         }
+        Ok(())
     }
 
     /// Sends what the descriptor takes. `Ok(false)`: the other side has closed.

@@ -77,7 +77,7 @@ impl PtyHost {
             // Somebody is there, whatever the count says: like events in a row arrive as one.
             false => clients.open.max(1),
         };
-        session.listen();
+        session.listen()?;
         if gone {
             session.discard();
         }

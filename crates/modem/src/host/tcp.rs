@@ -151,7 +151,7 @@ fn carry(stream: &TcpStream, wiring: Wiring) -> Left {
             if ready.input && session.take_input(fd)? == Taken::Closed {
                 return Err(Left::Client);
             }
-            session.listen();
+            session.listen()?;
             if !session.flush(fd)? {
                 return Err(Left::Client);
             }

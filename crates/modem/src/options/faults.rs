@@ -103,7 +103,7 @@ impl FromStr for Spec {
     type Err = String;
 
     fn from_str(spec: &str) -> Result<Self, Self::Err> {
-        let wrong = |what: &str| format!("fault `{spec}`: {what}; the grammar is {FAULT_GRAMMAR}");
+        let wrong = |what: &str| format!("fault `{spec}`: {what}");
         // From the right: a prefix may hold both signs.
         let (at, answer) = spec
             .rsplit_once(':')
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_spec_is_said_with_the_grammar() {
+    fn what_is_wrong_with_a_spec_is_said() {
         for (spec, what) in [
             ("AT%CMNG", "no `:`"),
             ("AT%CMNG:5", "no `#`"),
@@ -183,7 +183,6 @@ mod tests {
         ] {
             let error = Options::default().inject(spec).unwrap_err();
             assert!(error.contains(what), "{error}");
-            assert!(error.contains("AT-PREFIX#K"), "{error}");
         }
         let mut options = Options::default();
         options.inject("write#1:cut-before").unwrap();
