@@ -293,6 +293,7 @@ int nrf_provisioning_set_interval(int interval_s);
  *
  * 0: a session ended; `*result` (optional) is 1 for DONE, else a negative errno value: -ENODATA no commands, -EACCES
  * not claimed, -ECONNREFUSED wrong root CA, -ENOMEM too many commands, -ETIME no valid time, -EBUSY, -ETIMEDOUT …
+ * (the last one's, should the event callback have triggered the next at once).
  * -EAGAIN: none ended in that time; call again. -EFAULT: not initialised. -EBUSY: somebody drives already.
  */
 int sectag_run(uint32_t timeout_ms, int *result);
@@ -305,7 +306,7 @@ int sectag_run(uint32_t timeout_ms, int *result);
 int sectag_step(uint32_t *wait_ms);
 
 /** Tells whether a packet data network is active: 1 at `+CGEV: ME PDN ACT 0`, 0 at `+CGEV: ME DETACH` and the like.
- *  Known as active until then. -EFAULT: not configured. */
+ *  Told nothing, a scheduled client takes it for active. -EFAULT: not configured. */
 int sectag_network(int active);
 
 /** Forgets the process's client; everything the library allocated for it is freed. -EBUSY: somebody drives. */

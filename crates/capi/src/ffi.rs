@@ -62,3 +62,25 @@ fn millis(duration: Option<Duration>) -> u32 {
         u32::try_from(ms).unwrap_or(FOREVER).min(FOREVER - 1)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "std")]
+    #[test]
+    #[allow(clippy::panic)]
+    fn a_panic_does_not_cross_the_border() {
+        assert_eq!(guard(|| panic!("a defect")), Code::IO.get());
+    }
+
+    #[test]
+    fn milliseconds_are_rounded_up_and_never_mean_forever_by_chance() {
+        assert_eq!(millis(None), FOREVER);
+        assert_eq!(millis(Some(Duration::ZERO)), 0);
+        assert_eq!(millis(Some(Duration::from_micros(1))), 1);
+        assert_eq!(millis(Some(Duration::from_secs(1 << 40))), FOREVER - 1);
+        assert_eq!(limit(FOREVER), None);
+        assert_eq!(limit(0), Some(Duration::ZERO));
+    }
+}

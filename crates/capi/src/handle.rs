@@ -232,7 +232,7 @@ impl Handle {
         let mine = self
             .state
             .with(|state| !core::mem::replace(&mut state.driving, true))?;
-        mine.then_some(Driving(self)).ok_or(Code::BUSY)
+        mine.then(|| Driving(self)).ok_or(Code::BUSY)
     }
 
     /// Until the machine waits: for when, and how many calls it knew of.
