@@ -9,11 +9,13 @@
 
 mod client;
 mod file;
+mod reference;
 mod table;
 mod value;
 
 pub use client::{Identity, TransportRefusal};
 pub use file::OptionsError;
+pub use reference::reference;
 pub use table::{Here, Known, OPTIONS, keyed, known};
 pub use value::{Kind, Value, ValueError};
 

@@ -143,6 +143,23 @@ fn scheduled_without_auto_start_is_refused_as_by_kconfig() {
     assert_eq!(refusal.to_string(), "SCHEDULED needs AUTO_START_ON_INIT");
 }
 
+#[test]
+fn the_reference_page_is_the_table() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/options.md"
+    );
+    let page = sectag_device::options::reference();
+    if std::env::var_os("SECTAG_WRITE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let there = std::fs::read_to_string(path).unwrap();
+    assert!(
+        there == page,
+        "{path} is not the table's page; SECTAG_WRITE_DOCS=1 cargo test -p sectag-device --test options writes it"
+    );
+}
+
 struct Run {
     ending: Ending,
     requests: Vec<Vec<u8>>,

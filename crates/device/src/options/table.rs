@@ -29,7 +29,7 @@ pub struct Known {
 pub enum Here {
     /// Key of `device.toml` and of `-o`.
     Device(&'static str),
-    /// Flag of `sectag mqtt sample`.
+    /// Flag of `sectag mqtt sample`; empty: only through `--kconfig`.
     Sample(&'static str),
     /// It is accepted and has no effect.
     Nothing,
@@ -120,6 +120,7 @@ impl Known {
 }
 
 const THREADS: &str = "threads here have the stack that the operating system gives them";
+const LOG: &str = "`-v`, `-vv` and SECTAG_LOG choose what is logged";
 const QUEUES: &str = "messages between the parts of the sample do not pass a queue of fixed size";
 const COAP: &str = "CoAP is not in this version; the device speaks HTTPS";
 
@@ -408,16 +409,21 @@ pub const OPTIONS: &[Known] = &[
         "10",
         "largest batch; sent as `limit`",
     ),
+    nothing("NRF_PROVISIONING_LOG_LEVEL_OFF", Kind::Flag, "", "", LOG),
+    nothing("NRF_PROVISIONING_LOG_LEVEL_ERR", Kind::Flag, "", "", LOG),
+    nothing("NRF_PROVISIONING_LOG_LEVEL_WRN", Kind::Flag, "", "", LOG),
+    nothing("NRF_PROVISIONING_LOG_LEVEL_INF", Kind::Flag, "", "", LOG),
+    nothing("NRF_PROVISIONING_LOG_LEVEL_DBG", Kind::Flag, "", "", LOG),
     nothing(
         "NRF_PROVISIONING_LOG_LEVEL",
         Kind::Number(0, 4),
         "",
         "",
-        "`-v`, `-vv` and SECTAG_LOG choose what is logged",
+        LOG,
     ),
     sample(
         "MQTT_LIB_TLS",
-        "--tls, --no-tls",
+        "--tls, --plain",
         Kind::Flag,
         "",
         "n",
@@ -430,8 +436,8 @@ pub const OPTIONS: &[Known] = &[
         Kind::Number(0, 65_535),
         "s",
         "60",
-        "60",
-        "time between two signs of life; 30 in the sample's TLS overlay",
+        "30",
+        "time between two signs of life; 60 without TLS and in the exercise",
     ),
     sample(
         "MQTT_CLEAN_SESSION",
@@ -525,7 +531,7 @@ pub const OPTIONS: &[Known] = &[
     ),
     sample(
         "MQTT_HELPER_SEND_TIMEOUT",
-        "",
+        "--timeout",
         Kind::Flag,
         "",
         "y",
@@ -534,7 +540,7 @@ pub const OPTIONS: &[Known] = &[
     ),
     sample(
         "MQTT_HELPER_SEND_TIMEOUT_SEC",
-        "",
+        "--timeout",
         Kind::Number(1, 3600),
         "s",
         "60",
@@ -711,7 +717,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"mqtt.nordicsemi.academy\"",
-        "",
+        "\"localhost\"",
         "host of the broker in the exercise",
     ),
     sample(
@@ -720,7 +726,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"\"",
-        "",
+        "\"\"",
         "client id in the exercise; empty: `nrf-<IMEI>`",
     ),
     sample(
@@ -729,7 +735,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"devacademy/publish/topic\"",
-        "",
+        "\"devacademy/publish/topic\"",
         "whole topic in the exercise",
     ),
     sample(
@@ -738,7 +744,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"devacademy/subscribe/topic\"",
-        "",
+        "\"devacademy/subscribe/topic\"",
         "whole topic in the exercise",
     ),
     sample(
@@ -747,7 +753,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"Hi from nRF9151 SiP\"",
-        "",
+        "\"Hi from nRF9151 SiP\"",
         "what button 1 publishes",
     )
     .formerly(&["BUTTON_EVENT_PUBLISH_MSG"]),
@@ -757,7 +763,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"mqtt.nordicsemi.academy\"",
-        "",
+        "\"localhost\"",
         "host of the broker in the older exercise",
     ),
     sample(
@@ -780,7 +786,7 @@ pub const OPTIONS: &[Known] = &[
     ),
     sample(
         "MQTT_TLS_PEER_VERIFY",
-        "",
+        "--dangerously-accept-any-broker",
         Kind::Number(0, 2),
         "",
         "2",
@@ -802,7 +808,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"\"",
-        "",
+        "\"\"",
         "client id in the older exercise; empty: `nrf-<IMEI>`",
     ),
     sample(
@@ -811,7 +817,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"devacademy/publish/topic\"",
-        "",
+        "\"devacademy/publish/topic\"",
         "whole topic in the older exercise",
     ),
     sample(
@@ -820,7 +826,7 @@ pub const OPTIONS: &[Known] = &[
         TEXT,
         "",
         "\"devacademy/subscribe/topic\"",
-        "",
+        "\"devacademy/subscribe/topic\"",
         "whole topic in the older exercise",
     ),
     sample(
