@@ -49,6 +49,9 @@ pub struct SerialOptions {
     pub line_timeout: Duration,
     /// How long one look at the port may take. Default: 1 s.
     pub read_timeout: Duration,
+    /// After the port was opened and a line end sent: what the other end needs to finish a half-typed line, as the host tools
+    /// wait. Default: 200 ms.
+    pub settle: Duration,
 }
 
 impl Default for SerialOptions {
@@ -60,6 +63,7 @@ impl Default for SerialOptions {
             terminator: Terminator::CrLf,
             line_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(1),
+            settle: Duration::from_millis(200),
         }
     }
 }
@@ -88,9 +92,6 @@ pub const SLOW: [(&str, Duration); 4] = [
 /// Questions per mode before detection gives up, and how long each may take.
 const DETECTION_TRIES: u32 = 3;
 const DETECTION_WAIT: Duration = Duration::from_secs(2);
-
-/// After the port was opened: what the other end needs to finish a half-typed line, as the host tools wait.
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// Bytes of one answer; a complete list of a full modem is far below.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -145,7 +146,7 @@ impl SerialModem {
             .port
             .write(modem.options.terminator.bytes())
             .map_err(failed)?;
-        modem.read_away(SETTLE).map_err(failed)?;
+        modem.read_away(modem.options.settle).map_err(failed)?;
         if modem.options.mode == Mode::Auto {
             modem.detect()?;
         }

@@ -174,9 +174,17 @@ impl Port for SerialPort {
 
 impl Port for TcpStream {
     fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
-        // Zero would mean to wait without end.
-        self.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
-        match Read::read(self, buffer) {
+        // A timeout of zero would mean to wait without end.
+        let result = if wait.is_zero() {
+            self.set_nonblocking(true)?;
+            let result = Read::read(self, buffer);
+            self.set_nonblocking(false)?;
+            result
+        } else {
+            self.set_read_timeout(Some(wait))?;
+            Read::read(self, buffer)
+        };
+        match result {
             Ok(0) => Err(gone()),
             Err(error) if is_nothing(&error) => Ok(0),
             other => other,

@@ -20,6 +20,7 @@ pub fn quick() -> SerialOptions {
     SerialOptions {
         line_timeout: Duration::from_millis(50),
         read_timeout: Duration::from_millis(10),
+        settle: Duration::ZERO,
         ..SerialOptions::default()
     }
 }
