@@ -19,6 +19,7 @@
 
 mod error;
 pub(crate) mod papers;
+mod probe;
 mod suites;
 pub(crate) mod tls;
 mod witness;
@@ -220,10 +221,25 @@ impl MqttLink {
             Transport::tls(tls.server_name.clone(), tls.config.clone())
         });
         let connected = Client::connect(&options.host, options.port, transport, connect).await;
-        let facts = Facts::gather(options, client_id.clone(), tls.as_ref());
+        let mut facts = Facts::gather(options, client_id.clone(), tls.as_ref());
         let (client, incoming) = match connected {
             Ok(connected) => connected,
             Err(error) => {
+                if let (
+                    None,
+                    ClientError::Closed {
+                        heard: Some(heard), ..
+                    },
+                ) = (&tls, &error)
+                    && heard.received == 0
+                {
+                    let asked = probe::answer_to_client_hello(
+                        heard.address,
+                        &options.host,
+                        options.timeout,
+                    );
+                    facts.note_answer_to_client_hello(asked.await);
+                }
                 return Err(LinkError::Session {
                     error,
                     facts: Box::new(facts),

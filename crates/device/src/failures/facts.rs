@@ -27,6 +27,8 @@ pub struct Facts {
     /// The clock here, Unix seconds.
     pub(super) now_s: u64,
     pub(super) tls: Option<TlsFacts>,
+    /// What a server that is silent to plain MQTT answers to a TLS ClientHello.
+    pub(super) answer_to_client_hello: Option<Vec<u8>>,
 }
 
 /// The part that only TLS has.
@@ -70,7 +72,12 @@ impl Facts {
             clean: options.clean,
             now_s,
             tls: prepared.map(TlsFacts::gather),
+            answer_to_client_hello: None,
         }
+    }
+
+    pub(crate) fn note_answer_to_client_hello(&mut self, first_bytes: Option<Vec<u8>>) {
+        self.answer_to_client_hello = first_bytes;
     }
 
     /// `host:port` as it was asked for.

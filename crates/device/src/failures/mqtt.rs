@@ -92,11 +92,15 @@ pub(super) fn ended_before_connack(
     facts: &Facts,
 ) -> Option<Explanation> {
     let whom = heard.address;
+    let first = match &facts.answer_to_client_hello {
+        Some(answer) if heard.first.is_empty() => answer,
+        _ => &heard.first,
+    };
     match ending {
         Ending::Alert(alert) => client::refused(*alert, heard, facts),
         Ending::Tls(error) => transport::broken(error, heard, facts),
         Ending::Protocol | Ending::Closed | Ending::Io(_)
-            if facts.tls.is_none() && is_tls(&heard.first) =>
+            if facts.tls.is_none() && is_tls(first) =>
         {
             Some(Explanation::new(
                 Cause::TlsExpected,
@@ -104,7 +108,7 @@ pub(super) fn ended_before_connack(
                     "port {} of `{}` speaks TLS ({whom} answered with {}), and plain MQTT was asked for",
                     facts.port,
                     facts.host,
-                    first_bytes(&heard.first)
+                    first_bytes(first)
                 ),
                 "ask for TLS (with a sec tag, without `--plain`), or use the broker's plain port (1883 by custom)",
             ))

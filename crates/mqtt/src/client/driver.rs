@@ -91,6 +91,11 @@ impl Driver {
                     return Err(ClientError::before_connack(&error, self.core.meter.heard()));
                 }
             };
+            if !can_be_connack(self.core.meter.heard_packets(), input[0]) {
+                let reason = "what the server says is no MQTT";
+                let closed = ClientError::closed(reason, Ending::Protocol);
+                return Err(closed.with_heard(self.core.meter.heard()));
+            }
             self.core.received(&input[..count]);
             if let Some(answer) = self.core.connack.take() {
                 return answer;
@@ -496,6 +501,12 @@ impl Core {
             let _ = answer.send(Ok(()));
         }
     }
+}
+
+/// Whether this byte, after so many, can stand in an answer to CONNECT: it begins with CONNACK or, in MQTT 5, DISCONNECT or AUTH. Other
+/// protocols would be taken for a long packet that never ends.
+fn can_be_connack(bytes_before: u64, byte: u8) -> bool {
+    bytes_before > 0 || matches!(byte, 0x20 | 0xe0 | 0xf0)
 }
 
 fn invalid(what: &'static str) -> impl Fn(MqttError) -> ClientError {

@@ -138,6 +138,11 @@ impl Meter {
         }
     }
 
+    /// Bytes of MQTT received.
+    pub(super) fn heard_packets(&self) -> u64 {
+        self.packets_received.load(Ordering::Relaxed)
+    }
+
     pub(super) fn heard(&self) -> Arc<Heard> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::new(Heard {
