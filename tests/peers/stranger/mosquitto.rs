@@ -25,7 +25,17 @@ pub enum Clients<'a> {
 }
 
 impl Mosquitto {
+    /// Sends its certificate and its issuing CA, as is usual.
     pub fn start(clients: &Clients<'_>) -> Self {
+        Self::sending(clients, false)
+    }
+
+    /// Sends its root as well.
+    pub fn with_root(clients: &Clients<'_>) -> Self {
+        Self::sending(clients, true)
+    }
+
+    fn sending(clients: &Clients<'_>, root_too: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let root = Authority::root("mosquitto's root", now_s()).unwrap();
@@ -35,7 +45,12 @@ impl Mosquitto {
             .issuing(sectag_pki::Purpose::Servers, now_s())
             .and_then(|issuing| {
                 let server = issuing.issue_server(&key.spki_der(), &names, now_s())?;
-                Ok(server.pem() + &issuing.certificate_pem())
+                let root = if root_too {
+                    root.certificate_pem()
+                } else {
+                    String::new()
+                };
+                Ok(server.pem() + &issuing.certificate_pem() + &root)
             })
             .unwrap();
         std::fs::write(path("root.crt"), root.certificate_pem()).unwrap();
@@ -76,6 +91,16 @@ impl Mosquitto {
     /// The root CA of its server certificate.
     pub fn ca_file(&self) -> PathBuf {
         self.dir.path().join("root.crt")
+    }
+
+    /// The same, as PEM.
+    pub fn ca_pem(&self) -> String {
+        std::fs::read_to_string(self.ca_file()).unwrap()
+    }
+
+    /// `localhost:<port>`
+    pub fn peer(&self) -> String {
+        format!("localhost:{}", self.port)
     }
 
     /// A killed broker comes back on the same port.
