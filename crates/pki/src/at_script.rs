@@ -73,8 +73,9 @@ pub struct Options {
 /// The largest tag for users (spec/modem-at §4).
 pub const SEC_TAG_MAX: u32 = 2_147_483_647;
 
-/// What the modem takes as one certificate, chain or key, in bytes (spec/modem-at §4).
-pub const CONTENT_BYTES_MAX: usize = 4096;
+/// What AT host and shell take as one command, in bytes (spec/modem-at §9). The modem's own limit for one certificate,
+/// chain or key is the same number (§4), so the command's is reached first.
+pub const COMMAND_BYTES_MAX: usize = 4096;
 
 /// A script and what it leaves behind.
 pub struct Script {
@@ -104,12 +105,14 @@ pub enum ScriptError {
     /// Nothing to write.
     #[error("the {0} is empty")]
     Empty(Kind),
-    /// More than the modem takes.
-    #[error("the {kind} has {bytes} bytes, and the modem takes {CONTENT_BYTES_MAX}")]
+    /// More than one command holds.
+    #[error(
+        "the command that writes the {kind} has {bytes} bytes, and the modem takes {COMMAND_BYTES_MAX}"
+    )]
     TooLong {
         /// Which text.
         kind: Kind,
-        /// Its length as stored.
+        /// Length of the command.
         bytes: usize,
     },
 }
@@ -151,7 +154,8 @@ pub fn script(credentials: &[(Kind, &str)], options: &Options) -> Result<Script,
             Dialect::Shell => ("at '", "\\n", "'\n", "\r\n"),
         };
         text.push_str(before);
-        text.push_str(&format!("AT%CMNG=0,{tag},{number},\""));
+        let command = format!("AT%CMNG=0,{tag},{number},\"");
+        text.push_str(&command);
         let mut kept = Zeroizing::new(String::with_capacity(content.len() * 2));
         for (at, line) in lines.iter().enumerate() {
             if at > 0 {
@@ -163,11 +167,9 @@ pub fn script(credentials: &[(Kind, &str)], options: &Options) -> Result<Script,
         }
         text.push('"');
         text.push_str(after);
-        if kept.len() > CONTENT_BYTES_MAX {
-            return Err(ScriptError::TooLong {
-                kind: *kind,
-                bytes: kept.len(),
-            });
+        let bytes = command.len() + kept.len() + 1;
+        if bytes > COMMAND_BYTES_MAX {
+            return Err(ScriptError::TooLong { kind: *kind, bytes });
         }
         digests.push((*kind, crate::hex(&sha256(kept.as_bytes())).to_uppercase()));
     }

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use sectag_pki::Authority;
+use sectag_pki::at_script::{self, Dialect, Kind};
 use sectag_pki::header::{LINE_LENGTH_MIN, Options, Style, render};
 
 const STYLES: [Style; 4] = [Style::Macro, Style::String, Style::Bytes, Style::Lines];
@@ -96,6 +97,24 @@ proptest! {
         match render(&text, &options) {
             Ok(header) => prop_assert_eq!(read_back(&header, style), text),
             Err(_) => prop_assert!(text.contains(&0) && style != Style::Bytes),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever the text, it cannot end its quotes early, and each line of a shell script is one command.
+    #[test]
+    fn a_script_stays_inside_its_quotes(text in "[ -~\\n\\r\u{0}\u{e9}]{0,300}") {
+        for dialect in [Dialect::AtHost, Dialect::Shell] {
+            let options = at_script::Options { sec_tag: 24, dialect, delete_first: true };
+            if let Ok(script) = at_script::script(&[(Kind::RootCa, &text)], &options) {
+                prop_assert_eq!(script.text.matches('"').count(), 2);
+                if dialect == Dialect::Shell {
+                    prop_assert!(script.text.lines().all(|line| line.starts_with("at ")));
+                }
+            }
         }
     }
 }

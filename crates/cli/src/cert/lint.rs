@@ -4,7 +4,7 @@ use super::file;
 use crate::args::{Lint, LintFor};
 use crate::fault::{Fault, Outcome};
 use crate::output;
-use sectag_pki::lint::{self, Context, Finding, Report, Severity, Verifier};
+use sectag_pki::lint::{self, Context, Finding, Position, Report, Severity, Verifier};
 use sectag_pki::{Purpose, ServerName};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -77,18 +77,30 @@ fn roots_among(files: &[PathBuf]) -> Vec<Vec<u8>> {
         .iter()
         .filter_map(|path| file::roots_of(path).ok().filter(|_| !path.is_dir()))
         .flatten()
-        .filter(|der| {
-            sectag_pki::show(der).is_ok_and(|facts| facts.is_ca && facts.subject == facts.issuer)
-        })
+        .filter(|der| is_root(der))
         .collect()
+}
+
+fn is_root(der: &[u8]) -> bool {
+    sectag_pki::show(der).is_ok_and(|facts| facts.is_ca && facts.subject == facts.issuer)
 }
 
 fn report(path: &Path, arguments: &Lint, context: &Context<'_>) -> Outcome<Report> {
     let bytes = file::bytes_of(path)?;
     // Tells a key, a directory and other files apart in words.
     let certificates = file::certificates_of(path, &bytes)?;
-    let mut report = lint::lint(&bytes, context).map_err(|e| file::unreadable(path, &e))?;
-    if let Some(key) = &arguments.key {
+    // A root among several files stands beside the end entity; it is not asked for its name.
+    let beside = arguments.files.len() > 1 && certificates.first().is_some_and(|der| is_root(der));
+    let context = Context {
+        purpose: context.purpose.filter(|_| !beside),
+        name: context.name.filter(|_| !beside),
+        ..*context
+    };
+    let mut report = lint::lint(&bytes, &context).map_err(|e| file::unreadable(path, &e))?;
+    // Among several files the key is that of the end entities.
+    let end_entity = arguments.files.len() == 1
+        || matches!(report.certificates.first(), Some((Position::EndEntity, _)));
+    if let Some(key) = arguments.key.as_ref().filter(|_| end_entity) {
         let text = zeroize::Zeroizing::new(file::bytes_of(key)?);
         let text = std::str::from_utf8(&text)
             .ok()
