@@ -9,6 +9,7 @@ use sectag_device::kconfig::{Kconfig, KconfigError};
 use sectag_device::options::{Options, OptionsError, Source, Value};
 use sectag_device::state::DeviceState;
 use serde_json::json;
+use std::io::ErrorKind;
 
 /// Options in a device's folder.
 const FILE: &str = "device.toml";
@@ -55,7 +56,8 @@ fn gather(place: &Place, which: &Which, tuning: &Tuning) -> Outcome<(Options, Kc
         Ok(text) => options
             .apply_toml(&file.display().to_string(), &text)
             .map_err(options_fault)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        // No file, or no folder yet; whoever opens the folder says what is wrong with it.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
         Err(error) => {
             return Err(Fault::untried(format!(
                 "cannot read `{}`: {error}",
