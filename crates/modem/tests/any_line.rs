@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use sectag_modem::{Modem, SharedModem, VirtualModem};
+use sectag_modem::{Identity, Modem, Options, SharedModem, VirtualModem, seeded};
 use sectag_proto::at::Answer;
 use sectag_proto::{Timestamp, Uptime};
 
@@ -22,6 +22,8 @@ fn line() -> impl Strategy<Value = String> {
         Just("%CCLK"),
         Just("+CGSN"),
         Just("%KEYINJECT"),
+        Just("%CLAIMTOKEN"),
+        Just("#SECTAGSIGN"),
     ];
     let parameter = prop_oneof![
         4 => (0_u32..10).prop_map(|n| n.to_string()),
@@ -51,7 +53,11 @@ proptest! {
         lines in prop::collection::vec(line(), 1..24),
         seed in any::<u64>(),
     ) {
-        let mut modem = VirtualModem::from_seed(seed);
+        let options = Options {
+            remote_signing: true,
+            ..Options::default()
+        };
+        let mut modem = VirtualModem::new(Identity::from_seed(seed), options, seeded(seed));
         modem.set_time(Timestamp::from_secs(seed % 5_000_000_000));
         modem.line("AT+CMEE=1");
         prop_assert_eq!(modem.line(&format!("AT%CMNG=0,42,3,\"{WRITTEN_SECRET}\"")), "OK\r\n");

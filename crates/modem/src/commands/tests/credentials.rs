@@ -186,3 +186,48 @@ fn a_full_storage_says_so_and_keeps_what_it_has() {
     assert_eq!(modem.line("AT%CMNG=1,3"), OK);
     ok(&mut modem, &write(1, 4, &"x".repeat(200)));
 }
+
+#[test]
+fn a_failing_supply_refuses_changes_and_nothing_else() {
+    let mut modem = modem_with(Options {
+        power_off_warning: true,
+        ..Options::default()
+    });
+    for line in [
+        write(7, 4, "me").as_str(),
+        "AT%CMNG=3,7,4",
+        "AT%KEYGEN=7,2,1",
+    ] {
+        cme(&mut modem, line, 528);
+    }
+    ok(&mut modem, "AT%CMNG=1");
+    ok(&mut modem, "AT%ATTESTTOKEN");
+}
+
+#[test]
+fn entries_are_limited_as_well_as_bytes() {
+    let mut modem = modem_with(Options {
+        storage_entries_max: 2,
+        ..Options::default()
+    });
+    ok(&mut modem, &write(1, 4, "a"));
+    ok(&mut modem, &write(2, 4, "b"));
+    cme(&mut modem, &write(3, 4, "c"), 515);
+    cme(&mut modem, "AT%KEYGEN=3,2,1", 515);
+    ok(&mut modem, &write(1, 4, "longer"));
+    ok(&mut modem, "AT%CMNG=3,2,4");
+    ok(&mut modem, &write(3, 4, "c"));
+}
+
+#[test]
+fn a_claim_token_needs_an_ownership_key_that_is_not_there() {
+    let mut modem = modem();
+    cme(&mut modem, "AT%CLAIMTOKEN=22", 529);
+    cme(
+        &mut modem,
+        "AT%CLAIMTOKEN=22,\"90115c20ac3f381b520b43c76bd5d99c\"",
+        529,
+    );
+    cme(&mut modem, "AT%CLAIMTOKEN=22,\"90\"", 50);
+    cme(&mut modem, "AT%CLAIMTOKEN=", 50);
+}

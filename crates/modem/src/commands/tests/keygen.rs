@@ -137,3 +137,32 @@ fn a_refused_command_leaves_no_key_behind() {
 fn keyinject_is_disabled() {
     cme(&mut modem(), r#"AT%KEYINJECT="a","b""#, 51);
 }
+
+#[test]
+fn an_occupied_tag_is_overwritten_if_the_firmware_does_that() {
+    let mut modem = modem_with(Options {
+        keygen_overwrites: true,
+        ..Options::default()
+    });
+    let list = |modem: &mut VirtualModem| modem.line("AT%CMNG=1,42,2");
+    ok(&mut modem, "AT%KEYGEN=42,2,1");
+    let first = list(&mut modem);
+    ok(&mut modem, "AT%KEYGEN=42,2,1");
+    assert_ne!(list(&mut modem), first);
+}
+
+#[test]
+fn an_endorsement_key_stays_or_is_in_the_way_as_the_firmware_says() {
+    for (stays, expected) in [(true, None), (false, Some(519))] {
+        let mut modem = modem_with(Options {
+            endorsement_key_stays: stays,
+            keygen_overwrites: true,
+            ..Options::default()
+        });
+        ok(&mut modem, "AT%KEYGEN=42,8,1");
+        match expected {
+            None => drop(ok(&mut modem, "AT%KEYGEN=42,8,1")),
+            Some(number) => cme(&mut modem, "AT%KEYGEN=42,8,1", number),
+        }
+    }
+}

@@ -104,3 +104,33 @@ fn the_clock_is_an_error_until_time_is_known_and_survives_going_offline() {
         "+CCLK: \"25/04/29,11:02:33+08\"\r\nOK\r\n"
     );
 }
+
+#[test]
+fn the_mode_reads_back_as_set_if_the_firmware_does_that() {
+    let mut modem = modem_with(Options {
+        reads_back_literally: true,
+        ..Options::default()
+    });
+    for n in [1, 20, 31, 40] {
+        ok(&mut modem, &format!("AT+CFUN={n}"));
+        assert_eq!(modem.line("AT+CFUN?"), format!("+CFUN: {n}\r\nOK\r\n"));
+    }
+    cme(&mut modem, "AT+CFUN=99", 50);
+    assert_eq!(modem.line("AT+CFUN?"), "+CFUN: 40\r\nOK\r\n");
+}
+
+#[test]
+fn a_power_cycle_forgets_modes_subscriptions_and_time() {
+    let mut modem = modem();
+    modem.set_time(Timestamp::from_secs(1_700_000_000));
+    for line in ["AT+CGEREP=1", "AT+CEREG=1", "AT+CFUN=1"] {
+        ok(&mut modem, line);
+    }
+    assert!(modem.is_attached());
+    modem.power_on();
+    assert!(!modem.is_attached());
+    assert_eq!(modem.line("AT+CMEE?"), "+CMEE: 0\r\nOK\r\n");
+    assert_eq!(modem.line("AT+CGEREP?"), "+CGEREP: 0,0\r\nOK\r\n");
+    assert_eq!(modem.line("AT+CEREG?"), "+CEREG: 0,0\r\nOK\r\n");
+    assert_eq!(modem.line("AT%CCLK?"), "ERROR\r\n");
+}
