@@ -1,5 +1,6 @@
 //! One machine, its carrier, and the loop between them. Decides nothing: an `if` about provisioning belongs in `proto`.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use core::ffi::c_int;
@@ -45,8 +46,8 @@ struct State {
 
 #[derive(Debug)]
 enum Machine {
-    Client(Client),
-    Session(Session),
+    Client(Box<Client>),
+    Session(Box<Session>),
 }
 
 impl Machine {
@@ -91,13 +92,13 @@ impl Handle {
         let _driving = self.drive()?;
         let mut client = self.options.client(&self.carrier)?;
         client.init(self.carrier.uptime()).map_err(Code::of_call)?;
-        self.begin(Machine::Client(client), Some(listener))
+        self.begin(Machine::Client(Box::new(client)), Some(listener))
     }
 
     pub(crate) fn init_session(&self, listener: Option<Listener>) -> Result<(), Code> {
         let _driving = self.drive()?;
         let session = Session::new(self.options.session(&self.carrier)?);
-        self.begin(Machine::Session(session), listener)
+        self.begin(Machine::Session(Box::new(session)), listener)
     }
 
     pub(crate) fn is_initialised(&self) -> Result<bool, Code> {

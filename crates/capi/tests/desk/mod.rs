@@ -294,7 +294,10 @@ pub(crate) extern "C" fn event(user: *mut c_void, data: *const nrf_provisioning_
                     part(token.cose, token.cose_sz),
                 )
             }),
-            seconds: (data.r#type == SCHEDULED).then(|| data.data.next_attempt_time_seconds),
+            seconds: match data.r#type {
+                SCHEDULED => Some(data.data.next_attempt_time_seconds),
+                _ => None,
+            },
         }
     };
     let desk = desk(user);
