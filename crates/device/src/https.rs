@@ -108,10 +108,25 @@ impl Https {
             port,
             name,
             address: None,
-            tls: Arc::new(client_config(root_ca_pem)?),
+            tls: Arc::new(client_config(roots(root_ca_pem)?)?),
             timeout: TIMEOUT_DEFAULT,
             rx_bytes_max: 1024,
         })
+    }
+
+    /// Trusts these root CAs from the next request on; nobody when there are none or they cannot be read, as a modem
+    /// does with what lies under its tag.
+    ///
+    /// # Errors
+    /// [`RootsError`]: why nobody is trusted.
+    pub fn trust(&mut self, root_ca_pem: Option<&str>) -> Result<(), RootsError> {
+        let roots = root_ca_pem.map_or(Err(RootsError::Empty), roots);
+        let (roots, outcome) = match roots {
+            Ok(roots) => (roots, Ok(())),
+            Err(error) => (RootCertStore::empty(), Err(error)),
+        };
+        self.tls = Arc::new(client_config(roots)?);
+        outcome
     }
 
     /// Connects there without resolving the host name; the name is still verified.
@@ -299,11 +314,11 @@ pub fn roots(pem: &str) -> Result<RootCertStore, RootsError> {
 }
 
 /// TLS 1.2 and 1.3, server verified, no client certificate, every handshake a full one as on the device.
-fn client_config(root_ca_pem: &str) -> Result<ClientConfig, RootsError> {
+fn client_config(roots: RootCertStore) -> Result<ClientConfig, RootsError> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(RootsError::Tls)?
-        .with_root_certificates(roots(root_ca_pem)?)
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(config)

@@ -10,10 +10,11 @@ use sectag_device::agent::{Handle, Resident};
 use sectag_device::hosted::HostedModem;
 use sectag_device::options::{Identity, Options};
 use sectag_device::settings::{Settings, VolatileSettings};
+use sectag_device::verbs;
 use sectag_modem::{LineError, Modem, SharedModem, VirtualModem};
-use sectag_proto::CorrelationId;
 use sectag_proto::device::{CallError, StoreFailure};
 use sectag_proto::wire::{Action, WireCommand, encode_commands};
+use sectag_proto::{CorrelationId, SecTag};
 use service::{Answer, Service};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -50,7 +51,12 @@ impl Running {
             radio_rest: Duration::ZERO,
         };
         let config = chosen.client_config(&identity);
-        let (resident, handle) = Resident::new(config, service.https(), modem, settings).unwrap();
+        let (mut resident, handle) =
+            Resident::new(config, service.https(), modem, settings).unwrap();
+        // The others trust the service without a certificate in the modem.
+        if options.contains(&"root-ca-sec-tag=50") {
+            resident = resident.rooted_in(chosen.root_ca_tag());
+        }
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move {
             let _ = stopped.await;
@@ -188,9 +194,6 @@ async fn without_a_network_it_waits_for_one() {
     running.event("STOP").await;
     // Somebody else takes the network away. The device hears of it within a second.
     air.line("AT+CFUN=4");
-    while running.handle.journal().last() < 5 {
-        running.handle.journal().beyond(4).await;
-    }
     let before = service.requests().len();
     let mut waited = 0;
     loop {
@@ -273,6 +276,46 @@ async fn a_slow_modem_blocks_nobody_and_gets_its_radio_back() {
     assert_eq!(virtual_modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n");
     assert_eq!(virtual_modem.line("AT+CMEE?"), "+CMEE: 0\r\nOK\r\n");
     assert_eq!(service.requests().len(), 1, "nothing was reported");
+}
+
+#[tokio::test]
+async fn a_root_ca_counts_from_the_next_session_on() {
+    let service = Service::start(vec![]).await;
+    let other = Service::start(vec![]).await;
+    let tag = SecTag::new(50).unwrap();
+    let mut virtual_modem = modem();
+    verbs::place_root_ca(&mut virtual_modem, tag, &other.root_pem).unwrap();
+    let options = ["auto-start=n", "scheduled=n", "root-ca-sec-tag=50"];
+    let running = Running::start(&options, &service, Box::new(virtual_modem.clone()));
+    running.handle.now().await.unwrap();
+    running.event("FAILED_WRONG_ROOT_CA").await;
+    virtual_modem.line("AT%CMNG=3,50,0");
+    verbs::place_root_ca(&mut virtual_modem, tag, &service.root_pem).unwrap();
+    running.handle.now().await.unwrap();
+    running.event("NO_COMMANDS").await;
+    assert!(virtual_modem.line("AT%CMNG=3,50,0").contains("OK"));
+    let last = running.handle.journal().last();
+    running.handle.now().await.unwrap();
+    running.handle.journal().beyond(last + 1).await;
+    let entry = &running.handle.journal().after(last + 1)[0];
+    assert_eq!(entry.event, "FAILED_WRONG_ROOT_CA");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_command_is_named_with_its_number_and_the_modems_words() {
+    let batch = encode_commands(&[at("u.1", "%CMNG", "1"), at("u.2", "%CMNG", "3,77,0")]);
+    let service = Service::start(vec![Answer::Status(200, batch)]).await;
+    let options = ["auto-start=n", "scheduled=n"];
+    let running = Running::start(&options, &service, Box::new(modem()));
+    running.handle.now().await.unwrap();
+    let failed = running.event("COMMAND_FAILED").await;
+    assert_eq!(failed["index"], 1);
+    assert_eq!(failed["correlation"], "u.2");
+    assert_eq!(failed["command"], "AT%CMNG=3,77,0");
+    assert_eq!(failed["number"], 513);
+    assert_eq!(failed["answer"], "+CME ERROR: 513");
+    running.stop().await;
 }
 
 #[tokio::test]

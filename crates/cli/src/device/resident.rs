@@ -47,6 +47,7 @@ pub(super) async fn run(
     let journal = handle.journal().clone();
     let mut told = 0;
     resident
+        .rooted_in(service.root_ca_tag)
         .run(
             async move { stop.came().await },
             &mut |happening: Happening<'_>| {

@@ -67,6 +67,7 @@ impl Beneath<'_> {
         let (device, handle) =
             Resident::new(options.client_config(&identity), https, modem, settings)
                 .map_err(resident::start_fault)?;
+        let device = device.rooted_in(service.root_ca_tag);
         let control = self
             .state
             .map(|state| Control::serve(state.dir(), handle.clone()))

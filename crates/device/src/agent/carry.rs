@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use sectag_modem::{LineError, Modem};
-use sectag_proto::Uptime;
 use sectag_proto::device::{FunctionalMode, Input, Output, RadioState, RadioWish};
+use sectag_proto::{SecTag, Uptime};
 
 use super::told::{Exchange, Happening, Observer};
 use crate::https::Https;
@@ -153,6 +153,27 @@ impl Carrier {
         let was_active = self.pdn_active;
         self.heard(&notifications);
         (self.pdn_active != was_active).then_some(Input::Network(self.pdn_active))
+    }
+
+    /// Trusts what lies under `tag` at this moment, `known` being what was there the last time. When the modem does not
+    /// say, nothing changes.
+    pub(super) async fn refresh_trust(
+        &mut self,
+        modem: &mut impl Reach,
+        tag: SecTag,
+        known: &mut Option<String>,
+    ) {
+        let asked = modem.with(move |modem| verbs::root_ca(modem, tag)).await;
+        let Ok(Ok(pem)) = asked else {
+            return;
+        };
+        if *known == pem {
+            return;
+        }
+        if let Err(error) = self.https.trust(pem.as_deref()) {
+            tracing::warn!(%tag, error = &error as &dyn std::error::Error, "no root CA to trust");
+        }
+        *known = pem;
     }
 
     /// See [`Agent::put_back`](super::Agent::put_back).

@@ -6,10 +6,10 @@ use std::sync::mpsc as answers;
 use std::time::{Duration, SystemTime};
 
 use sectag_modem::Modem;
-use sectag_proto::DeviceId;
 use sectag_proto::device::{
     CallError, Client, ClientConfig, ConfigRefusal, Ending, Event, Input, Output,
 };
+use sectag_proto::{DeviceId, SecTag};
 use tokio::sync::{mpsc, oneshot};
 
 use super::carry::Carrier;
@@ -37,6 +37,8 @@ pub struct Resident {
     journal: Journal,
     /// Who waits until the interval is stored.
     storing: Vec<Reply<Result<(), CallError>>>,
+    /// Where the service's root CA lies, and what lay there the last time.
+    root_ca: Option<(SecTag, Option<String>)>,
 }
 
 /// Why there is no [`Resident`] for these values.
@@ -152,8 +154,17 @@ impl Resident {
             calls,
             journal,
             storing: Vec::new(),
+            root_ca: None,
         };
         Ok((resident, handle))
+    }
+
+    /// Looks under `tag` at the beginning of each session: a root CA that was provisioned there counts without a restart,
+    /// and one that was removed does not.
+    #[must_use]
+    pub fn rooted_in(mut self, tag: SecTag) -> Self {
+        self.root_ca = Some((tag, None));
+        self
     }
 
     /// Lives until `stop` is ready, then puts back what an unfinished session has changed on the modem. A line that the
@@ -167,6 +178,11 @@ impl Resident {
             let inputs = match self.client.poll() {
                 Output::Event(event) => {
                     self.tell(&event, observe);
+                    if let (Event::Start, Some((tag, known))) = (&event, &mut self.root_ca) {
+                        self.carrier
+                            .refresh_trust(&mut self.modem, *tag, known)
+                            .await;
+                    }
                     continue;
                 }
                 Output::Wait(until) => {
