@@ -255,6 +255,31 @@ fn an_rsa_server_shows_the_certificate_of_the_name_that_is_asked_for() {
     );
 }
 
+/// As the exercise's broker has it: one certificate of P-384, its own issuer and CA:TRUE, which rustls does not take.
+#[test]
+fn a_broker_that_is_its_own_root_is_shown_as_openssl_shows_it() {
+    if !have(&["openssl"]) {
+        return;
+    }
+    let workshop = Workshop::new();
+    workshop.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out own.key");
+    workshop.openssl(
+        "req -x509 -key own.key -out own.pem -subj /CN=own.example -days 400 -addext subjectAltName=DNS:own.example",
+    );
+    let server = workshop.serve("-cert own.pem -key own.key");
+    let known = workshop.agree(server.port, "own.example", Some("own.pem"));
+    assert_eq!(known["verified"], true);
+    let found = known["findings"].as_array().unwrap();
+    let refused = found
+        .iter()
+        .find(|f| f["rule"] == "ca-as-end-entity")
+        .unwrap();
+    assert_eq!(refused["refusedBy"], serde_json::json!(["rustls"]));
+    let unknown = workshop.agree(server.port, "own.example", None);
+    assert_eq!(unknown["root"]["found"], "sent");
+    workshop.agree(server.port, "else.example", Some("own.pem"));
+}
+
 #[test]
 fn our_own_mqtt_listener_is_shown_as_openssl_shows_it() {
     if !have(&["openssl"]) {

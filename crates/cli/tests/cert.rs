@@ -373,6 +373,22 @@ fn what_is_no_certificate_is_told_apart() {
             said("ca.der")
         );
     }
+    for (label, words) in [
+        (
+            "CERTIFICATE REQUEST",
+            "a request for a certificate, not a certificate",
+        ),
+        (
+            "TRUSTED CERTIFICATE",
+            "a section called TRUSTED CERTIFICATE, which only OpenSSL reads",
+        ),
+        ("PUBLIC KEY", "a public key, not a certificate"),
+    ] {
+        desk.put("other.pem", pem::encode(label, b"anything"));
+        let said = desk.cert(&["lint", "other.pem"]).expect_code(1);
+        let first = format!("error: `other.pem` holds {words}");
+        assert_eq!(said.stderr.lines().next(), Some(first.as_str()));
+    }
     desk.refuses(
         &["lint", "server.crt", "--key", "ca.crt"],
         1,

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Limit for name, connection and handshake together, each address counted anew.
+/// Limit for the name, for each connection, and for the handshake.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// Where to ask, and under which name.
@@ -40,7 +40,7 @@ pub struct Server {
     pub server_name: Option<String>,
     /// Protocols offered by ALPN (RFC 7301); empty offers none.
     pub alpn: Vec<String>,
-    /// Limit for one address; default [`TIMEOUT_DEFAULT`].
+    /// Limit for each step; default [`TIMEOUT_DEFAULT`].
     pub timeout: Duration,
 }
 
@@ -139,10 +139,11 @@ pub async fn fetch(server: &Server) -> Result<Fetched, FetchError> {
         host: server.host.clone(),
         source,
     };
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host.as_str(), server.port))
-        .await
-        .map_err(|e| resolve(Some(e)))?
-        .collect();
+    let looking = tokio::net::lookup_host((server.host.as_str(), server.port));
+    let addresses: Vec<SocketAddr> = match tokio::time::timeout(server.timeout, looking).await {
+        Ok(found) => found.map_err(|e| resolve(Some(e)))?.collect(),
+        Err(_) => return Err(resolve(Some(io::ErrorKind::TimedOut.into()))),
+    };
     let mut last = resolve(None);
     for address in addresses {
         let connected = tokio::time::timeout(server.timeout, TcpStream::connect(address)).await;

@@ -116,8 +116,9 @@ pub fn render(text: &[u8], options: &Options<'_>) -> Result<Zeroizing<String>, H
     {
         return Err(HeaderError::Nul { at: at + 1 });
     }
-    // Room for all of it at once, so that growing leaves no copies of a key behind: a byte takes six columns at most.
-    let mut out = Zeroizing::new(String::with_capacity(text.len() * 8 + 1024));
+    // Room for all of it at once, so that growing leaves no copies of a key behind: a byte of a narrow
+    // line takes eleven at most.
+    let mut out = Zeroizing::new(String::with_capacity(text.len() * 12 + 1024));
     if let Some(guard) = options.guard {
         out.push_str(&format!("#ifndef {guard}\n#define {guard}\n\n"));
     }

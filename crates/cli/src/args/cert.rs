@@ -14,16 +14,26 @@ pub(crate) enum Cert {
         file: PathBuf,
     },
     /// Say which TLS stack will refuse a certificate, and why
+    ///
+    /// Exit code 1: somebody refuses it. The table of rules, with the ground of each answer, is printed by --rules.
     Lint(Lint),
     /// Fetch the chain that a server sends, find its root, and put that under a sec tag
+    ///
+    /// Nothing is sent over the connection, so a server that nobody trusts yet may be asked. The root is what a device
+    /// should trust: intermediates change. It is taken from the chain, or from the roots known here; one that is nowhere is
+    /// said to be missing. Exit code 1: the chain is not trusted, or the root is missing.
     Chain(Chain),
     /// Write certificates as a C header, to be compiled into firmware
+    ///
+    /// Without a file it does what the exercise's crt_to_header.py does: it reads server_certificate.crt and writes the macro
+    /// CA_CERTIFICATE to src/certificate.h. In every style sizeof(NAME) - 1 is the length of the text.
     Header(Header),
     /// Write the AT commands that put certificates under a sec tag, for pasting into a terminal
+    ///
+    /// Only the script goes to stdout; the digests that the modem must list afterwards go to stderr.
     AtScript(AtScript),
 }
 
-/// Rules and the ground of each answer: docs/reference/cert-lint.md, or --rules.
 #[derive(Debug, Args)]
 pub(crate) struct Lint {
     /// PEM or DER files; the certificates of a file are taken as a chain, end entity first, and roots given beside it are
@@ -71,7 +81,6 @@ pub(crate) enum LintFor {
     Modem,
 }
 
-/// Nothing is sent over the connection, so a server that nobody trusts yet may be asked.
 #[derive(Debug, Args)]
 pub(crate) struct Chain {
     /// Host and port, e.g. test.mosquitto.org:8883; IPv6 in brackets
@@ -116,8 +125,6 @@ pub(crate) struct Chain {
     pub(crate) timeout: u64,
 }
 
-/// Without a file it does what the exercise's crt_to_header.py does: it reads `server_certificate.crt` and writes the macro
-/// CA_CERTIFICATE to `src/certificate.h`.
 #[derive(Debug, Args)]
 pub(crate) struct Header {
     /// PEM or DER files [default: server_certificate.crt]
@@ -159,7 +166,6 @@ pub(crate) enum HeaderStyle {
     Lines,
 }
 
-/// Only the script goes to stdout; the digests that the modem must list afterwards go to stderr.
 #[derive(Debug, Args)]
 pub(crate) struct AtScript {
     /// PEM or DER files: a CA, a client certificate, a private key; each is recognised

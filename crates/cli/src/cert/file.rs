@@ -74,16 +74,28 @@ pub(super) fn certificates_of(path: &Path, bytes: &[u8]) -> Outcome<Vec<Vec<u8>>
         return Ok(vec![bytes.to_vec()]);
     }
     if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(if text.contains("PRIVATE KEY-----") {
-            Fault::no(format!(
-                "`{}` holds a private key, not a certificate",
-                path.display()
-            ))
-            .hint("the certificate lies beside it, in the file that ends in .crt")
-        } else {
-            Fault::no(format!("`{}` holds no certificate in PEM", path.display())).hint(
+        let holds = |what: &str| Fault::no(format!("`{}` holds {what}", path.display()));
+        let label = text
+            .split_once("-----BEGIN ")
+            .and_then(|(_, rest)| rest.split_once("-----"))
+            .map_or("", |(label, _)| label);
+        return Err(match label {
+            _ if text.contains("PRIVATE KEY-----") => holds("a private key, not a certificate")
+                .hint("the certificate lies beside it, in the file that ends in .crt"),
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
+                holds("a request for a certificate, not a certificate")
+                    .hint("give what the CA made of it")
+            }
+            "TRUSTED CERTIFICATE" | "X509 CERTIFICATE" => {
+                holds(&format!("a section called {label}, which only OpenSSL reads"))
+                    .hint("write it again: `openssl x509 -in FILE`")
+            }
+            "PKCS7" | "CMS" => holds("a PKCS #7 bundle, not certificates in PEM")
+                .hint("take it apart: `openssl pkcs7 -print_certs -in FILE`"),
+            "PUBLIC KEY" => holds("a public key, not a certificate"),
+            _ => holds("no certificate in PEM").hint(
                 "a PEM file begins with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`",
-            )
+            ),
         });
     }
     let contents = lint::contents(bytes).map_err(|e| unreadable(path, &e))?;

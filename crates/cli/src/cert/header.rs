@@ -42,7 +42,7 @@ pub(super) fn header(arguments: &Header, as_json: bool) -> Outcome {
                 .hint("write a file each"),
         );
     }
-    let room: usize = credentials.iter().map(|c| c.pem.len() * 8 + 1024).sum();
+    let room: usize = credentials.iter().map(|c| c.pem.len() * 12 + 1024).sum();
     let mut text = Zeroizing::new(String::with_capacity(room + 256));
     if let Some(guard) = &arguments.guard {
         header::check_name(guard).map_err(wrong)?;

@@ -94,6 +94,20 @@ impl Judgement {
 /// Longest path that is followed; real ones have three or four links.
 const PATH_LINKS_MAX: usize = 16;
 
+/// What stays wrong with an end entity that is itself among the roots given. All else, as CA:TRUE in the certificate of
+/// the exercise's broker, is settled by trusting exactly this certificate; the findings name whom it stops.
+const BINDS_ALL: &[&str] = &[
+    "expired",
+    "not-yet-valid",
+    "validity-backwards",
+    "utctime-19xx",
+    "name-mismatch",
+    "no-name",
+    "ip-in-dns-san",
+    "no-server-auth",
+    "any-eku",
+];
+
 /// Judges the chain that a server reached under `name` sent.
 ///
 /// # Errors
@@ -129,8 +143,15 @@ pub fn judge(
     let stored: Vec<Look<'_>> = roots.iter().filter_map(|der| Look::new(der).ok()).collect();
     let (path, root) = follow(&looks, &stored);
     let between: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
-    let verified = webpki_says(leaf, &between, roots, Purpose::Servers, Some(name), now_s)
-        .map_err(|error| words(&error));
+    let said = webpki_says(leaf, &between, roots, Purpose::Servers, Some(name), now_s);
+    let verified = match said {
+        Err(_)
+            if roots.contains(leaf) && findings.iter().all(|f| !BINDS_ALL.contains(&f.rule.id)) =>
+        {
+            Ok(())
+        }
+        said => said.map_err(|error| words(&error)),
+    };
     Ok(Judgement {
         links,
         path,

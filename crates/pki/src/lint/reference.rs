@@ -51,7 +51,7 @@ const INTRODUCTION: &str = "\
 Made from the table in `crates/pki/src/lint/rules.rs` (`sectag cert lint --rules` prints it); a test compares the two.
 
 Five verifiers look at a certificate: **rustls** with webpki and aws-lc; **OpenSSL** 3.0 at security **level 1**, its own
-default, and at **level 2**, the default of Debian and Ubuntu; **Mbed TLS** 3.6 with its default profile, as in the nRF
+default, and at **level 2**, the default of Debian, Ubuntu and OpenSSL 3.2; **Mbed TLS** 3.6 with its default profile, as in the nRF
 Connect SDK and Zephyr; and the TLS of the **nRF91 modem** itself.
 
 *refuses* and *accepts* are meant for a peer that checks chain, dates, purpose and name; *depends* is said where version,
