@@ -63,7 +63,8 @@ impl HostedModem {
 
 impl Modem for HostedModem {
     fn line(&mut self, at: &str) -> Result<String, LineError> {
-        Ok(self.line(at))
+        self.tell_time();
+        Modem::line(&mut self.modem, at)
     }
 
     fn notifications(&mut self) -> Vec<String> {
