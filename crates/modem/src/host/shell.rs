@@ -174,9 +174,11 @@ impl Shell {
         match byte {
             ESCAPE => self.input = Input::Escape,
             BACKSPACE | DELETE => {
-                if self.line.pop().is_some() && self.options.echo {
-                    out.extend_from_slice(b"\x08 \x08");
-                }
+                let erased: &[u8] = match self.line.pop() {
+                    Some(_) if self.options.echo => b"\x08 \x08",
+                    _ => b"",
+                };
+                out.extend_from_slice(erased);
             }
             CTRL_C => {
                 self.forget();

@@ -76,11 +76,14 @@ impl TcpHost {
     }
 }
 
+/// Which client left, and why.
+type Leaving = (u64, Left);
+
 /// The clients that are connected.
 struct Clients {
     connected: HashMap<u64, (Arc<Bell>, JoinHandle<()>)>,
     next: u64,
-    left: (Sender<(u64, Left)>, Receiver<(u64, Left)>),
+    left: (Sender<Leaving>, Receiver<Leaving>),
 }
 
 impl Default for Clients {
