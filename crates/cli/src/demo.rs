@@ -320,10 +320,7 @@ fn random_id() -> Outcome<String> {
 /// Who receives the message: a program none of us wrote when it is there, else our own client.
 enum Receiver {
     Mosquitto(tokio::process::Child),
-    Own {
-        _client: sectag_mqtt::Client,
-        incoming: tokio::sync::mpsc::Receiver<sectag_mqtt::Incoming>,
-    },
+    Own(Box<MqttLink>),
 }
 
 impl Receiver {
@@ -356,12 +353,9 @@ impl Receiver {
         match spawned {
             Ok(child) => Ok(Self::Mosquitto(child)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let (client, incoming) = crate::mqtt::operator(place, port).await?;
-                client.subscribe(&filter, Qos::AtLeastOnce).await?;
-                Ok(Self::Own {
-                    _client: client,
-                    incoming,
-                })
+                let link = crate::mqtt::operator(place, port).await?;
+                link.subscribe(&filter, Qos::AtLeastOnce).await?;
+                Ok(Self::Own(Box::new(link)))
             }
             Err(error) => Err(error.into()),
         }
@@ -370,7 +364,7 @@ impl Receiver {
     const fn name(&self) -> &'static str {
         match self {
             Self::Mosquitto(_) => "mosquitto_sub",
-            Self::Own { .. } => "our own client (mosquitto_sub is not installed)",
+            Self::Own(_) => "our own client (mosquitto_sub is not installed)",
         }
     }
 
@@ -391,7 +385,7 @@ impl Receiver {
                         )))
                     }
                 }
-                Self::Own { mut incoming, .. } => match incoming.recv().await {
+                Self::Own(mut link) => match link.next().await {
                     Some(message) => {
                         let payload = String::from_utf8_lossy(&message.payload);
                         Ok(format!("{} {payload}", message.topic))

@@ -6,22 +6,22 @@ use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
 use crate::up::StopSignal;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_device::Explanation;
-use sectag_device::link::{LinkError, LinkOptions, MqttLink, Security, TlsOptions};
+use sectag_device::link::{
+    FileCredentials, LinkError, LinkOptions, MqttLink, Security, TlsOptions,
+};
 use sectag_device::state::DeviceState;
 use sectag_modem::{SignerError, TagSigner};
-use sectag_mqtt::{
-    Client, ClientError, ConnectOptions, Incoming, Qos, Traffic, Transport, Version, Will,
-};
+use sectag_mqtt::{ClientError, Incoming, Qos, Traffic, Version, Will};
 use sectag_proto::es256::PublicKey;
 use sectag_proto::{CredentialType, SecTag, Secret};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// `sectag mqtt`
 pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
@@ -48,11 +48,11 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
             } else {
                 Qos::AtLeastOnce
             };
-            open.client
+            open.link
                 .publish(&topic, message, qos, retain)
                 .await
                 .map_err(refused)?;
-            open.client.disconnect().await.map_err(refused)?;
+            open.link.client().disconnect().await.map_err(refused)?;
             open.report(&link);
             let note = if link.mqtt_version == "3.1.1" {
                 " (MQTT 3.1.1 cannot say whether it was allowed)"
@@ -64,7 +64,7 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
         Mqtt::Sub { link, topic, count } => {
             let mut open = Open::new(place, &link).await?;
             let topic = open.topic(&topic);
-            open.client
+            open.link
                 .subscribe(&topic, Qos::AtLeastOnce)
                 .await
                 .map_err(|error| open.refused(error))?;
@@ -73,15 +73,16 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
             let mut stop = StopSignal::listen()?;
             while left > 0 {
                 tokio::select! {
-                    message = open.next() => match message {
+                    message = open.link.next() => match message {
                         Some(message) => show(&message, as_json),
-                        None => return Err(open.refused(open.client.closed().await)),
+                        None => return Err(open.refused(open.link.closed().await)),
                     },
                     () = stop.came() => break,
                 }
                 left -= 1;
             }
-            open.client
+            open.link
+                .client()
                 .disconnect()
                 .await
                 .map_err(|error| open.refused(error))?;
@@ -104,53 +105,32 @@ fn show(message: &Incoming, as_json: bool) {
 }
 
 /// Connects to this home's broker with its operator certificate.
-pub(crate) async fn operator(
-    place: &Place,
-    port: u16,
-) -> Outcome<(Client, mpsc::Receiver<Incoming>)> {
+pub(crate) async fn operator(place: &Place, port: u16) -> Outcome<MqttLink> {
     let folder = place.home.join("operator");
-    let (tls, name) = from_files(
+    let files = from_files(
         &place.home.join("ca/root.crt"),
         &folder.join("operator.crt"),
         &folder.join("operator.key"),
     )?;
-    Client::connect(
-        "localhost",
+    let mut tls = TlsOptions::new([]);
+    tls.files = Some(files);
+    let options = LinkOptions {
         port,
-        Transport::tls("localhost", tls),
-        ConnectOptions::new(name),
-    )
-    .await
-    .map_err(refused)
+        ..LinkOptions::new("localhost")
+    };
+    MqttLink::open(Arc::new(NoTags), &Security::Tls(tls), &options)
+        .await
+        .map_err(no_link)
 }
 
-/// A connected client, and the device that lends its signatures for as long as it is connected.
+/// A link, and the device that lends its signatures for as long as it is connected.
 struct Open {
-    client: Client,
-    messages: Messages,
-    /// What `~` stands for.
-    own_name: String,
-    _device: Option<DeviceState>,
-}
-
-/// Where messages come from, and who explains an error.
-enum Messages {
-    /// Credentials of a sec tag, or none.
-    Link(Box<MqttLink>),
-    /// Credentials of files.
-    Files(mpsc::Receiver<Incoming>),
+    link: MqttLink,
+    device: Option<DeviceState>,
 }
 
 impl Open {
     async fn new(place: &Place, link: &Link) -> Outcome<Self> {
-        match (&link.name, link.plain) {
-            (None, false) => Self::with_files(place, link).await,
-            _ => Self::with_tags(place, link).await,
-        }
-    }
-
-    /// With what lies under the device's sec tags, or with nothing over plain TCP.
-    async fn with_tags(place: &Place, link: &Link) -> Outcome<Self> {
         let device = match &link.name {
             Some(name) => Some(device::open(place, &Which { name: name.clone() })?),
             None => None,
@@ -158,113 +138,43 @@ impl Open {
         let security = if link.plain {
             Security::Plain
         } else {
-            Security::Tls(tls_options(link)?)
+            Security::Tls(tls_options(place, link)?)
         };
         let signer: Arc<dyn TagSigner> = match &device {
             Some((_, modem)) => Arc::new(modem.shared().clone()),
             None => Arc::new(NoTags),
         };
-        let options = connect_options(link, String::new())?;
-        let options = LinkOptions {
-            port: port(place, link, security.default_port()),
-            client_id: link.client_id.clone(),
-            hardware_id: link
-                .name
-                .clone()
-                .or_else(|| Some(format!("sectag-{}", std::process::id()))),
-            version: options.version,
-            keep_alive: options.keep_alive,
-            will: options.will,
-            user_name: options.user_name,
-            password: options.password,
-            ..LinkOptions::new(&link.host)
-        };
+        let options = options(place, link, &security)?;
         let open = MqttLink::open(signer, &security, &options)
             .await
             .map_err(no_link)?;
         for warning in open.warnings() {
-            eprintln!("warning: {warning}\nhint: {}", warning.fix);
+            eprintln!("warning: {}\nhint: {}", warning.sentence, warning.fix);
         }
-        let own_topic = open.own_topic("");
         Ok(Self {
-            client: open.client().clone(),
-            messages: Messages::Link(Box::new(open)),
-            own_name: own_topic.trim_end_matches('/').to_owned(),
-            _device: device.map(|(state, _)| state),
+            link: open,
+            device: device.map(|(state, _)| state),
         })
-    }
-
-    async fn with_files(place: &Place, link: &Link) -> Outcome<Self> {
-        let ca = link
-            .ca
-            .clone()
-            .unwrap_or_else(|| place.home.join("ca/root.crt"));
-        let (tls, common_name) = match (link.operator, &link.cert, &link.key) {
-            (true, ..) => {
-                let folder = place.home.join("operator");
-                from_files(
-                    &ca,
-                    &folder.join("operator.crt"),
-                    &folder.join("operator.key"),
-                )?
-            }
-            (false, Some(cert), Some(key)) => from_files(&ca, cert, key)?,
-            _ => {
-                return Err(Fault::untried("no credentials to connect with").hint(
-                    "--name DEVICE uses a device's sec tag, --operator the home's operator certificate, --cert and --key files",
-                ));
-            }
-        };
-        // Two shells with the operator's certificate must not take each other's session; a device is one client.
-        let client_id = link
-            .client_id
-            .clone()
-            .unwrap_or_else(|| format!("{common_name}-{}", std::process::id()));
-        let server_name = link.server_name.as_ref().unwrap_or(&link.host);
-        let (client, incoming) = Client::connect(
-            &link.host,
-            port(place, link, LinkOptions::PORT_DEFAULT),
-            Transport::tls(server_name, tls),
-            connect_options(link, client_id)?,
-        )
-        .await
-        .map_err(refused)?;
-        Ok(Self {
-            client,
-            messages: Messages::Files(incoming),
-            own_name: common_name,
-            _device: None,
-        })
-    }
-
-    async fn next(&mut self) -> Option<Incoming> {
-        match &mut self.messages {
-            Messages::Link(link) => link.next().await,
-            Messages::Files(incoming) => incoming.recv().await,
-        }
     }
 
     fn refused(&self, error: ClientError) -> Fault {
-        match &self.messages {
-            Messages::Link(link) => match link.explain(&error) {
-                Some(explanation) => explained(&explanation),
-                None => refused(error),
-            },
-            Messages::Files(_) => refused(error),
+        match self.link.explain(&error) {
+            Some(explanation) => explained(&explanation, self.device.is_some()),
+            None => Fault::no_because(error),
         }
     }
 
     /// What it cost, if asked for.
     fn report(&self, link: &Link) {
         if link.traffic {
-            eprint!("{}", traffic_report(&self.client.traffic()));
+            eprint!("{}", traffic_report(&self.link.traffic()));
         }
     }
 
     /// `~/x` stands for `<CN>/x`.
     fn topic(&self, text: &str) -> String {
         match text.strip_prefix("~/") {
-            Some(rest) => format!("{}/{rest}", self.own_name),
+            Some(rest) => self.link.own_topic(rest),
             None => text.to_owned(),
         }
     }
@@ -298,29 +208,47 @@ impl TagSigner for NoTags {
     }
 }
 
-fn port(place: &Place, link: &Link, usual: u16) -> u16 {
-    let running = || {
-        (!link.plain)
-            .then(|| device::running_port(place, "mqtt"))
-            .flatten()
-    };
-    link.port.or_else(running).unwrap_or(usual)
-}
-
-fn tls_options(link: &Link) -> Outcome<TlsOptions> {
-    let tags = link
-        .sec_tags
-        .iter()
-        .map(|tag| SecTag::new(u64::from(*tag)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut tls = TlsOptions::new(tags);
+fn tls_options(place: &Place, link: &Link) -> Outcome<TlsOptions> {
+    let mut tls = TlsOptions::new([]);
+    if link.name.is_some() {
+        for tag in &link.sec_tags {
+            tls.tags.push(SecTag::new(u64::from(*tag))?);
+        }
+    } else {
+        tls.files = Some(files(place, link)?);
+    }
     tls.server_name.clone_from(&link.server_name);
     tls.cipher_suites.clone_from(&link.ciphers);
     tls.peer_verify = link.dangerously_peer_verify.into();
     Ok(tls)
 }
 
-fn connect_options(link: &Link, client_id: String) -> Outcome<ConnectOptions> {
+fn files(place: &Place, link: &Link) -> Outcome<FileCredentials> {
+    let home_ca = || place.home.join("ca/root.crt");
+    let ca = link.ca.clone().unwrap_or_else(home_ca);
+    match (link.operator, &link.cert, &link.key) {
+        (true, ..) => {
+            let folder = place.home.join("operator");
+            from_files(
+                &ca,
+                &folder.join("operator.crt"),
+                &folder.join("operator.key"),
+            )
+        }
+        (false, Some(cert), Some(key)) => from_files(&ca, cert, key),
+        // A broker that asks for no client certificate.
+        (false, None, None) if link.ca.is_some() => Ok(FileCredentials {
+            authorities: authorities(&ca)?,
+            ca_path: ca,
+            identity: None,
+        }),
+        _ => Err(Fault::untried("no credentials to connect with").hint(
+            "--name DEVICE uses a device's sec tag, --operator the home's operator certificate, --cert and --key files; --ca alone is for brokers that ask for no certificate",
+        )),
+    }
+}
+
+fn options(place: &Place, link: &Link, security: &Security) -> Outcome<LinkOptions> {
     let password = match &link.password_file {
         None => None,
         Some(path) => {
@@ -329,7 +257,41 @@ fn connect_options(link: &Link, client_id: String) -> Outcome<ConnectOptions> {
             Some(Secret::new(text[..end.map_or(0, |last| last + 1)].to_vec()))
         }
     };
-    Ok(ConnectOptions {
+    let qos = if link.will_qos == 0 {
+        Qos::AtMostOnce
+    } else {
+        Qos::AtLeastOnce
+    };
+    let home = if link.plain {
+        None
+    } else {
+        device::running_port(place, "mqtt")
+    };
+    // Two shells with the operator's certificate must not take each other's session; a device is one client.
+    let number = std::process::id();
+    let client_id = match (&link.client_id, &link.name, security) {
+        (Some(id), ..) => Some(id.clone()),
+        (
+            None,
+            None,
+            Security::Tls(TlsOptions {
+                files: Some(files), ..
+            }),
+        ) => {
+            let chain = files
+                .identity
+                .as_ref()
+                .and_then(|(_, key)| key.cert.first());
+            let name = chain.and_then(|leaf| sectag_pki::identity(leaf).ok());
+            name.map(|name| format!("{}-{number}", name.cn))
+        }
+        _ => None,
+    };
+    let hardware_id = link.name.clone();
+    Ok(LinkOptions {
+        port: link.port.or(home).unwrap_or(security.default_port()),
+        client_id,
+        hardware_id: Some(hardware_id.unwrap_or_else(|| format!("sectag-{number}"))),
         version: if link.mqtt_version == "5" {
             Version::V5
         } else {
@@ -339,16 +301,12 @@ fn connect_options(link: &Link, client_id: String) -> Outcome<ConnectOptions> {
         will: link.will_topic.as_ref().map(|topic| Will {
             topic: topic.clone(),
             payload: link.will_message.clone().unwrap_or_default().into_bytes(),
-            qos: if link.will_qos == 0 {
-                Qos::AtMostOnce
-            } else {
-                Qos::AtLeastOnce
-            },
+            qos,
             retain: link.will_retain,
         }),
         user_name: link.user_name.clone(),
         password,
-        ..ConnectOptions::new(client_id)
+        ..LinkOptions::new(&link.host)
     })
 }
 
@@ -393,20 +351,12 @@ pub(crate) fn traffic_report(traffic: &Traffic) -> String {
     text
 }
 
-fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<(Arc<rustls::ClientConfig>, String)> {
-    let mut roots = rustls::RootCertStore::empty();
-    let anchors = certificates(ca)?;
-    if anchors.is_empty() {
-        return Err(no_certificate(ca));
-    }
-    for anchor in anchors {
-        roots.add(anchor).map_err(|error| {
-            Fault::untried(format!("`{}` is no root CA: {error}", ca.display()))
-        })?;
-    }
+fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<FileCredentials> {
+    let authorities = authorities(ca)?;
     let chain = certificates(cert)?;
-    let leaf = chain.first().ok_or_else(|| no_certificate(cert))?;
-    let common_name = sectag_pki::identity(leaf)?.cn;
+    if chain.is_empty() {
+        return Err(no_certificate(cert));
+    }
     let wrong = |why: String| {
         Fault::untried(format!(
             "`{}` holds no private key that can be read: {why}",
@@ -419,21 +369,29 @@ fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<(Arc<rustls::Client
         pem::Error::NoItemsFound => wrong("there is none in it".to_owned()),
         other => wrong(other.to_string()),
     })?;
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()?
-    .with_root_certificates(roots)
-    .with_client_auth_cert(chain, secret)
-    .map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => Fault::untried(format!(
-            "`{}` is not the key of the certificate in `{}`",
-            key.display(),
-            cert.display()
-        )),
-        other => wrong(other.to_string()),
-    })?;
-    Ok((Arc::new(tls), common_name))
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let certified =
+        CertifiedKey::from_der(chain, secret, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => Fault::untried(format!(
+                "`{}` is not the key of the certificate in `{}`",
+                key.display(),
+                cert.display()
+            )),
+            other => wrong(other.to_string()),
+        })?;
+    Ok(FileCredentials {
+        ca_path: ca.to_owned(),
+        authorities,
+        identity: Some((cert.to_owned(), Arc::new(certified))),
+    })
+}
+
+fn authorities(ca: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
+    let anchors = certificates(ca)?;
+    if anchors.is_empty() {
+        return Err(no_certificate(ca));
+    }
+    Ok(anchors)
 }
 
 fn certificates(path: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
@@ -466,35 +424,33 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
 
 /// A link that did not come about: cause and fix.
 pub(crate) fn no_link(error: LinkError) -> Fault {
-    match (error.explain(), error) {
-        (Some(explanation), LinkError::Session { error, .. }) => match error {
-            ClientError::Tcp { .. } | ClientError::Resolve { .. } => untried(&explanation),
-            _ => explained(&explanation),
-        },
-        (Some(explanation), _) => untried(&explanation),
-        (None, LinkError::Session { error, .. }) => refused(error),
-        (None, error) => Fault::from(error),
-    }
-}
-
-fn explained(explanation: &Explanation) -> Fault {
-    Fault::no(explanation.to_string()).hint(&explanation.fix)
-}
-
-fn untried(explanation: &Explanation) -> Fault {
-    Fault::untried(explanation.to_string()).hint(&explanation.fix)
-}
-
-fn refused(error: ClientError) -> Fault {
-    let hint = error.hint();
-    let fault = match error {
-        ClientError::Tcp { .. } | ClientError::Resolve { .. } | ClientError::Invalid(_) => {
-            Fault::from(error)
+    let explanation = error.explain();
+    let (fault, explanation) = match (explanation, error) {
+        (Some(explanation), LinkError::Session { error, facts }) => {
+            let words = words(&explanation, facts.has_tags());
+            match error {
+                ClientError::Tcp { .. } | ClientError::Resolve { .. } => {
+                    (Fault::untried(words), explanation)
+                }
+                _ => (Fault::no(words), explanation),
+            }
         }
-        answer => Fault::no_because(answer),
+        (Some(explanation), _) => (Fault::untried(words(&explanation, true)), explanation),
+        (None, LinkError::Session { error, .. }) => return Fault::no_because(error),
+        (None, error) => return Fault::from(error),
     };
-    match hint {
-        Some(hint) => fault.hint(hint),
-        None => fault,
+    fault.hint(explanation.fix)
+}
+
+fn explained(explanation: &Explanation, with_tags: bool) -> Fault {
+    Fault::no(words(explanation, with_tags)).hint(&explanation.fix)
+}
+
+/// How it would look on an nRF91 is for those who have one in mind.
+fn words(explanation: &Explanation, with_tags: bool) -> String {
+    if with_tags {
+        explanation.to_string()
+    } else {
+        explanation.sentence.clone()
     }
 }

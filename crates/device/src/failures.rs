@@ -116,11 +116,11 @@ causes! {
     /// The server name is neither a host name nor an IP address.
     ServerNameInvalid = "server-name-invalid", Some("error code -22");
     /// The host name has no address.
-    NameNotResolved = "name-not-resolved", Some("error code -2");
+    NameNotResolved = "name-not-resolved", Some("error code -118");
     /// Nothing listens at the address.
     ConnectionRefused = "connection-refused", REFUSED;
     /// No answer from the address, or no way to it.
-    HostUnreachable = "host-unreachable", Some("error code -116 or -113");
+    HostUnreachable = "host-unreachable", Some("error code -116 or -118");
     /// The port speaks something else than TLS.
     NoTlsOnPort = "no-tls-on-port", REFUSED;
     /// The port speaks TLS, and we plain MQTT.

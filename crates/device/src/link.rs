@@ -24,9 +24,12 @@ mod suites;
 pub(crate) mod tls;
 mod witness;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
 use sectag_modem::TagSigner;
 use sectag_mqtt::client::Will;
 use sectag_mqtt::{
@@ -36,7 +39,8 @@ use sectag_proto::{SecTag, Secret};
 use tokio::sync::mpsc;
 
 pub use error::LinkError;
-pub(crate) use error::tag_list;
+pub(crate) use error::{place_list, tag_list};
+pub use papers::Place;
 pub use suites::{CipherSuite, UnknownCipherSuite};
 pub use tls::SessionStore;
 
@@ -78,6 +82,8 @@ pub struct TlsOptions {
     pub tags: Vec<SecTag>,
     /// Default: required.
     pub peer_verify: PeerVerify,
+    /// Credentials of files, beside those of tags or without tags. Default none.
+    pub files: Option<FileCredentials>,
     /// Sent as SNI and checked against the server's certificate; a DNS name or an IP address. Default: the host.
     pub server_name: Option<String>,
     /// Cipher suites that may be used; empty: all.
@@ -93,6 +99,7 @@ impl TlsOptions {
     pub fn new(tags: impl Into<Vec<SecTag>>) -> Self {
         Self {
             tags: tags.into(),
+            files: None,
             peer_verify: PeerVerify::Required,
             server_name: None,
             cipher_suites: Vec::new(),
@@ -100,6 +107,17 @@ impl TlsOptions {
             sessions: SessionStore::default(),
         }
     }
+}
+
+/// Credentials that lie in files; read by the caller.
+#[derive(Debug, Clone)]
+pub struct FileCredentials {
+    /// Where the authorities come from.
+    pub ca_path: PathBuf,
+    /// Whom to trust.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Who we are, with the path of the certificate; `None`: no client authentication.
+    pub identity: Option<(PathBuf, Arc<CertifiedKey>)>,
 }
 
 /// `TLS_PEER_VERIFY` of the socket.

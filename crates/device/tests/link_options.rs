@@ -97,7 +97,7 @@ async fn authorities_of_both_tags_and_the_first_certificate() {
     let link = device.open(&security, &options(peer.port)).await.unwrap();
     assert_eq!(link.common_name(), Some("from-43"));
     // What is written under the primary tag is used at the next connection.
-    let device = device.as_client(&client(&devices, "from-42"));
+    let device = device.presenting(&client(&devices, "from-42"));
     let link = device.open(&security, &options(peer.port)).await.unwrap();
     assert_eq!(link.common_name(), Some("from-42"));
 }
@@ -128,7 +128,7 @@ async fn plain_full_and_resumed_cost_what_they_cost() {
         return;
     }
     let (root, devices) = (authority("Root"), authority("Devices"));
-    let device = Device::trusting(&root).as_client(&client(&devices, "dev-17"));
+    let device = Device::trusting(&root).presenting(&client(&devices, "dev-17"));
     let plain = Peer::mosquitto("listener {port} 127.0.0.1\nallow_anonymous true\n", &[]).await;
     let plain = round(&device, &Security::Plain, &options(plain.port)).await;
     assert_eq!((plain.handshake_sent, plain.handshake_received), (0, 0));
@@ -197,7 +197,7 @@ async fn a_resumed_session_belongs_to_the_credentials_it_was_made_with() {
     }
     let (root, devices) = (authority("Root"), authority("Devices"));
     let peer = mosquitto(&root, Some(&devices)).await;
-    let device = Device::trusting(&root).as_client(&client(&devices, "one"));
+    let device = Device::trusting(&root).presenting(&client(&devices, "one"));
     let security = Security::Tls(TlsOptions {
         session_cache: true,
         ..tls()
@@ -205,7 +205,7 @@ async fn a_resumed_session_belongs_to_the_credentials_it_was_made_with() {
     let options = options(peer.port);
     round(&device, &security, &options).await;
     assert!(round(&device, &security, &options).await.resumed);
-    let device = device.as_client(&client(&devices, "two"));
+    let device = device.presenting(&client(&devices, "two"));
     let link = device.open(&security, &options).await.unwrap();
     assert_eq!(
         (link.traffic().resumed, link.common_name()),

@@ -43,7 +43,7 @@ pub(crate) struct Link {
     /// Private key of --cert, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Root CA of the broker, PEM, for --cert and --operator [default: HOME/ca/root.crt]
+    /// Root CA of the broker, PEM, for --cert and --operator, or alone [default: HOME/ca/root.crt]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
     /// Broker host
@@ -56,7 +56,7 @@ pub(crate) struct Link {
     #[arg(long, value_name = "NAME")]
     pub(crate) server_name: Option<String>,
     /// Allow this cipher suite only, by IANA name or number (repeat for several) [default: all]
-    #[arg(long = "cipher", value_name = "SUITE", requires = "name")]
+    #[arg(long = "cipher", value_name = "SUITE")]
     pub(crate) ciphers: Vec<CipherSuite>,
     /// Talk to a server that does not prove who it is; for tests on a desk only
     #[arg(
@@ -64,8 +64,7 @@ pub(crate) struct Link {
         value_name = "HOW",
         value_enum,
         default_value = "required",
-        hide_default_value = true,
-        requires = "name"
+        hide_default_value = true
     )]
     pub(crate) dangerously_peer_verify: Verify,
     /// MQTT over plain TCP: no TLS, no credentials, everybody on the way reads along

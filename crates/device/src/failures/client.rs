@@ -3,11 +3,10 @@
 use rustls::AlertDescription;
 use sectag_mqtt::client::Heard;
 use sectag_pki::CertificateFacts;
-use sectag_proto::SecTag;
 
 use super::words::{list, moment, span};
 use super::{Cause, Explanation, Facts, transport};
-use crate::link::tag_list;
+use crate::link::{Place, place_list};
 
 /// The server sent `alert`.
 pub(super) fn refused(
@@ -43,31 +42,40 @@ pub(super) fn refused(
         _ => match &tls.papers.pair {
             _ if tls.scheme_refused => Some(scheme(&said, facts)),
             None => Some(missing(facts)),
-            Some(pair) => Some(about(alert, &said, pair.tag, &pair.facts, facts)),
+            Some(pair) => Some(about(alert, &said, &pair.place, &pair.facts, facts)),
         },
     }
 }
 
 /// The server demands a certificate and there is none.
 pub(super) fn missing(facts: &Facts) -> Explanation {
-    let (place, takes, tag) = match &facts.tls {
-        Some(tls) => (
-            tag_list(&tls.tags),
-            takes(&tls.issuers),
-            tls.tags.first().copied(),
-        ),
-        None => ("no sec tag".to_owned(), String::new(), None),
+    let (places, takes) = match &facts.tls {
+        Some(tls) => (tls.papers.places.as_slice(), takes(&tls.issuers)),
+        None => (&[][..], String::new()),
     };
-    let tag = tag.map_or_else(|| "TAG".to_owned(), |tag| tag.to_string());
+    let (has, fix) = match places.first() {
+        Some(Place::File(_)) => (
+            "none was given".to_owned(),
+            "give certificate and key with `--cert` and `--key`".to_owned(),
+        ),
+        first => (
+            format!(
+                "{} has none (type 1), only a root CA (type 0)",
+                place_list(places)
+            ),
+            format!(
+                "provision {} with key and certificate",
+                first.map_or_else(|| "a sec tag".to_owned(), ToString::to_string)
+            ),
+        ),
+    };
     Explanation::new(
         Cause::ClientCertificateMissing,
         format!(
-            "{} demands a client certificate{takes}, and {place} has none (type 1), only a root CA (type 0)",
+            "{} demands a client certificate{takes}, and {has}",
             facts.target()
         ),
-        format!(
-            "provision sec tag {tag} with key and certificate, or use a listener of the broker that does not ask for one"
-        ),
+        format!("{fix}, or use a listener of the broker that does not ask for one"),
     )
 }
 
@@ -82,7 +90,7 @@ fn takes(issuers: &[String]) -> String {
 fn about(
     alert: AlertDescription,
     said: &str,
-    tag: SecTag,
+    place: &Place,
     ours: &CertificateFacts,
     facts: &Facts,
 ) -> Explanation {
@@ -90,17 +98,17 @@ fn about(
     let outside = ours.not_after_s < facts.now_s || ours.not_before_s > facts.now_s;
     let foreign = !issuers.is_empty() && !issuers.contains(&ours.issuer);
     match alert {
-        AlertDescription::CertificateExpired => expired(said, tag, ours, facts),
-        AlertDescription::CertificateRevoked => revoked(said, tag, ours, facts),
-        AlertDescription::UnknownCA => unknown_ca(said, tag, ours, issuers, facts),
-        AlertDescription::UnsupportedCertificate => purpose(said, tag, ours, facts),
-        AlertDescription::DecryptError => unknown_ca(said, tag, ours, issuers, facts),
-        _ if outside => expired(said, tag, ours, facts),
-        _ if foreign => unknown_ca(said, tag, ours, issuers, facts),
+        AlertDescription::CertificateExpired => expired(said, place, ours, facts),
+        AlertDescription::CertificateRevoked => revoked(said, place, ours, facts),
+        AlertDescription::UnknownCA => unknown_ca(said, place, ours, issuers, facts),
+        AlertDescription::UnsupportedCertificate => purpose(said, place, ours, facts),
+        AlertDescription::DecryptError => unknown_ca(said, place, ours, issuers, facts),
+        _ if outside => expired(said, place, ours, facts),
+        _ if foreign => unknown_ca(said, place, ours, issuers, facts),
         _ => Explanation::new(
             Cause::ClientCertificateRefused,
             format!(
-                "{} refused the client certificate `{}` of sec tag {tag}, issued by `{}` and valid until {}, without a reason ({said})",
+                "{} refused the client certificate `{}` of {place}, issued by `{}` and valid until {}, without a reason ({said})",
                 facts.target(),
                 ours.subject,
                 ours.issuer,
@@ -111,12 +119,12 @@ fn about(
     }
 }
 
-fn expired(said: &str, tag: SecTag, ours: &CertificateFacts, facts: &Facts) -> Explanation {
+fn expired(said: &str, place: &Place, ours: &CertificateFacts, facts: &Facts) -> Explanation {
     let (until, now) = (ours.not_after_s, facts.now_s);
     let (what, fix) = if until < now {
         (
             format!("expired {} ago", span(now - until)),
-            format!("issue a new certificate for the key under sec tag {tag} and write it there"),
+            format!("issue a new certificate for its key and write it to {place}"),
         )
     } else if ours.not_before_s > now {
         (
@@ -132,7 +140,7 @@ fn expired(said: &str, tag: SecTag, ours: &CertificateFacts, facts: &Facts) -> E
     Explanation::new(
         Cause::ClientCertificateExpired,
         format!(
-            "{} refused the client certificate `{}` of sec tag {tag}, which {what}: valid until {}, and the clock here says {} ({said})",
+            "{} refused the client certificate `{}` of {place}, which {what}: valid until {}, and the clock here says {} ({said})",
             facts.target(),
             ours.subject,
             moment(until),
@@ -142,25 +150,25 @@ fn expired(said: &str, tag: SecTag, ours: &CertificateFacts, facts: &Facts) -> E
     )
 }
 
-fn revoked(said: &str, tag: SecTag, ours: &CertificateFacts, facts: &Facts) -> Explanation {
+fn revoked(said: &str, place: &Place, ours: &CertificateFacts, facts: &Facts) -> Explanation {
     Explanation::new(
         Cause::ClientCertificateRevoked,
         format!(
-            "{} refused the client certificate `{}` of sec tag {tag}: its serial number {} is on the revocation list of `{}` ({said})",
+            "{} refused the client certificate `{}` of {place}: its serial number {} is on the revocation list of `{}` ({said})",
             facts.target(),
             ours.subject,
             ours.serial_hex,
             ours.issuer
         ),
         format!(
-            "generate a new key under sec tag {tag} and have a new certificate issued, if the device may come back"
+            "generate a new key and have a new certificate issued for {place}, if the device may come back"
         ),
     )
 }
 
 fn unknown_ca(
     said: &str,
-    tag: SecTag,
+    place: &Place,
     ours: &CertificateFacts,
     issuers: &[String],
     facts: &Facts,
@@ -179,19 +187,19 @@ fn unknown_ca(
     Explanation::new(
         Cause::ClientCertificateUnknownCa,
         format!(
-            "{} refused the client certificate `{}` of sec tag {tag}: it was issued by `{}`, and {theirs} ({said})",
+            "{} refused the client certificate `{}` of {place}: it was issued by `{}`, and {theirs} ({said})",
             facts.target(),
             ours.subject,
             ours.issuer
         ),
         format!(
-            "let the broker trust `{}` for clients (its `cafile`), or have the certificate of sec tag {tag} issued by an authority it trusts",
+            "let the broker trust `{}` for clients (its `cafile`), or have the certificate of {place} issued by an authority it trusts",
             ours.issuer
         ),
     )
 }
 
-fn purpose(said: &str, tag: SecTag, ours: &CertificateFacts, facts: &Facts) -> Explanation {
+fn purpose(said: &str, place: &Place, ours: &CertificateFacts, facts: &Facts) -> Explanation {
     let for_what = if ours.extended_key_usages.is_empty() {
         format!("{:?}", ours.key_usages)
     } else {
@@ -200,7 +208,7 @@ fn purpose(said: &str, tag: SecTag, ours: &CertificateFacts, facts: &Facts) -> E
     Explanation::new(
         Cause::ClientCertificatePurpose,
         format!(
-            "{} refused the client certificate `{}` of sec tag {tag}: it is for {for_what} (extended key usage), and clientAuth is needed ({said})",
+            "{} refused the client certificate `{}` of {place}: it is for {for_what} (extended key usage), and clientAuth is needed ({said})",
             facts.target(),
             ours.subject
         ),
@@ -212,7 +220,7 @@ fn scheme(said: &str, facts: &Facts) -> Explanation {
     Explanation::new(
         Cause::ClientCertificateRefused,
         format!(
-            "{} demands a client certificate and takes no signature of ECDSA P-256 with SHA-256, which is what keys under sec tags make ({said})",
+            "{} demands a client certificate and takes no signature of ECDSA P-256 with SHA-256, which is what a key under a sec tag makes ({said})",
             facts.target()
         ),
         "allow ecdsa_secp256r1_sha256 for client certificates at the server",

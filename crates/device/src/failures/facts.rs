@@ -5,11 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustls::CertificateError;
 use sectag_mqtt::Version;
 use sectag_pki::CertificateFacts;
-use sectag_proto::SecTag;
 
 use crate::link::papers::{Anchor, Papers};
 use crate::link::tls::Prepared;
-use crate::link::{CipherSuite, LinkOptions, PeerVerify};
+use crate::link::{CipherSuite, LinkOptions, PeerVerify, Place};
 
 use super::words::name_text;
 
@@ -34,7 +33,6 @@ pub struct Facts {
 /// The part that only TLS has.
 #[derive(Debug, Clone)]
 pub(super) struct TlsFacts {
-    pub(super) tags: Vec<SecTag>,
     pub(super) server_name: String,
     pub(super) verify: PeerVerify,
     pub(super) papers: Papers,
@@ -76,6 +74,12 @@ impl Facts {
         }
     }
 
+    /// Were sec tags asked for?
+    pub fn has_tags(&self) -> bool {
+        let places = self.tls.as_ref().map(|tls| &tls.papers.places);
+        places.is_some_and(|places| places.iter().any(|place| matches!(place, Place::Tag(_))))
+    }
+
     pub(crate) fn note_answer_to_client_hello(&mut self, first_bytes: Option<Vec<u8>>) {
         self.answer_to_client_hello = first_bytes;
     }
@@ -88,11 +92,6 @@ impl Facts {
             format!("{}:{}", self.host, self.port)
         }
     }
-
-    /// The tag that the fix is about: the first.
-    pub(super) fn tag(&self) -> Option<SecTag> {
-        self.tls.as_ref()?.tags.first().copied()
-    }
 }
 
 impl TlsFacts {
@@ -101,7 +100,6 @@ impl TlsFacts {
         let chosen = &prepared.options.cipher_suites;
         let chain: Vec<_> = seen.chain.iter().map(|der| sectag_pki::show(der)).collect();
         Self {
-            tags: prepared.options.tags.clone(),
             server_name: prepared.server_name.clone(),
             verify: prepared.options.peer_verify,
             papers: prepared.papers.clone(),

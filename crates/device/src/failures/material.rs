@@ -24,17 +24,15 @@ pub(super) fn explain(error: &LinkError) -> Option<Explanation> {
                 ),
             )
         }
-        LinkError::RootCa { tag, .. } => explained(
+        LinkError::RootCa { place, .. } => explained(
             Cause::CaUnreadable,
             format!(
-                "write the root CA to sec tag {tag} again, as PEM with its line ends; the modem takes 4 kB"
+                "write the root CA to {place} again, as PEM with its line ends; a modem takes 4 kB"
             ),
         ),
-        LinkError::Certificate { tag, .. } => explained(
+        LinkError::Certificate { place, .. } => explained(
             Cause::ClientCertificateUnreadable,
-            format!(
-                "write the client certificate to sec tag {tag} again, as PEM with its line ends"
-            ),
+            format!("write the client certificate to {place} again, as PEM with its line ends"),
         ),
         LinkError::CertificateWithoutKey { tag, .. } => explained(
             Cause::CertificateWithoutKey,

@@ -6,7 +6,7 @@ use sectag_pki::CertificateFacts;
 use super::facts::TlsFacts;
 use super::words::{list, moment, span};
 use super::{Cause, Explanation, Facts};
-use crate::link::{PeerVerify, tag_list};
+use crate::link::{PeerVerify, Place, place_list};
 
 /// A chain above this upsets the modem (spec/mqtt-tls-sample §3).
 const CHAIN_BYTES_MAX: usize = 4096;
@@ -91,7 +91,7 @@ fn not_verified(tls: &TlsFacts, facts: &Facts) -> Explanation {
             tls.verify.number(),
             facts.target()
         ),
-        "require peer verification, with the right root CA under the tag",
+        "require peer verification, with the right root CA",
     )
 }
 
@@ -207,7 +207,7 @@ fn is_authority(leaf: &CertificateFacts, facts: &Facts) -> Explanation {
             facts.target(),
             leaf.subject
         ),
-        "issue a certificate for the server from that authority (`openssl req -x509` makes an authority); leave the authority under the tag",
+        "issue a certificate for the server from that authority (`openssl req -x509` makes an authority); leave the authority as the root CA here",
     )
 }
 
@@ -243,7 +243,7 @@ fn malformed(error: &CertificateError, facts: &Facts) -> Explanation {
 /// No authority under the tags has the name of the issuer at the end of the server's chain.
 fn unknown_issuer(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Explanation {
     let anchors: Vec<_> = tls.anchors().iter().map(|anchor| &anchor.facts).collect();
-    let place = tag_list(&tls.tags);
+    let place = place_list(&tls.papers.places);
     let top = top(&tls.chain).unwrap_or(leaf);
     if let Some(wrong) = anchors
         .iter()
@@ -256,7 +256,7 @@ fn unknown_issuer(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Exp
                 wrong.subject, top.issuer
             ),
             format!(
-                "write the certificate of `{}` to the tag: {}",
+                "put the certificate of `{}` there: {}",
                 top.issuer,
                 fetch(facts)
             ),
@@ -307,13 +307,15 @@ fn fetch(facts: &Facts) -> String {
         Some(tls) if tls.server_name != facts.host => format!(" --server-name {}", tls.server_name),
         _ => String::new(),
     };
-    let tag = facts
-        .tag()
-        .map_or_else(|| "TAG".to_owned(), |tag| tag.to_string());
-    format!(
-        "`sectag cert chain {}{name} --to-tag {tag}` fetches its root CA, shows the fingerprint and writes it to the tag",
-        facts.target()
-    )
+    let target = facts.target();
+    match facts.tls.as_ref().and_then(|tls| tls.papers.places.first()) {
+        Some(Place::Tag(tag)) => format!(
+            "`sectag cert chain {target}{name} --to-tag {tag}` fetches its root CA, shows the fingerprint and writes it to the tag"
+        ),
+        _ => format!(
+            "`sectag cert chain {target}{name}` fetches its root CA and shows the fingerprint; give it with `--ca`"
+        ),
+    }
 }
 
 /// An authority of the right name did not sign what the server sent.
@@ -339,14 +341,14 @@ fn bad_signature(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Expl
     Explanation::new(
         Cause::CaReplaced,
         format!(
-            "`{}` under sec tag {} has the right name and another key: the server's chain was signed by key {}, and the tag holds key {}",
+            "`{}` of {} has the right name and another key: the server's chain was signed by key {}, and there lies key {}",
             anchor.facts.subject,
-            anchor.tag,
+            anchor.place,
             key(&top.authority_key_id),
             key(&anchor.facts.subject_key_id)
         ),
         format!(
-            "the authority was made again; write its new certificate to the tag: {}",
+            "the authority was made again; put its new certificate there: {}",
             fetch(facts)
         ),
     )

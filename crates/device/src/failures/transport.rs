@@ -164,13 +164,11 @@ pub(super) fn broken(error: &TlsError, heard: &Heard, facts: &Facts) -> Option<E
             | PeerMisbehaved::SelectedUnusableCipherSuiteForVersion,
         ) => Some(no_common_suite("the server chose another", facts)),
         TlsError::General(_) => {
-            let tag = facts.tls.as_ref()?.papers.pair.as_ref()?.tag;
+            let place = &facts.tls.as_ref()?.papers.pair.as_ref()?.place;
             Some(Explanation::new(
                 Cause::KeyCannotSign,
-                format!(
-                    "the private key (type 2) under sec tag {tag} did not sign the handshake: {error}"
-                ),
-                format!("check the credentials of sec tag {tag}"),
+                format!("the private key of {place} did not sign the handshake: {error}"),
+                format!("check the credentials of {place}"),
             ))
         }
         TlsError::DecryptError
@@ -255,7 +253,7 @@ pub(super) fn no_common_version(answer: &str, facts: &Facts) -> Explanation {
     Explanation::new(
         Cause::NoCommonVersion,
         format!(
-            "no common TLS version with {}: {ours} is offered, and the server has {theirs} ({answer})",
+            "no common TLS version with {}: offered here: {ours}, and the server has {theirs} ({answer})",
             facts.target()
         ),
         fix,
@@ -273,7 +271,7 @@ pub(super) fn no_common_suite(answer: &str, facts: &Facts) -> Explanation {
     Explanation::new(
         Cause::NoCommonCipherSuite,
         format!(
-            "no common cipher suite with {}: {ours} offered, and the server takes none of them ({answer})",
+            "no common cipher suite with {}: offered here: {ours}, and the server takes none of them ({answer})",
             facts.target()
         ),
         if restricted {

@@ -2,9 +2,9 @@
 
 use sectag_modem::SignerError;
 use sectag_mqtt::ClientError;
-use sectag_pki::PkiError;
 use sectag_proto::SecTag;
 
+use super::papers::Place;
 use crate::failures::{self, Explanation, Facts};
 
 /// Why there is no link; [`LinkError::explain`] has cause, sentence and fix.
@@ -21,18 +21,21 @@ pub enum LinkError {
         tags: Vec<SecTag>,
     },
     /// The root CA under the tag is unusable.
-    #[error("the root CA (type 0) under sec tag {tag} is unusable: {problem}")]
+    #[error("the root CA {}{place} is unusable: {problem}", of(0, place))]
     RootCa {
-        /// The tag.
-        tag: SecTag,
+        /// Where it lies.
+        place: Place,
         /// What is wrong with the text.
         problem: String,
     },
     /// The client certificate under the tag is unusable.
-    #[error("the client certificate (type 1) under sec tag {tag} is unusable: {problem}")]
+    #[error(
+        "the client certificate {}{place} is unusable: {problem}",
+        of(1, place)
+    )]
     Certificate {
-        /// The tag.
-        tag: SecTag,
+        /// Where it lies.
+        place: Place,
         /// What is wrong with the text.
         problem: String,
     },
@@ -93,13 +96,32 @@ impl LinkError {
     pub fn hint(&self) -> Option<String> {
         self.explain().map(|explanation| explanation.fix)
     }
+}
 
-    pub(super) fn certificate(tag: SecTag) -> impl Fn(PkiError) -> Self {
-        move |error| Self::Certificate {
-            tag,
-            problem: error.to_string(),
-        }
+/// `(type 0) under ` for a tag, `of ` for a file.
+fn of(kind: u8, place: &Place) -> String {
+    match place {
+        Place::Tag(_) => format!("(type {kind}) under "),
+        Place::File(_) => "of ".to_owned(),
     }
+}
+
+/// `sec tag 42`, `sec tags 42 and 43`, `` `ca.crt` ``.
+pub(crate) fn place_list(places: &[Place]) -> String {
+    let tags: Vec<SecTag> = places
+        .iter()
+        .filter_map(|place| match place {
+            Place::Tag(tag) => Some(*tag),
+            Place::File(_) => None,
+        })
+        .collect();
+    let files = places
+        .iter()
+        .filter(|place| matches!(place, Place::File(_)));
+    let files = files.map(ToString::to_string);
+    let tags = (!tags.is_empty() || places.is_empty()).then(|| tag_list(&tags));
+    let parts: Vec<String> = tags.into_iter().chain(files).collect();
+    parts.join(" and ")
 }
 
 /// `sec tag 42`, `sec tags 42 and 43`.

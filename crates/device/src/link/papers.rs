@@ -1,44 +1,85 @@
-//! What the sec tags hold for a TLS client, read and checked before anything is sent.
+//! What sec tags or files hold for a TLS client, read and checked before anything is sent.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use sectag_modem::{SignerError, TagSigner};
 use sectag_pki::CertificateFacts;
 use sectag_proto::SecTag;
 
-use super::LinkError;
+use super::{FileCredentials, LinkError};
+use crate::signer::certified;
 
-/// An authority and the tag it lies under.
+/// Where a credential lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Under a security tag.
+    Tag(SecTag),
+    /// In a file.
+    File(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(f, "sec tag {tag}"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+        }
+    }
+}
+
+/// An authority and where it lies.
 #[derive(Debug, Clone)]
 pub(crate) struct Anchor {
-    pub(crate) tag: SecTag,
+    pub(crate) place: Place,
     pub(crate) facts: CertificateFacts,
     der: Vec<u8>,
 }
 
-/// Certificate and key of one tag.
+/// Certificate and key of one tag, or of two files.
 #[derive(Debug, Clone)]
 pub(crate) struct Pair {
-    pub(crate) tag: SecTag,
+    pub(crate) place: Place,
     pub(crate) facts: CertificateFacts,
-    pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) common_name: Option<String>,
+    pub(crate) key: Arc<CertifiedKey>,
 }
 
-/// Authorities of all tags, and the pair of the first that has one.
+/// Authorities of all tags and of the file, and the first pair.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Papers {
+    /// Where authorities were looked for.
+    pub(crate) places: Vec<Place>,
     pub(crate) anchors: Vec<Anchor>,
     pub(crate) pair: Option<Pair>,
 }
 
 impl Papers {
-    pub(crate) fn read(signer: &dyn TagSigner, tags: &[SecTag]) -> Result<Self, LinkError> {
+    pub(crate) fn read(
+        signer: &Arc<dyn TagSigner>,
+        tags: &[SecTag],
+        files: Option<&FileCredentials>,
+    ) -> Result<Self, LinkError> {
         let mut papers = Self::default();
         for tag in tags {
-            papers.anchors.extend(anchors(signer, *tag)?);
+            papers.places.push(Place::Tag(*tag));
+            papers.anchors.extend(anchors(signer.as_ref(), *tag)?);
             if papers.pair.is_none() {
                 papers.pair = pair(signer, *tag)?;
+            }
+        }
+        if let Some(files) = files {
+            let place = Place::File(files.ca_path.clone());
+            for der in &files.authorities {
+                papers.anchors.push(anchor(&place, der.to_vec())?);
+            }
+            papers.places.push(place);
+            if let (None, Some((path, key))) = (&papers.pair, &files.identity) {
+                papers.pair = Some(pair_of(Place::File(path.clone()), key.clone())?);
             }
         }
         Ok(papers)
@@ -49,7 +90,7 @@ impl Papers {
         for anchor in &self.anchors {
             let der = CertificateDer::from(anchor.der.as_slice());
             roots.add(der).map_err(|error| LinkError::RootCa {
-                tag: anchor.tag,
+                place: anchor.place.clone(),
                 problem: format!(
                     "`{}` cannot be a trust anchor: {error}",
                     anchor.facts.subject
@@ -66,8 +107,9 @@ impl Papers {
             .iter()
             .map(|anchor| anchor.facts.fingerprint_sha256.clone());
         let pair = self.pair.iter().flat_map(|pair| {
-            let chain = pair.chain.iter().map(|der| hex(&sectag_pki::sha256(der)));
-            std::iter::once(format!("tag {}", pair.tag)).chain(chain)
+            let chain = pair.key.cert.iter();
+            let chain = chain.map(|der| hex(&sectag_pki::sha256(der)));
+            std::iter::once(pair.place.to_string()).chain(chain)
         });
         anchors.chain(pair).collect()
     }
@@ -79,19 +121,31 @@ fn anchors(signer: &dyn TagSigner, tag: SecTag) -> Result<Vec<Anchor>, LinkError
         Err(SignerError::Missing { .. }) => return Ok(Vec::new()),
         Err(other) => return Err(other.into()),
     };
-    let unusable = |problem| LinkError::RootCa { tag, problem };
+    let place = Place::Tag(tag);
+    let unusable = |problem| LinkError::RootCa {
+        place: place.clone(),
+        problem,
+    };
     let certificates =
         sectag_pki::pem::certificates(&text).map_err(|_| unusable(pem_problem(&text)))?;
     certificates
         .into_iter()
-        .map(|der| {
-            let facts = sectag_pki::show(&der).map_err(|error| unusable(error.to_string()))?;
-            Ok(Anchor { tag, facts, der })
-        })
+        .map(|der| anchor(&place, der))
         .collect()
 }
 
-fn pair(signer: &dyn TagSigner, tag: SecTag) -> Result<Option<Pair>, LinkError> {
+fn anchor(place: &Place, der: Vec<u8>) -> Result<Anchor, LinkError> {
+    let place = place.clone();
+    match sectag_pki::show(&der) {
+        Ok(facts) => Ok(Anchor { place, facts, der }),
+        Err(error) => Err(LinkError::RootCa {
+            place,
+            problem: error.to_string(),
+        }),
+    }
+}
+
+fn pair(signer: &Arc<dyn TagSigner>, tag: SecTag) -> Result<Option<Pair>, LinkError> {
     let present = |result| match result {
         Err(SignerError::Missing { .. }) => Ok(None),
         other => other.map(Some),
@@ -106,12 +160,15 @@ fn pair(signer: &dyn TagSigner, tag: SecTag) -> Result<Option<Pair>, LinkError> 
         (None, Some(_)) => return Err(LinkError::KeyWithoutCertificate { tag }),
         (Some(text), key) => (text, key),
     };
-    let unusable = |problem| LinkError::Certificate { tag, problem };
+    let unusable = |problem| LinkError::Certificate {
+        place: Place::Tag(tag),
+        problem,
+    };
     let chain = sectag_pki::pem::certificates(&text).map_err(|_| unusable(pem_problem(&text)))?;
     let Some(leaf) = chain.first() else {
         return Err(unusable(pem_problem(&text)));
     };
-    let facts = sectag_pki::show(leaf).map_err(LinkError::certificate(tag))?;
+    let facts = sectag_pki::show(leaf).map_err(|error| unusable(error.to_string()))?;
     let Some(key) = key else {
         return Err(LinkError::CertificateWithoutKey {
             tag,
@@ -126,14 +183,28 @@ fn pair(signer: &dyn TagSigner, tag: SecTag) -> Result<Option<Pair>, LinkError> 
             private_key,
         });
     }
+    let chain = chain.into_iter().map(CertificateDer::from).collect();
+    let key = certified(chain, signer.clone(), tag);
+    pair_of(Place::Tag(tag), key).map(Some)
+}
+
+fn pair_of(place: Place, key: Arc<CertifiedKey>) -> Result<Pair, LinkError> {
+    let unusable = |problem| LinkError::Certificate {
+        place: place.clone(),
+        problem,
+    };
+    let Some(leaf) = key.cert.first() else {
+        return Err(unusable("it is empty".to_owned()));
+    };
+    let facts = sectag_pki::show(leaf).map_err(|error| unusable(error.to_string()))?;
     // A foreign authority may name its clients as it likes; then there is no topic level to offer.
     let common_name = sectag_pki::identity(leaf).ok().map(|identity| identity.cn);
-    Ok(Some(Pair {
-        tag,
+    Ok(Pair {
+        place,
         facts,
-        chain: chain.into_iter().map(CertificateDer::from).collect(),
         common_name,
-    }))
+        key,
+    })
 }
 
 /// What is wrong with a text that should be certificates in PEM, with the values that show it.

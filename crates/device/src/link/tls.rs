@@ -12,7 +12,6 @@ use super::papers::Papers;
 use super::witness::{ClientWitness, Notes, Seen, ServerWitness};
 use super::{CipherSuite, LinkError, PeerVerify, TlsOptions};
 use crate::https::provider;
-use crate::signer::certified;
 
 /// Sessions remembered for one set of credentials at a time.
 const SESSIONS_MAX: usize = 8;
@@ -39,10 +38,10 @@ pub(crate) fn prepare(
         return Err(LinkError::ServerName(server_name));
     }
     let required = options.peer_verify == PeerVerify::Required;
-    if required && options.tags.is_empty() {
+    if required && options.tags.is_empty() && options.files.is_none() {
         return Err(LinkError::NoTags);
     }
-    let papers = Papers::read(signer.as_ref(), &options.tags)?;
+    let papers = Papers::read(&signer, &options.tags, options.files.as_ref())?;
     if required && papers.anchors.is_empty() {
         return Err(LinkError::NoRootCa {
             tags: options.tags.clone(),
@@ -59,7 +58,7 @@ pub(crate) fn prepare(
         }
         None => {
             let notes = Notes::default();
-            let config = Arc::new(config(signer, options, &papers, &notes)?);
+            let config = Arc::new(config(options, &papers, &notes)?);
             if let Some(key) = remembered {
                 options.sessions.put(key, config.clone(), notes.clone());
             }
@@ -79,12 +78,7 @@ pub(crate) fn prepare(
     })
 }
 
-fn config(
-    signer: Arc<dyn TagSigner>,
-    options: &TlsOptions,
-    papers: &Papers,
-    notes: &Notes,
-) -> Result<ClientConfig, LinkError> {
+fn config(options: &TlsOptions, papers: &Papers, notes: &Notes) -> Result<ClientConfig, LinkError> {
     let mut provider = rustls::crypto::CryptoProvider::clone(&provider());
     if !options.cipher_suites.is_empty() {
         let suites = options.cipher_suites.iter().copied();
@@ -106,12 +100,8 @@ fn config(
         verify: options.peer_verify,
         notes: notes.clone(),
     };
-    let identity = papers
-        .pair
-        .as_ref()
-        .map(|pair| certified(pair.chain.clone(), signer, pair.tag));
     let resolver = ClientWitness {
-        identity,
+        identity: papers.pair.as_ref().map(|pair| pair.key.clone()),
         notes: notes.clone(),
     };
     let mut config = ClientConfig::builder_with_provider(provider)

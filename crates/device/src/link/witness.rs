@@ -22,7 +22,7 @@ pub(crate) struct Seen {
     pub(crate) asked: bool,
     /// Issuers whose client certificates it takes (DER names); empty also when it does not say.
     pub(crate) issuers: Vec<Vec<u8>>,
-    /// Our certificate was not offered, since the server takes no ECDSA P-256 signature.
+    /// Our certificate was not offered, since the server takes no signature that its key can make.
     pub(crate) scheme_refused: bool,
 }
 
@@ -145,12 +145,12 @@ impl ResolvesClientCert for ClientWitness {
         root_hint_subjects: &[&[u8]],
         schemes: &[SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        let suits = schemes.contains(&SignatureScheme::ECDSA_NISTP256_SHA256);
+        let suits = |key: &Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
         let mut seen = self.notes.lock();
         seen.asked = true;
         seen.issuers = root_hint_subjects.iter().map(|der| der.to_vec()).collect();
-        seen.scheme_refused = !suits;
-        self.identity.clone().filter(|_| suits)
+        seen.scheme_refused = self.identity.as_ref().is_some_and(|key| !suits(key));
+        self.identity.clone().filter(suits)
     }
 
     fn has_certs(&self) -> bool {

@@ -96,7 +96,7 @@ async fn an_expired_certificate() {
         params.not_before = in_days(-400);
         params.not_after = in_days(-30);
     });
-    let device = Device::trusting(&root).as_client(&papers);
+    let device = Device::trusting(&root).presenting(&papers);
     let until = format!("valid until {}", in_days(-30).date());
     let now = format!("clock here says {}", in_days(0).date());
     let values = [
@@ -128,7 +128,7 @@ async fn an_expired_certificate() {
 async fn a_certificate_of_an_authority_that_the_server_does_not_know() {
     let root = authority("Root");
     let (clients, stranger) = (authority("Devices"), authority("Stranger"));
-    let device = Device::trusting(&root).as_client(&client(&stranger, "dev-17"));
+    let device = Device::trusting(&root).presenting(&client(&stranger, "dev-17"));
     let values = [
         "issued by `CN=Stranger`",
         "takes certificates of `CN=Devices`",
@@ -153,7 +153,7 @@ async fn a_certificate_of_an_authority_that_the_server_does_not_know() {
     }
     // The same name and another key.
     let again = authority("Devices");
-    let device = Device::trusting(&root).as_client(&client(&again, "dev-17"));
+    let device = Device::trusting(&root).presenting(&client(&again, "dev-17"));
     let server = demanding(&root, clients_of(&[&clients], vec![]), &TLS13).await;
     let key_id = sectag_pki::show(again.der())
         .unwrap()
@@ -191,7 +191,7 @@ async fn a_revoked_certificate() {
         key_identifier_method: KeyIdMethod::Sha256,
     };
     let list = list.signed_by(&clients).unwrap();
-    let device = Device::trusting(&root).as_client(&papers);
+    let device = Device::trusting(&root).presenting(&papers);
     let values = [
         "serial number 4d2e",
         "revocation list of `CN=Devices`",
@@ -224,7 +224,7 @@ async fn a_certificate_that_is_not_for_clients() {
     let papers = client_with(&clients, "dev-17", |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
-    let device = Device::trusting(&root).as_client(&papers);
+    let device = Device::trusting(&root).presenting(&papers);
     for version in VERSIONS {
         let server = demanding(&root, clients_of(&[&clients], vec![]), version).await;
         says(
@@ -282,7 +282,7 @@ impl ClientCertVerifier for Grump {
 async fn a_server_that_refuses_without_a_reason() {
     let root = authority("Root");
     let clients = authority("Devices");
-    let device = Device::trusting(&root).as_client(&client(&clients, "dev-17"));
+    let device = Device::trusting(&root).presenting(&client(&clients, "dev-17"));
     for version in VERSIONS {
         let grump = Arc::new(Grump(clients_of(&[&clients], vec![])));
         let server = demanding(&root, grump, version).await;

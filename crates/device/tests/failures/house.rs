@@ -163,7 +163,7 @@ impl Device {
     }
 
     /// Presents `papers` from tag 42.
-    pub(crate) fn as_client(self, papers: &Papers) -> Self {
+    pub(crate) fn presenting(self, papers: &Papers) -> Self {
         self.with(42, CERTIFICATE, &papers.pem)
             .with(42, KEY, &papers.key.serialize_pem())
     }

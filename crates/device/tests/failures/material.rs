@@ -120,7 +120,7 @@ async fn a_client_certificate_that_was_cut_short() {
 #[tokio::test]
 async fn one_half_of_a_pair_names_the_other() {
     let root = authority("Root");
-    let device = Device::trusting(&root).as_client(&client(&root, "dev-17"));
+    let device = Device::trusting(&root).presenting(&client(&root, "dev-17"));
     let explained = device.clone().without(42, KEY).explain(NO_PORT).await;
     says(
         &explained,

@@ -85,7 +85,7 @@ async fn an_authority_that_was_made_again_under_the_same_name() {
         Cause::CaReplaced,
         &[
             &format!("signed by key {}", key_id(&new)),
-            &format!("the tag holds key {}", key_id(&old)),
+            &format!("there lies key {}", key_id(&old)),
         ],
     );
     assert!(explained.fix.contains("--to-tag 42"));

@@ -187,13 +187,13 @@ async fn no_common_tls_version() {
         (
             &TLS13,
             old_suite,
-            "TLS 1.2 only is offered",
+            "offered here: TLS 1.2 only",
             "TLS 1.3 only, or TLS 1.1 or older",
         ),
         (
             &TLS12,
             new_suite,
-            "TLS 1.3 only is offered",
+            "offered here: TLS 1.3 only",
             "TLS 1.2 or older only",
         ),
     ] {
@@ -218,7 +218,7 @@ async fn no_common_tls_version() {
         says(
             &device.explain(peer.port).await,
             Cause::NoCommonVersion,
-            &["TLS 1.2 and TLS 1.3 is offered", "TLS 1.1 or older only"],
+            &["offered here: TLS 1.2 and TLS 1.3", "TLS 1.1 or older only"],
         );
     }
 }
