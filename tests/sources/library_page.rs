@@ -1,0 +1,685 @@
+//! The page of the nRF Cloud device provisioning library, row by row (tests/sources/README.md, L).
+//!
+//! What needs the project beside its one binary stands in `library_page_c.rs` (the library for C) and `library_page_town.rs`
+//! (the charts on a virtual clock). What the page says about CoAP is refused with a sentence, and that is asserted.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+#[path = "library_page/desk.rs"]
+mod desk;
+#[path = "library_page/running.rs"]
+mod running;
+#[path = "../../crates/cli/tests/support/mod.rs"]
+mod support;
+#[path = "library_page/tap.rs"]
+mod tap;
+
+use desk::{Desk, steps};
+use running::Running;
+use sectag_device::agent::{Happening, Resident, journal::described};
+use sectag_device::hosted::HostedModem;
+use sectag_device::https::Https;
+use sectag_device::options::{Identity, Options};
+use sectag_device::settings::VolatileSettings;
+use sectag_device::verbs;
+use sectag_modem::{SharedModem, VirtualModem};
+use sectag_proto::Uptime;
+use sectag_proto::device::{CallError, Client};
+use serde_json::{Value, json};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+use support::{DEADLINE, Home};
+use tap::Tap;
+
+/// What the device says when it is asked to speak CoAP.
+const NO_COAP: &str = "CoAP is not in this version";
+
+/// Three commands that work: one for the settings, one for the modem, and the end.
+fn good() -> [Value; 3] {
+    [
+        json!({ "config": { "greeting": "hello" } }),
+        json!({ "clientPrivateKeyGeneration": { "secTag": 7 } }),
+        json!({ "finished": {} }),
+    ]
+}
+
+/// The second of four fails: nothing lies under tag 99.
+fn failing() -> [Value; 4] {
+    [
+        json!({ "config": { "greeting": "hello" } }),
+        json!({ "atCommand": { "command": "%CMNG", "parameters": "3,99,1" } }),
+        json!({ "clientPrivateKeyGeneration": { "secTag": 7 } }),
+        json!({ "finished": {} }),
+    ]
+}
+
+/// AT commands, settings, TLS with HTTP, JWT and CBOR carry one session. DTLS with CoAP waits for its transport.
+#[test]
+fn l1_one_session_uses_at_settings_https_jwt_and_cbor() {
+    let desk = Desk::new();
+    desk.queue(&good());
+    let session = desk.session(&[]).expect_code(0);
+    assert_eq!(session.stdout, "DONE\n");
+    assert!(
+        session.stderr.contains("→ 200, ") && session.stderr.contains("bytes of CBOR responses"),
+        "{session:#?}"
+    );
+    assert!(steps(&session).contains(&"AT%KEYGEN=7,2,1 → OK".to_owned()));
+    let settings = desk.home.read("devices/device-1/settings.json");
+    assert!(settings.contains("\"greeting\": \"hello\""), "{settings}");
+    let known = desk.home.json(&["devices", "show", &desk.id]);
+    assert!(known["keyId"].is_string(), "the JWT's key is pinned");
+
+    // Without TLS there is no answer.
+    let mut plain = TcpStream::connect(desk.up.listeners.device).unwrap();
+    plain.set_read_timeout(Some(DEADLINE)).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+
+    let coap = desk.session(&["--transport", "coap"]).expect_code(2);
+    assert_eq!(
+        coap.stderr,
+        format!(
+            "error: --transport coap: {NO_COAP}\n\n\
+             hint: the device API speaks HTTPS: leave the transport out, or give --transport https\n"
+        )
+    );
+}
+
+/// Options of the page: Kconfig name, our name, a value that is not the default.
+const OPTIONS: [(&str, &str, &str); 20] = [
+    ("AUTO_START_ON_INIT", "auto-start", "n"),
+    ("SCHEDULED", "scheduled", "n"),
+    ("VALID_DATE_TIME_TIMEOUT_SECONDS", "time-wait-s", "7"),
+    ("INTERVAL_S", "interval-s", "3600"),
+    ("SPREAD_S", "spread-s", "5"),
+    ("INITIAL_BACKOFF", "backoff-s", "30"),
+    ("ROOT_CA_SEC_TAG", "root-ca-sec-tag", "51"),
+    ("SAVE_CMD_ID", "save-cmd-id", "n"),
+    ("CUSTOM_AT", "custom-at", "y"),
+    ("WITH_CERT", "with-cert", "n"),
+    ("RX_BUF_SZ", "rx-bytes", "2048"),
+    ("TX_BUF_SZ", "tx-bytes", "4096"),
+    ("JWT_SEC_TAG", "jwt-sec-tag", "17"),
+    ("JWT_MAX_VALID_TIME_S", "jwt-validity-s", "60"),
+    (
+        "PROVIDE_ATTESTATION_TOKEN",
+        "provide-attestation-token",
+        "n",
+    ),
+    ("SHELL", "shell", "y"),
+    ("SETTINGS_STORAGE_PATH", "settings-path", "mine"),
+    ("HTTP_HOSTNAME", "http-hostname", "device.example"),
+    ("HTTP_PORT", "http-port", "444"),
+    ("HTTP_TIMEOUT_MS", "http-timeout-ms", "1500"),
+];
+/// Those of the page without effect: the stack is the operating system's, the others wait for CoAP.
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
+    ("STACK_SIZE", "4096"),
+    ("COAP_HOSTNAME", "\"coap.example\""),
+    ("COAP_PORT", "\"5685\""),
+    ("COAP_DTLS_SESSION_CACHE", "n"),
+];
+
+/// Every option of the page by its own name and in a `prj.conf`, and a row about it in the reference.
+#[test]
+fn l2_each_option_works_by_both_names_and_stands_in_the_table() {
+    let home = Home::new();
+    let mut by_name = vec!["device".to_owned(), "options".to_owned()];
+    let mut project = String::new();
+    for (kconfig, name, value) in OPTIONS {
+        by_name.extend(["-o".to_owned(), format!("{name}={value}")]);
+        let text = matches!(kconfig, "SETTINGS_STORAGE_PATH" | "HTTP_HOSTNAME");
+        let quote = if text { "\"" } else { "" };
+        project += &format!("CONFIG_NRF_PROVISIONING_{kconfig}={quote}{value}{quote}\n");
+    }
+    for (kconfig, value) in WITHOUT_EFFECT {
+        project += &format!("CONFIG_NRF_PROVISIONING_{kconfig}={value}\n");
+    }
+    let prj = home.beside("prj.conf");
+    std::fs::write(&prj, project).unwrap();
+    let prj = prj.to_str().unwrap();
+
+    let by_name: Vec<&str> = by_name.iter().map(String::as_str).collect();
+    let named = home.json(&by_name);
+    let from_project = home.json(&["device", "options", "--kconfig", prj]);
+    assert_eq!(
+        from_project["withoutEffect"],
+        json!([]),
+        "all names are known"
+    );
+    for (line, (kconfig, name, value)) in OPTIONS.into_iter().enumerate() {
+        let of = |list: &Value| {
+            let items = list["items"].as_array().unwrap();
+            let item = items.iter().find(|item| item["name"] == name).unwrap();
+            let text = match &item["value"] {
+                Value::Bool(on) => if *on { "y" } else { "n" }.to_owned(),
+                Value::String(text) => text.clone(),
+                number => number.to_string(),
+            };
+            (text, item["source"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            of(&named),
+            (value.to_owned(), format!("-o {name}={value}")),
+            "{kconfig}"
+        );
+        let place = format!("{prj}:{}", line + 1);
+        assert_eq!(of(&from_project), (value.to_owned(), place), "{kconfig}");
+    }
+
+    let table = include_str!("../../docs/reference/options.md");
+    let row = |kconfig: &str| {
+        let name = format!("`NRF_PROVISIONING_{kconfig}`");
+        let row = table.lines().find(|line| line.contains(&name));
+        row.unwrap_or_else(|| panic!("no row for {kconfig}"))
+    };
+    for (kconfig, name, _) in OPTIONS {
+        assert!(row(kconfig).starts_with(&format!("| `{name}` |")));
+    }
+    assert!(row("STACK_SIZE").ends_with(
+        "| `2048` | threads here have the stack that the operating system gives them |"
+    ));
+    for kconfig in ["COAP_HOSTNAME", "COAP_PORT", "COAP_DTLS_SESSION_CACHE"] {
+        assert!(row(kconfig).contains(NO_COAP), "{kconfig}");
+    }
+}
+
+/// WITH_CERT writes the root CA of *our* service, and only when the hostname is ours.
+#[test]
+fn l2_with_cert_writes_our_root_ca_for_our_host_only() {
+    let desk = Desk::new();
+    let under = |tag: &str| {
+        let read = ["creds", "read", tag, "ca"];
+        desk.home.sectag(&read).stdout
+    };
+    let vendor = "provisioning-http.nrfcloud.com";
+    let refused = desk.session(&["--host", vendor, "-o", "root-ca-sec-tag=51"]);
+    assert!(
+        refused.stderr.contains(
+            "is the vendor's, so nothing of this home is written under sec tag 51\n\
+             error: no root CA lies under sec tag 51"
+        ),
+        "{refused:#?}"
+    );
+    let off = ["-o", "root-ca-sec-tag=51", "-o", "with-cert=n"];
+    let refused = desk.session(&off).expect_code(2);
+    assert!(
+        refused.stderr.contains("and `with-cert` is n"),
+        "{refused:#?}"
+    );
+    assert_eq!(under("51"), "");
+
+    desk.session(&["-o", "root-ca-sec-tag=51"]).expect_code(0);
+    assert_eq!(under("51").trim(), desk.home.read("ca/root.crt").trim());
+}
+
+/// The two functions of the page in Rust; those for C are in `library_page_c.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn l3_init_with_a_callback_and_a_manual_trigger() {
+    let desk = Desk::blank();
+    let mut modem = HostedModem::new(SharedModem::new(VirtualModem::from_seed(3)));
+    let mut options = Options::ours();
+    options.apply_flag("auto-start=n").unwrap();
+    options.apply_flag("scheduled=n").unwrap();
+    let config = options.client_config(&Identity {
+        modem_version: verbs::firmware(&mut modem).unwrap(),
+        seed: 3,
+        radio_rest: Duration::ZERO,
+    });
+
+    // Their results.
+    let mut client = Client::new(config.clone()).unwrap();
+    assert_eq!(client.trigger(Uptime(0)), Err(CallError::NotInitialised));
+    assert_eq!(client.init(Uptime(0)), Ok(()));
+    assert_eq!(client.init(Uptime(0)), Err(CallError::Already));
+    assert_eq!(client.trigger(Uptime(0)), Ok(()));
+
+    // The same, carried: `run` is init, and what it is given is the callback.
+    let root = desk.home.read("ca/root.crt");
+    let https = Https::new("localhost", desk.up.listeners.device.port(), &root).unwrap();
+    let settings = Box::<VolatileSettings>::default();
+    let (library, handle) = Resident::new(config, https, Box::new(modem), settings).unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let library = tokio::spawn(async move {
+        let mut callback = move |happening: Happening<'_>| {
+            if let Happening::Event(event) = happening {
+                let _ = tell.send(described(event).0);
+            }
+        };
+        library.run(std::future::pending(), &mut callback).await;
+    });
+    handle.now().await.unwrap();
+    let mut events = Vec::new();
+    while events.last() != Some(&"STOP") {
+        let next = tokio::time::timeout(DEADLINE, told.recv()).await;
+        events.push(next.unwrap().unwrap());
+    }
+    assert_eq!(events, ["START", "FAILED_DEVICE_NOT_CLAIMED", "STOP"]);
+    library.abort();
+}
+
+/// With SCHEDULED it comes by itself, without it when it is asked; asking works in both.
+#[test]
+fn l4_scheduled_or_manual_and_a_trigger_works_in_both() {
+    let desk = Desk::new();
+    let mut scheduled = Running::device(&desk.home, &["--json", "-o", "spread-s=0"]);
+    let by_schedule = ["SCHEDULED_PROVISIONING", "START", "NO_COMMANDS", "STOP"];
+    assert_eq!(scheduled.session(), by_schedule);
+    desk.home.sectag(&["device", "now"]).expect_code(0);
+    assert_eq!(scheduled.session(), by_schedule);
+    scheduled.stop();
+
+    let manual = ["--json", "-o", "auto-start=n", "-o", "scheduled=n"];
+    let mut manual = Running::device(&desk.home, &manual);
+    let interval = desk.home.json(&["device", "interval"]);
+    assert_eq!(interval["nextSeconds"], Value::Null, "{interval}");
+    desk.home.sectag(&["device", "now"]).expect_code(0);
+    assert_eq!(manual.session(), ["START", "NO_COMMANDS", "STOP"]);
+    manual.stop();
+}
+
+/// A provisioning command changes the interval, and the device reads it from its settings when it starts again.
+#[test]
+fn l5_the_interval_is_a_setting_that_a_command_changes() {
+    let desk = Desk::new();
+    desk.queue(&[
+        json!({ "config": { "provisioning/interval-sec": "7200" } }),
+        json!({ "finished": {} }),
+    ]);
+    let args = ["--json", "-o", "spread-s=0", "-o", "interval-s=3600"];
+    let mut device = Running::device(&desk.home, &args);
+    let interval = || desk.home.json(&["device", "interval"])["seconds"].clone();
+    assert_eq!(interval(), 3600);
+    assert!(device.session().contains(&"DONE".to_owned()));
+    let next = device.prints("SCHEDULED_PROVISIONING");
+    let next: Value = serde_json::from_str(&next).unwrap();
+    let wait = next["seconds"].as_u64().unwrap();
+    assert!(
+        (7100..=7200).contains(&wait),
+        "from the session's beginning: {next}"
+    );
+    assert_eq!(interval(), 7200);
+    device.stop();
+
+    let mut again = Running::device(&desk.home, &args);
+    again.session();
+    assert_eq!(interval(), 7200, "the settings go before the option");
+    again.stop();
+}
+
+/// The modem is offline while it is written, and back afterwards; also when a command failed.
+#[test]
+fn l6_the_modem_is_offline_while_it_is_written_and_back_afterwards() {
+    let mut desk = Desk::blank();
+    let serve = [
+        "modem",
+        "serve",
+        "--seed",
+        "6",
+        "--tcp",
+        "127.0.0.1:0",
+        "--online",
+    ];
+    let mut served = Running::start(&desk.home, &serve);
+    let modem = format!("tcp:{}", served.prints("127.0.0.1:"));
+    let mode = |desk: &Desk| {
+        let asked = desk
+            .home
+            .sectag(&["modem", "at", "--modem", &modem, "AT+CFUN?"]);
+        asked.expect_code(0).stdout
+    };
+    let unclaimed = desk.session(&["--modem", &modem]).expect_code(1);
+    let (_, token) = unclaimed.stderr.split_once("sectag claim ").unwrap();
+    desk.claim(token.trim());
+
+    for (commands, write) in [
+        (&good()[..], "AT%KEYGEN=7,2,1 → OK"),
+        (&failing()[..], "AT%CMNG=3,99,1 → +CME ERROR: 513"),
+    ] {
+        desk.queue(commands);
+        let session = desk.session(&["--modem", &modem]).expect_code(0);
+        let steps = steps(&session);
+        let place = |step: &str| {
+            let found = steps.iter().position(|done| done == step);
+            found.unwrap_or_else(|| panic!("no `{step}` in {steps:#?}"))
+        };
+        let order = ["AT+CFUN=4 → OK", write, "AT+CFUN=1 → OK", "POST 200"].map(place);
+        assert!(order.is_sorted(), "{steps:#?}");
+        assert!(mode(&desk).contains("+CFUN: 1"), "online as before");
+    }
+    served.stop();
+}
+
+/// One handshake before the request, one before the report, in our conduct and in the firmware's: the radio was off in
+/// between, and TCP does not survive that. One DTLS session for both waits for CoAP.
+#[test]
+fn l7_a_handshake_before_the_request_and_one_before_the_report() {
+    let desk = Desk::new();
+    let tap = Tap::before(desk.up.listeners.device);
+    for conduct in [&[][..], &["--faithful"]] {
+        desk.queue(&good());
+        let session = desk.session(&[&["--port", &tap.port], conduct].concat());
+        assert_eq!(session.stdout, "DONE\n", "{session:#?}");
+        assert_eq!(tap.handshakes(), 2, "{conduct:?}: {session:#?}");
+    }
+
+    // The server is checked: a root CA of somebody else's home does not do.
+    let other = Home::new();
+    let _other_up = other.up(&[]);
+    let foreign = other.path().join("ca/root.crt");
+    let wrong = [
+        "-o",
+        "root-ca-sec-tag=51",
+        "--ca",
+        foreign.to_str().unwrap(),
+    ];
+    let refused = desk.session(&wrong).expect_code(1);
+    assert!(
+        refused.stderr.contains("error: no TLS session with ")
+            && refused
+                .stderr
+                .contains("does not chain to the root CA under sec tag 51"),
+        "{refused:#?}"
+    );
+}
+
+/// The JWT is what authenticates the device: without a good one the service has no answer for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn l7_a_jwt_authenticates_the_device() {
+    let desk = Desk::new();
+    let root = desk.home.read("ca/root.crt");
+    let https = Https::new("localhost", desk.up.listeners.device.port(), &root).unwrap();
+    let no_results = [0x80];
+    let answer = https.report("not.a.jwt", &no_results).await.unwrap();
+    assert_eq!(answer.status, 401);
+    let mut stranger = HostedModem::new(SharedModem::new(VirtualModem::from_seed(7)));
+    let jwt = verbs::jwt(&mut stranger, 0, Duration::from_secs(300)).unwrap();
+    let answer = https.report(jwt.expose(), &no_results).await.unwrap();
+    assert_eq!(answer.status, 401, "signed, and of a device nobody claimed");
+}
+
+/// Results are reported when everything succeeded, or at the first error: the successes before it, and the error.
+#[test]
+fn l8_results_are_reported_at_the_end_or_at_the_first_error() {
+    let desk = Desk::new();
+    desk.queue(&good());
+    let session = desk.session(&[]).expect_code(0);
+    let posts = |session| {
+        let steps = steps(session);
+        steps.iter().filter(|step| step.starts_with("POST")).count()
+    };
+    assert_eq!(
+        (session.stdout.as_str(), posts(&session)),
+        ("DONE\n", 1),
+        "{session:#?}"
+    );
+
+    desk.queue(&failing());
+    let session = desk.session(&[]).expect_code(0);
+    assert_eq!(posts(&session), 1, "{session:#?}");
+    assert!(
+        !steps(&session)
+            .iter()
+            .any(|step| step.starts_with("AT%KEYGEN")),
+        "what stands behind the error was not tried: {session:#?}"
+    );
+    let commands = desk.commands();
+    let [config, at, ..] = &commands[good().len()..] else {
+        panic!("{commands:#?}")
+    };
+    assert_eq!(config["status"], "SUCCEEDED");
+    assert_eq!(
+        at["response"]["atCommand"],
+        json!({ "cmeError": 513, "message": "+CME ERROR: 513", "failure": "refusedByDevice" })
+    );
+}
+
+/// Successes leave the queue; after an error the failed command and all behind it leave it too, and stay visible.
+#[test]
+fn l9_everything_leaves_the_queue_and_the_owner_still_sees_it() {
+    let desk = Desk::new();
+    let queue_is_empty = || {
+        let session = desk.session(&[]).expect_code(0);
+        let gets: Vec<_> = steps(&session);
+        gets.contains(&"GET 204".to_owned()) && session.stdout == "NO_COMMANDS\n"
+    };
+    desk.queue(&good());
+    desk.session(&[]).expect_code(0);
+    assert_eq!(desk.statuses(), ["SUCCEEDED"; 3]);
+    assert!(queue_is_empty());
+
+    desk.queue(&failing());
+    desk.session(&[]).expect_code(0);
+    assert_eq!(
+        desk.statuses()[good().len()..],
+        ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]
+    );
+    assert!(queue_is_empty());
+    let commands = desk.commands();
+    let culprit = commands[good().len() + 1]["id"].as_str().unwrap();
+    for (place, kind) in [(2, "clientPrivateKeyGeneration"), (3, "finished")] {
+        let dropped = &commands[good().len() + place]["response"][kind];
+        assert_eq!(
+            dropped["message"],
+            format!("not executed: command {culprit} (atCommand) failed before it")
+        );
+    }
+}
+
+/// The device's log names the command that failed, its number, and what the modem said.
+#[test]
+fn l10_the_log_names_the_failed_command_and_the_modems_words() {
+    let desk = Desk::new();
+    desk.queue(&failing());
+    let session = desk.session(&["-v"]).expect_code(0);
+    let line = |part: &str| {
+        let found = session.stderr.lines().find(|line| line.contains(part));
+        found.unwrap_or_else(|| panic!("no `{part}`: {session:#?}"))
+    };
+    let shown = line("  failed   command 2 (");
+    assert!(
+        shown.ends_with("): AT%CMNG=3,99,1: CME 513: +CME ERROR: 513"),
+        "{shown}"
+    );
+    let logged = line(" WARN ");
+    assert!(
+        logged.contains("command failed index=1 correlation=")
+            && logged.ends_with(r#"command="AT%CMNG=3,99,1" number=513 answer="+CME ERROR: 513""#),
+        "{logged}"
+    );
+    // The page's own words around it.
+    for words in [
+        "Requesting commands",
+        "Connected",
+        "Processing commands",
+        "Sending response to server",
+        "No commands to process on server side",
+    ] {
+        line(words);
+    }
+}
+
+/// The chart of success over HTTPS and in the demo; in the town it is in `library_page_town.rs`. Over CoAP it waits.
+#[test]
+fn l11_the_chart_of_success() {
+    let desk = Desk::new();
+    desk.queue(&good());
+    let mut device = Running::device(
+        &desk.home,
+        &["--json", "-o", "auto-start=n", "-o", "scheduled=n"],
+    );
+    desk.home.sectag(&["device", "now"]).expect_code(0);
+    assert_eq!(
+        device.session(),
+        [
+            "START",
+            "NEED_LTE_DEACTIVATED",
+            "NEED_LTE_ACTIVATED",
+            "DONE",
+            "STOP"
+        ]
+    );
+    device.stop();
+    assert_eq!(desk.statuses(), ["SUCCEEDED"; 3]);
+    refuses_coap(&desk);
+
+    let told = desk.home.sectag(&["demo"]).expect_code(0);
+    assert!(told.stdout.contains("From nothing to a received message"));
+}
+
+/// The chart of failure, likewise.
+#[test]
+fn l12_the_chart_of_failure() {
+    let desk = Desk::new();
+    desk.queue(&failing());
+    let mut device = Running::device(
+        &desk.home,
+        &["--json", "-o", "auto-start=n", "-o", "scheduled=n"],
+    );
+    desk.home.sectag(&["device", "now"]).expect_code(0);
+    assert_eq!(
+        device.session(),
+        [
+            "START",
+            "NEED_LTE_DEACTIVATED",
+            "NEED_LTE_ACTIVATED",
+            "NO_COMMANDS",
+            "STOP"
+        ]
+    );
+    device.stop();
+    assert_eq!(desk.statuses(), ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]);
+    refuses_coap(&desk);
+
+    let told = desk.home.sectag(&["demo", "--failing"]).expect_code(0);
+    let (_, seen) = told.stdout.rsplit_once("What the owner sees\n").unwrap();
+    let statuses: Vec<_> = seen
+        .lines()
+        .take(4)
+        .filter_map(|row| row.split_whitespace().nth(2))
+        .collect();
+    assert_eq!(statuses, ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]);
+}
+
+fn refuses_coap(desk: &Desk) {
+    let prj = desk.home.beside("coap.conf");
+    std::fs::write(&prj, "CONFIG_NRF_PROVISIONING_COAP=y\n").unwrap();
+    let prj = prj.to_str().unwrap();
+    let refused = desk.session(&["--kconfig", prj]).expect_code(2);
+    assert!(
+        refused
+            .stderr
+            .starts_with(&format!("error: {prj}:1: {NO_COAP}\n")),
+        "{refused:#?}"
+    );
+}
+
+/// `nrf_provisioning` without a subcommand, as the firmware prints it.
+const HELP: [&str; 6] = [
+    "nrf_provisioning - nRF Provisioning commands",
+    "Subcommands:",
+    "  now       : Do provisioning now",
+    "  token     : Get the attestation token",
+    "  uuid      : Get device UUID",
+    "  interval  : Set provisioning interval",
+];
+/// What host tools wait for.
+const TRIGGERED: &str = "nrf_provisioning: Externally initiated provisioning";
+const NOTICE: &str = "The shell is meant for testing. Do not enable it in production.";
+
+/// The verbs talk to the running device over a socket that only its user can reach.
+#[test]
+fn l13_the_verbs_of_the_shell_talk_to_the_running_device() {
+    let desk = Desk::new();
+    let home = &desk.home;
+    // It needs the library to be initialised.
+    for verb in ["now", "interval", "events"] {
+        let refused = home.sectag(&["device", verb]).expect_code(2);
+        assert_eq!(
+            refused.stderr,
+            "error: device `device-1` does not run\n\n\
+             hint: start it with `sectag device run --keep-running`\n"
+        );
+    }
+    let mut device = Running::device(home, &["--json", "-o", "spread-s=0"]);
+    device.session();
+    assert_eq!(home.json(&["device", "uuid"])["id"], json!(desk.id));
+    let token = home.json(&["device", "token"])["claimToken"].clone();
+    assert_eq!(token.as_str().unwrap().len(), 180);
+    home.sectag(&["device", "now"]).expect_code(0);
+    device.session();
+    home.sectag(&["device", "interval", "120"]).expect_code(0);
+    assert_eq!(home.json(&["device", "interval"])["seconds"], 120);
+    let events = home.sectag(&["device", "events"]).expect_code(0).stdout;
+    assert!(events.contains("INTERVAL_CHANGED  seconds=120"), "{events}");
+    device.stop();
+}
+
+/// The firmware's console, when it is asked for: help text, the line that host tools wait for, the notice.
+#[test]
+fn l13_the_console_is_off_unless_it_is_asked_for() {
+    let desk = Desk::new();
+    let manual = ["-o", "auto-start=n", "-o", "scheduled=n"];
+    let mut quiet = Running::device(&desk.home, &manual);
+    quiet.types("nrf_provisioning uuid");
+    // Time enough for an answer: a whole session.
+    desk.home.sectag(&["device", "now"]).expect_code(0);
+    quiet.says("NO_COMMANDS");
+    assert_eq!(quiet.printed(), Vec::<String>::new());
+    quiet.stop();
+
+    let mut console = Running::device(&desk.home, &[&manual[..], &["--shell"]].concat());
+    assert!(console.prints("").starts_with(NOTICE));
+    console.types("nrf_provisioning");
+    for line in HELP {
+        console.prints(line);
+    }
+    console.types("nrf_provisioning uuid");
+    console.prints(&desk.id);
+    console.types("nrf_provisioning token");
+    console.prints(".0oRD");
+    console.types("nrf_provisioning interval");
+    console.prints("Usage: nrf_provisioning interval <seconds>");
+    console.types("nrf_provisioning now");
+    console.prints(TRIGGERED);
+    console.says("NO_COMMANDS");
+    console.stop();
+}
+
+/// The same console on a served modem; `now` needs the library beside it.
+#[test]
+fn l13_a_served_modem_has_the_console_in_its_shell() {
+    let desk = Desk::new();
+    let serve = [
+        "modem",
+        "serve",
+        "--mode",
+        "shell",
+        "--plain",
+        "--tcp",
+        "127.0.0.1:0",
+    ];
+    let asked = |more: &[&str], line: &str, answer: &str| {
+        let mut served = Running::start(&desk.home, &[&serve, more].concat());
+        let mut shell = TcpStream::connect(served.prints("127.0.0.1:")).unwrap();
+        shell.set_read_timeout(Some(DEADLINE)).unwrap();
+        shell.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut heard = String::new();
+        while !heard.contains(answer) {
+            let mut bytes = [0; 512];
+            let count = shell.read(&mut bytes).unwrap();
+            assert!(count > 0, "`{answer}` is not in {heard:?}");
+            heard += std::str::from_utf8(&bytes[..count]).unwrap();
+        }
+        served
+    };
+    let uninitialised = "the client is not initialised (-EFAULT)";
+    asked(&[], "nrf_provisioning now", uninitialised).stop();
+    let manual = ["--provision", "-o", "auto-start=n", "-o", "scheduled=n"];
+    let mut served = asked(&manual, "nrf_provisioning now", TRIGGERED);
+    served.says("NO_COMMANDS");
+    served.stop();
+}
