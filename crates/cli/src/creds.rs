@@ -13,7 +13,7 @@ use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::modem_choice::store_fault;
 use crate::output;
-use sectag_modem::credentials::{self, Comparison, KeyRequest, StoreError, Written, type_name};
+use sectag_modem::credentials::{self, Comparison, KeyRequest, StoreError, type_name};
 use sectag_proto::token::KeygenBody;
 use sectag_proto::{CredentialType, SecTag};
 use serde_json::json;
@@ -35,7 +35,7 @@ fn run(session: &mut Session, verb: CredsVerb, as_json: bool) -> Outcome {
             Ok(())
         }
         CredsVerb::Exists { slot } => {
-            let there = session.store(|store| store.exists(slot.tag, slot.kind))?;
+            let there = session.slot(&slot, |store| store.exists(slot.tag, slot.kind))?;
             show::answer(as_json, "exists", there, if there { "yes" } else { "no" });
             if there {
                 return Ok(());
@@ -51,23 +51,20 @@ fn run(session: &mut Session, verb: CredsVerb, as_json: bool) -> Outcome {
         } => {
             let content = content::read(&file, slot.kind, keys)?;
             let dry = session.is_dry();
-            let written = session.store(|store| {
+            let written = session.slot(&slot, |store| {
                 if always {
-                    let there = store.exists(slot.tag, slot.kind)?;
                     store.write(slot.tag, slot.kind, &content)?;
-                    return Ok(if there {
-                        Written::Replaced
-                    } else {
-                        Written::New
-                    });
+                    return Ok(None);
                 }
-                store.write_if_different(slot.tag, slot.kind, &content)
+                store
+                    .write_if_different(slot.tag, slot.kind, &content)
+                    .map(Some)
             })?;
             show::written(&slot, written, dry, as_json);
             Ok(())
         }
         CredsVerb::Read { slot } => {
-            let content = session.store(|store| store.read(slot.tag, slot.kind))?;
+            let content = session.slot(&slot, |store| store.read(slot.tag, slot.kind))?;
             if as_json {
                 output::json(&json!({
                     "tag": slot.tag, "type": slot.kind, "typeName": type_name(slot.kind), "content": content,
@@ -79,28 +76,21 @@ fn run(session: &mut Session, verb: CredsVerb, as_json: bool) -> Outcome {
             Ok(())
         }
         CredsVerb::Delete { slot } => {
-            session.store(|store| store.delete(slot.tag, slot.kind))?;
-            show::done(
-                as_json,
-                &slot_json(&slot),
-                session.is_dry(),
-                &format!("{} deleted", slot_name(&slot)),
-            );
+            session.slot(&slot, |store| store.delete(slot.tag, slot.kind))?;
+            let dry = session.is_dry();
+            let text = format!("{}: {}deleted", slot_name(&slot), would_be(dry));
+            show::done(as_json, slot_json(&slot), dry, &text);
             Ok(())
         }
         CredsVerb::Clear { tag } => {
             let count = session.store(|store| store.clear(tag))?;
+            let dry = session.is_dry();
             let text = match count {
-                0 => format!("sec tag {tag} was empty"),
-                1 => format!("sec tag {tag}: 1 credential deleted"),
-                n => format!("sec tag {tag}: {n} credentials deleted"),
+                0 => format!("sec tag {tag}: nothing was there"),
+                1 => format!("sec tag {tag}: 1 credential {}deleted", would_be(dry)),
+                n => format!("sec tag {tag}: {n} credentials {}deleted", would_be(dry)),
             };
-            show::done(
-                as_json,
-                &json!({ "tag": tag, "deleted": count }),
-                session.is_dry(),
-                &text,
-            );
+            show::done(as_json, json!({ "tag": tag, "deleted": count }), dry, &text);
             Ok(())
         }
         CredsVerb::Keygen(args) => keygen(session, &args, as_json),
@@ -128,7 +118,7 @@ fn compare(
     as_json: bool,
 ) -> Outcome {
     let content = content::to_compare(file)?;
-    let result = session.store(|store| {
+    let result = session.slot(slot, |store| {
         if digest {
             store.cmp_digest(slot.tag, slot.kind, &content)
         } else {
@@ -178,7 +168,18 @@ fn keygen(session: &mut Session, args: &Keygen, as_json: bool) -> Outcome {
         );
         return Ok(());
     }
-    let made = session.store(|store| store.keygen(&request))?;
+    let slot = Slot {
+        tag: args.tag,
+        kind: args.kind,
+    };
+    let made = session
+        .slot(&slot, |store| store.keygen(&request))
+        .map_err(|fault| match args.attributes {
+            Some(_) if fault.text().contains("ERROR: 50") => fault.hint(
+                "attributes are K=V,K=V with CN, serialNumber, C (two letters), L, ST, O, OU; a value has 64 characters at most",
+            ),
+            _ => fault,
+        })?;
     let bytes = if args.der {
         made.der.clone()
     } else {
@@ -228,6 +229,10 @@ fn keygen(session: &mut Session, args: &Keygen, as_json: bool) -> Outcome {
         );
     }
     Ok(())
+}
+
+const fn would_be(dry: bool) -> &'static str {
+    if dry { "would be " } else { "" }
 }
 
 fn secret(kind: CredentialType) -> bool {

@@ -5,6 +5,7 @@ use crate::creds::{Session, with_session};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
+use sectag_modem::credentials::StoreError;
 use sectag_modem::{LineError, Modem};
 use sectag_proto::at::{Answer, Verdict};
 use serde_json::json;
@@ -75,7 +76,13 @@ fn one(session: &mut Session, line: &str, as_json: bool) -> Outcome {
         Verdict::Error => {
             Err(Fault::no("the modem answered ERROR").hint("`AT+CMEE=1` makes it say a number"))
         }
-        refused => Err(Fault::no(format!("the modem answered `{refused}`"))),
+        refused => {
+            let fault = Fault::no(format!("the modem answered `{refused}`"));
+            Err(match StoreError::from_answer(Some(&refused), &text).hint() {
+                Some(hint) => fault.hint(hint),
+                None => fault,
+            })
+        }
     }
 }
 

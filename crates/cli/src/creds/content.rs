@@ -59,44 +59,62 @@ fn bytes(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
 
 /// A key under a certificate's type would be readable by everyone; a certificate under the key's type is useless.
 fn check_kind(path: &Path, kind: CredentialType, content: &str) -> Outcome {
-    let key = content.contains("PRIVATE KEY-----");
-    let certificate = content.contains("-----BEGIN CERTIFICATE-----");
-    let request = content.contains("-----BEGIN CERTIFICATE REQUEST-----");
-    let refuse = |what: &str, hint: &str| {
-        Err(Fault::no(format!(
-            "`{}` holds {what}, which is no {} ({})",
-            path.display(),
-            type_name(kind),
-            kind.0
-        ))
-        .hint(hint))
+    let what = if content.contains("PRIVATE KEY-----") {
+        "a private key"
+    } else if content.contains("-----BEGIN CERTIFICATE REQUEST-----") {
+        "a certificate signing request"
+    } else if content.contains("-----BEGIN CERTIFICATE-----") {
+        "a certificate"
+    } else if content.contains("-----BEGIN ") {
+        "PEM of another kind"
+    } else {
+        "no PEM"
     };
-    match kind {
-        CredentialType::ROOT_CA | CredentialType::CLIENT_CERTIFICATE if key => {
-            refuse("a private key", "a private key is CLIENT_KEY (2)")
-        }
-        CredentialType::ROOT_CA | CredentialType::CLIENT_CERTIFICATE if request => refuse(
-            "a certificate signing request",
-            "a CA makes a certificate of it first",
-        ),
-        CredentialType::ROOT_CA | CredentialType::CLIENT_CERTIFICATE if !certificate => refuse(
-            "no certificate in PEM",
-            "a PEM file begins with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`",
-        ),
-        CredentialType::CLIENT_PRIVATE_KEY if !key => refuse(
-            if certificate {
-                "a certificate"
-            } else {
-                "no private key in PEM"
+    let is_hex = content.len().is_multiple_of(2) && content.bytes().all(|b| b.is_ascii_hexdigit());
+    let (right, takes, hint) = match kind {
+        CredentialType::ROOT_CA | CredentialType::CLIENT_CERTIFICATE => (
+            what == "a certificate",
+            "certificates in PEM",
+            match what {
+                "a private key" => "a private key is CLIENT_KEY (2)",
+                "a certificate signing request" => "a CA makes a certificate of it first",
+                _ => {
+                    "they begin with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`"
+                }
             },
-            "a private key begins with -----BEGIN PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----",
         ),
-        CredentialType::PSK | CredentialType::PSK_IDENTITY if key || certificate => refuse(
-            "PEM",
-            "a PSK is hexadecimal digits, its identity is a short text",
+        CredentialType::CLIENT_PRIVATE_KEY => (
+            what == "a private key",
+            "a private key in PEM",
+            "it begins with -----BEGIN PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----",
         ),
-        _ => Ok(()),
+        CredentialType::PSK => (
+            is_hex,
+            "an even number of hexadecimal digits",
+            "`openssl rand -hex 32` makes one",
+        ),
+        CredentialType::PSK_IDENTITY => (
+            what == "no PEM",
+            "a short text",
+            "the identity is the name that the server knows the PSK by",
+        ),
+        _ => return Ok(()),
+    };
+    if right {
+        return Ok(());
     }
+    let what = if kind == CredentialType::PSK && what == "no PEM" {
+        "something else"
+    } else {
+        what
+    };
+    Err(Fault::no(format!(
+        "`{}` holds {what}, but {} ({}) takes {takes}",
+        path.display(),
+        type_name(kind),
+        kind.0
+    ))
+    .hint(hint))
 }
 
 /// The warning of source row P7.

@@ -1,7 +1,7 @@
 //! One visit to a modem or a file store: opened, wrapped, interruptible, and the radio put back at the end.
 
-use super::stored;
-use crate::args::ModemArgs;
+use super::{slot_name, stored};
+use crate::args::{ModemArgs, Slot};
 use crate::ca::moment;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
@@ -125,6 +125,32 @@ impl Session {
         work: impl FnOnce(&mut dyn CredentialStore) -> Result<T, StoreError>,
     ) -> Outcome<T> {
         stored(self.try_store(work))
+    }
+
+    /// As [`Session::store`]; what is refused names the slot.
+    pub(crate) fn slot<T>(
+        &mut self,
+        slot: &Slot,
+        work: impl FnOnce(&mut dyn CredentialStore) -> Result<T, StoreError>,
+    ) -> Outcome<T> {
+        self.try_store(work).map_err(|error| match error {
+            // These are about the way, and carry causes of their own.
+            StoreError::Line(_) | StoreError::Keep(_) | StoreError::NotRestored { .. } => {
+                store_fault(error)
+            }
+            refused => {
+                let hint = refused.hint();
+                let text = format!("{}: {refused}", slot_name(slot));
+                let fault = match refused {
+                    StoreError::Invalid(_) => Fault::untried(text),
+                    _ => Fault::no(text),
+                };
+                match hint {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                }
+            }
+        })
     }
 
     /// As [`Session::store`], with any error.

@@ -70,11 +70,13 @@ pub(super) fn one(as_json: bool, member: &str, text: &str) {
     }
 }
 
-pub(super) fn written(slot: &Slot, written: Written, dry: bool, as_json: bool) {
+/// `None`: written without a look at what was there.
+pub(super) fn written(slot: &Slot, written: Option<Written>, dry: bool, as_json: bool) {
     let (word, compared, result) = match written {
-        Written::New => ("new", "", "written"),
-        Written::Replaced => ("replaced", "mismatch: ", "replaced"),
-        Written::Unchanged => ("unchanged", "match: ", "nothing written"),
+        None => ("written", "", "written"),
+        Some(Written::New) => ("new", "", "written"),
+        Some(Written::Replaced) => ("replaced", "mismatch: ", "replaced"),
+        Some(Written::Unchanged) => ("unchanged", "match: ", "nothing written"),
     };
     if as_json {
         let mut value = slot_json(slot);
@@ -82,24 +84,19 @@ pub(super) fn written(slot: &Slot, written: Written, dry: bool, as_json: bool) {
         value["dryRun"] = json!(dry);
         output::json(&value);
     } else {
-        let would = if dry && written != Written::Unchanged {
-            "would be "
-        } else {
-            ""
-        };
+        let would = super::would_be(dry && written != Some(Written::Unchanged));
         output::print(&format!("{compared}{}: {would}{result}\n", slot_name(slot)));
     }
 }
 
-/// Something was done; a dry run only says so.
-pub(super) fn done(as_json: bool, value: &Value, dry: bool, text: &str) {
-    let prefix = if dry { "dry run: " } else { "" };
+/// Something was done, or would be.
+pub(super) fn done(as_json: bool, value: Value, dry: bool, text: &str) {
     if as_json {
-        let mut value = value.clone();
+        let mut value = value;
         value["dryRun"] = json!(dry);
         output::json(&value);
     } else {
-        output::print(&format!("{prefix}{text}\n"));
+        output::print(&format!("{text}\n"));
     }
 }
 

@@ -113,7 +113,7 @@ impl StoreError {
     }
 
     /// An answer that is not `OK`, from its verdict (`None`: there was none) and its text.
-    pub(super) fn from_answer(verdict: Option<&Verdict>, text: &str) -> Self {
+    pub fn from_answer(verdict: Option<&Verdict>, text: &str) -> Self {
         match verdict {
             Some(Verdict::Cme(Some(513))) => Self::NotFound,
             Some(Verdict::Cme(Some(514))) => Self::NoAccess,

@@ -15,6 +15,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long the other end may refuse to take bytes. 8 kB at 9600 bits per second take nine seconds.
 const WRITE_WAIT: Duration = Duration::from_secs(15);
 
+/// ENOTTY, for which the standard library has no kind.
+const NOT_A_TTY: i32 = 25;
+
 /// A wire.
 pub trait Port: Send {
     /// Reads what is there, waiting at most `wait` for the first byte; 0 when nothing came.
@@ -82,6 +85,9 @@ impl PortError {
                     }
                     ErrorKind::TimedOut => {
                         "nobody takes the bytes: try --no-rtscts, or another port of the board"
+                    }
+                    _ if source.raw_os_error() == Some(NOT_A_TTY) => {
+                        "it is no serial port; `ls /dev/serial/by-id/` shows what is plugged in"
                     }
                     _ => return None,
                 },
