@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use super::{OPTIONS, Options, Source, Value, ValueError};
+use super::{Here, OPTIONS, Options, Source, Value, ValueError};
 use crate::kconfig::{Place, near};
 
 /// Why options were refused.
@@ -20,6 +20,18 @@ pub enum OptionsError {
         source_of: Source,
         /// What was probably meant.
         suggestion: Option<&'static str>,
+    },
+    /// A Kconfig name that a `prj.conf` may hold, and that sets nothing of a device.
+    #[error("{source_of}: {}", elsewhere(name, here, effect))]
+    Elsewhere {
+        /// Without `CONFIG_`.
+        name: &'static str,
+        /// Where it counts.
+        here: Here,
+        /// What it does there, or why it does nothing.
+        effect: &'static str,
+        /// Where it was set.
+        source_of: Source,
     },
     /// A value of another type, or out of range.
     #[error("{source_of}: `{key}`: {error}")]
@@ -56,6 +68,14 @@ impl OptionsError {
             .filter(|known| known.key().is_some())
             .map(|known| known.kconfig);
         let name = key.strip_prefix("CONFIG_").unwrap_or(key);
+        if let Some(known) = super::known(name).filter(|known| known.key().is_none()) {
+            return Self::Elsewhere {
+                name: known.kconfig,
+                here: known.here,
+                effect: known.effect,
+                source_of: source.clone(),
+            };
+        }
         Self::Unknown {
             suggestion: near::nearest(key, keys).or_else(|| near::nearest(name, names)),
             key: shown,
@@ -73,6 +93,10 @@ impl OptionsError {
             Self::Unknown { .. } => {
                 Some("`sectag device options` lists all, with their values".to_owned())
             }
+            Self::Elsewhere { here, .. } => Some(match here {
+                Here::Sample(flag) if !flag.is_empty() => format!("give {flag} there"),
+                _ => "leave it out; in a prj.conf it may stay".to_owned(),
+            }),
             Self::NoValue { text } => Some(format!("write -o {text}=VALUE")),
             Self::Value { .. } | Self::Toml { .. } => None,
         }
@@ -119,6 +143,13 @@ impl Options {
     }
 }
 
+fn elsewhere(name: &str, here: &Here, effect: &str) -> String {
+    match here {
+        Here::Sample(_) => format!("CONFIG_{name} is of `sectag mqtt sample`"),
+        _ => format!("CONFIG_{name} has no effect here: {effect}"),
+    }
+}
+
 fn line_of(text: &str, at: usize) -> usize {
     let before = text.as_bytes().iter().take(at);
     1 + before.filter(|byte| **byte == b'\n').count()
@@ -132,6 +163,29 @@ mod tests {
     fn refused(text: &str) -> (String, Option<String>) {
         let error = Options::ours().apply_toml("device.toml", text).unwrap_err();
         (error.to_string(), error.hint())
+    }
+
+    #[test]
+    fn an_option_of_the_table_that_is_not_of_a_device_is_no_typing_mistake() {
+        let refused = |text: &str| {
+            let error = Options::ours().apply_flag(text).unwrap_err();
+            (error.to_string(), error.hint().unwrap())
+        };
+        let (error, hint) = refused("CONFIG_NRF_PROVISIONING_STACK_SIZE=4096");
+        assert!(
+            error.ends_with(
+                "=4096: CONFIG_NRF_PROVISIONING_STACK_SIZE has no effect here: threads here have the stack that the \
+                 operating system gives them"
+            ),
+            "{error}"
+        );
+        assert_eq!(hint, "leave it out; in a prj.conf it may stay");
+        let (error, hint) = refused("MQTT_HELPER_PORT=1");
+        assert_eq!(
+            error,
+            "-o MQTT_HELPER_PORT=1: CONFIG_MQTT_HELPER_PORT is of `sectag mqtt sample`"
+        );
+        assert_eq!(hint, "give --port there");
     }
 
     #[test]
