@@ -10,7 +10,7 @@ mod sample;
 pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor};
 pub(crate) use creds::{Apply, Creds, CredsVerb, Keygen, ModemArgs, Slot, TestKeys};
 pub(crate) use device::{DeviceVerb, Tuning, Which};
-pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, ServedDevice, StoredModem};
+pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use sample::{EditionName, Sample};
 

@@ -4,6 +4,8 @@ mod file;
 
 pub use file::IdentityError;
 
+use std::path::Path;
+
 use sectag_proto::es256::{PublicKey, SignEs256};
 use sectag_proto::token::DeviceType;
 use sectag_proto::{DeviceId, FirmwareId};
@@ -27,7 +29,63 @@ pub struct Identity {
     pub(crate) key: PrivateKey,
 }
 
+/// Who a modem is to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// Whoever is there; on first use a new one.
+    Anybodys,
+    /// The one of a seed: for tests and simulations only.
+    Seeds(u64),
+    /// The one of a file, see [`Identity::from_file`]; what the file leaves open is as with [`Whose::Anybodys`].
+    Files(&'a Path),
+}
+
+impl Whose<'_> {
+    /// The identity, with `found` being the one that is there; `Ok(None)` when randomness yields no key.
+    pub(crate) fn identity(
+        self,
+        found: Option<&Identity>,
+        entropy: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<Option<Identity>, IdentityError> {
+        if let Self::Seeds(seed) = self {
+            return Ok(Some(Identity::from_seed(seed)));
+        }
+        let base = found.cloned().or_else(|| Identity::from_entropy(entropy));
+        match (self, base) {
+            (Self::Files(path), Some(base)) => Identity::from_file(path, base).map(Some),
+            (_, base) => Ok(base),
+        }
+    }
+}
+
 impl Identity {
+    /// The first thing that `self` and `other` differ in: its name and both values.
+    pub(crate) fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
+        let kid = |identity: &Self| identity.public_key().kid().to_string();
+        [
+            ("UUID", self.device.to_string(), other.device.to_string()),
+            ("identity key", kid(self), kid(other)),
+            ("IMEI", self.imei.clone(), other.imei.clone()),
+            (
+                "device type",
+                self.device_type.0.to_string(),
+                other.device_type.0.to_string(),
+            ),
+            (
+                "firmware UUID",
+                self.firmware.to_string(),
+                other.firmware.to_string(),
+            ),
+            (
+                "firmware name",
+                self.firmware_name.clone(),
+                other.firmware_name.clone(),
+            ),
+        ]
+        .into_iter()
+        .find(|(_, ours, theirs)| ours != theirs)
+    }
+
     /// The firmware the virtual modem presents itself as.
     pub const FIRMWARE_NAME: &'static str = "mfw_nrf91x1_2.0.2";
 

@@ -30,7 +30,7 @@ mod storage;
 mod virtual_modem;
 
 pub use cme::Cme;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, Whose};
 pub use options::{
     Entropy, FAULT_GRAMMAR, Fault, FaultAnswer, Moment, Options, PowerCut, QUIRKS, Quirk,
     QuirkError, seeded,

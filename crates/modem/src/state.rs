@@ -8,9 +8,9 @@ use sectag_proto::{CredentialType, DeviceId, FirmwareId};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::Identity;
 use crate::key::PrivateKey;
 use crate::storage::{Room, Storage};
+use crate::{Identity, IdentityError};
 
 /// The layout this version writes and reads.
 const VERSION: u32 = 1;
@@ -43,15 +43,20 @@ pub enum OpenError {
         found: u32,
     },
     /// The directory holds another device than the one asked for.
-    #[error("`{}` holds device {found}, not {wanted}", path.display())]
+    #[error("`{}` holds a device whose {what} is {found}, not {wanted}", path.display())]
     OtherDevice {
         /// The directory.
         path: PathBuf,
-        /// Who lives there.
-        found: DeviceId,
-        /// Who was asked for.
-        wanted: DeviceId,
+        /// What differs.
+        what: &'static str,
+        /// What it is.
+        found: String,
+        /// What was asked for.
+        wanted: String,
     },
+    /// The file with the identity asked for.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The randomness given yields no key.
     #[error("the source of randomness yields no usable key, so no device identity was made")]
     Randomness,
@@ -62,6 +67,7 @@ impl OpenError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Keep(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
             Self::OtherDevice { .. } => {
                 Some("choose another directory, or leave the identity away".to_owned())
             }

@@ -15,7 +15,7 @@ use crate::options::{Entropy, FaultAnswer, Moment, Options};
 use crate::signer::SignerError;
 use crate::state::{OpenError, StateFile};
 use crate::storage::Storage;
-use crate::{Cme, Identity, LineError, Modem, commands, seeded};
+use crate::{Cme, Identity, LineError, Modem, Whose, commands, seeded};
 
 /// Longest command line, in bytes: a chain of 4 kB with its command around it. Longer ones answer `ERROR`.
 pub const LINE_BYTES_MAX: usize = 8192;
@@ -93,6 +93,21 @@ impl VirtualModem {
         self.network.next_wake()
     }
 
+    /// The modem that is asked for, in memory only.
+    ///
+    /// # Errors
+    /// [`OpenError::Identity`], [`OpenError::Randomness`].
+    pub fn in_memory(
+        options: Options,
+        mut entropy: Entropy,
+        whose: Whose<'_>,
+    ) -> Result<Self, OpenError> {
+        let identity = whose
+            .identity(None, &mut *entropy)?
+            .ok_or(OpenError::Randomness)?;
+        Ok(Self::new(identity, options, entropy))
+    }
+
     /// The same modem for the same seed, with default options and in memory: for tests and simulations only.
     pub fn from_seed(seed: u64) -> Self {
         Self::new(Identity::from_seed(seed), Options::default(), seeded(!seed))
@@ -104,30 +119,32 @@ impl VirtualModem {
     /// # Errors
     /// [`OpenError`]: not readable, not private, held by another process, or not a modem state.
     pub fn open(dir: &Path, options: Options, entropy: Entropy) -> Result<Self, OpenError> {
-        Self::open_as(dir, options, entropy, None)
+        Self::open_as(dir, options, entropy, Whose::Anybodys)
     }
 
-    /// As [`VirtualModem::open`]; the first use takes `identity`, and later ones insist on that device.
+    /// As [`VirtualModem::open`]; the first use makes the device that is asked for, and later ones insist on it.
     ///
     /// # Errors
-    /// [`OpenError`], also [`OpenError::OtherDevice`].
+    /// [`OpenError`], also [`OpenError::OtherDevice`] and [`OpenError::Identity`].
     pub fn open_as(
         dir: &Path,
         options: Options,
         mut entropy: Entropy,
-        identity: Option<Identity>,
+        whose: Whose<'_>,
     ) -> Result<Self, OpenError> {
         let (file, saved) = StateFile::open(dir)?;
+        let found = saved.as_ref().map(|saved| &saved.identity);
+        let identity = whose
+            .identity(found, &mut *entropy)?
+            .ok_or(OpenError::Randomness)?;
         let mut modem = match saved {
             Some(saved) => {
-                if let Some(wanted) = identity
-                    && (wanted.device != saved.identity.device
-                        || wanted.public_key() != saved.identity.public_key())
-                {
+                if let Some((what, found, wanted)) = saved.identity.difference(&identity) {
                     return Err(OpenError::OtherDevice {
                         path: dir.to_owned(),
-                        found: saved.identity.device,
-                        wanted: wanted.device,
+                        what,
+                        found,
+                        wanted,
                     });
                 }
                 let mut modem = Self::new(saved.identity, options, entropy);
@@ -136,9 +153,6 @@ impl VirtualModem {
                 modem
             }
             None => {
-                let identity = identity
-                    .or_else(|| Identity::from_entropy(&mut *entropy))
-                    .ok_or(OpenError::Randomness)?;
                 let modem = Self::new(identity, options, entropy);
                 file.save(&modem.identity, &modem.storage, 0)?;
                 modem

@@ -1,29 +1,36 @@
 //! Which modem is served, and how it behaves.
 
 use super::{Served, hinted};
-use crate::args::{Serve, ServedDevice};
+use crate::args::Serve;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use sectag_device::state::{DeviceState, StateError};
 use sectag_keep::KeepError;
 use sectag_modem::{
-    Entropy, FAULT_GRAMMAR, Identity, Options, QUIRKS, SharedModem, VirtualModem, seeded,
+    Entropy, FAULT_GRAMMAR, Options, QUIRKS, SharedModem, VirtualModem, Whose, seeded,
 };
 
 /// Opens the modem that `args` name.
 pub(super) fn open(place: &Place, args: &Serve) -> Outcome<Served> {
     let options = options(args)?;
-    let identity = identity(&args.device)?;
-    if let Some(dir) = &args.device.state {
-        let modem = VirtualModem::open_as(dir, options, entropy(), identity)
+    let device = &args.device;
+    let whose = match (&device.identity, device.seed) {
+        (Some(path), _) => Whose::Files(path),
+        (None, Some(seed)) => Whose::Seeds(seed),
+        (None, None) => Whose::Anybodys,
+    };
+    if let Some(dir) = &device.state {
+        let modem = VirtualModem::open_as(dir, options, entropy(), whose)
             .map_err(|error| hinted(error.hint(), error))?;
-        return Ok(in_memory(modem));
+        return Ok(alone(modem));
     }
-    if let Some(identity) = identity {
-        let entropy = args.device.seed.map_or_else(entropy, |seed| seeded(!seed));
-        return Ok(in_memory(VirtualModem::new(identity, options, entropy)));
+    if !matches!(whose, Whose::Anybodys) {
+        let entropy = device.seed.map_or_else(entropy, |seed| seeded(!seed));
+        let modem = VirtualModem::in_memory(options, entropy, whose)
+            .map_err(|error| hinted(error.hint(), error))?;
+        return Ok(alone(modem));
     }
-    let name = args.device.name.as_deref().unwrap_or("device-1");
+    let name = device.name.as_deref().unwrap_or("device-1");
     sectag_keep::private_dir(&place.home).map_err(|error| hinted(error.hint(), error))?;
     let state = DeviceState::open_named(&place.home, name).map_err(|error| match error {
         StateError::Keep(KeepError::Busy { pid, .. }) => {
@@ -40,8 +47,13 @@ pub(super) fn open(place: &Place, args: &Serve) -> Outcome<Served> {
         StateError::Modem(error) => hinted(error.hint(), error),
         other => Fault::from(other),
     })?;
+    let modem = hosted.shared().clone();
+    if args.no_time {
+        // A hosted modem has been told the time; switched off and on it has forgotten.
+        modem.lock().power_on();
+    }
     Ok(Served {
-        modem: hosted.shared().clone(),
+        modem,
         state: Some(state),
     })
 }
@@ -65,21 +77,11 @@ pub(crate) fn quirks_help() -> String {
     text
 }
 
-fn in_memory(modem: VirtualModem) -> Served {
+fn alone(modem: VirtualModem) -> Served {
     Served {
         modem: SharedModem::new(modem),
         state: None,
     }
-}
-
-/// `None`: the one that is there, or a new one.
-fn identity(device: &ServedDevice) -> Outcome<Option<Identity>> {
-    if let Some(path) = &device.identity {
-        return Identity::from_file(path, &mut *entropy())
-            .map(Some)
-            .map_err(|error| hinted(error.hint(), error));
-    }
-    Ok(device.seed.map(Identity::from_seed))
 }
 
 fn entropy() -> Entropy {

@@ -65,15 +65,12 @@ impl Identity {
     /// }
     /// ```
     ///
-    /// Each field may be missing: it is then drawn as for a new modem. The file must be private (0600), since whoever
-    /// has the key is the device.
+    /// Each field may be missing: it is then that of `base`. The file must be private (0600), since whoever has the key is
+    /// the device.
     ///
     /// # Errors
     /// [`IdentityError`]
-    pub fn from_file(
-        path: &Path,
-        entropy: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Self, IdentityError> {
+    pub fn from_file(path: &Path, base: Self) -> Result<Self, IdentityError> {
         let bytes = sectag_keep::read_private(path)?.ok_or_else(|| IdentityError::NoFile {
             path: path.to_owned(),
         })?;
@@ -94,8 +91,7 @@ impl Identity {
                 }
             ))
         })?;
-        let mut identity = Self::from_entropy(entropy)
-            .ok_or_else(|| wrong("the source of randomness yields no usable key"))?;
+        let mut identity = base;
         if let Some(pem) = &layout.identity_key {
             identity.key = PrivateKey::from_pem(&pem.0)
                 .ok_or_else(|| wrong("identity_key is not a P-256 private key in PEM"))?;
@@ -154,11 +150,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("identity.json");
         sectag_keep::write_private(&path, text.as_bytes()).unwrap();
-        Identity::from_file(&path, &mut *crate::seeded(1))
+        Identity::from_file(&path, Identity::from_seed(1))
     }
 
     #[test]
-    fn what_is_given_is_taken_and_the_rest_is_drawn() {
+    fn what_is_given_is_taken_and_the_rest_is_the_bases() {
         let key = PrivateKey::generate(&mut *crate::seeded(9)).unwrap();
         let pem = key.to_pem().unwrap().replace('\n', "\\n");
         let identity = read(&format!(
@@ -190,7 +186,7 @@ mod tests {
             assert!(!error.to_string().contains("c0ffee"), "{error}");
             assert!(error.hint().is_some());
         }
-        let nowhere = Identity::from_file(Path::new("/nowhere/at/all"), &mut *crate::seeded(1));
+        let nowhere = Identity::from_file(Path::new("/nowhere/at/all"), Identity::from_seed(1));
         assert!(nowhere.is_err());
     }
 }
