@@ -168,7 +168,7 @@ pub fn check_name(name: &str) -> Result<(), HeaderError> {
             "compilers need only tell the first 63 characters apart (C99 5.2.4.1)",
         ));
     }
-    if KEYWORDS.contains(&name) {
+    if is_keyword(name) {
         return Err(bad("it is a word of the language"));
     }
     Ok(())
@@ -190,7 +190,7 @@ pub fn name_from_file(stem: &str) -> String {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         name.insert(0, '_');
     }
-    if KEYWORDS.contains(&name.as_str()) {
+    if is_keyword(&name) {
         name.push('_');
     }
     name
@@ -284,101 +284,18 @@ fn bytes(out: &mut String, text: &[u8], width: Option<usize>) {
     out.push('\n');
 }
 
+fn is_keyword(name: &str) -> bool {
+    KEYWORDS.split(' ').any(|word| word == name)
+}
+
 /// Words of C (C23 6.4.1) and C++ (C++20 5.11) that a header for both cannot use.
-const KEYWORDS: &[&str] = &[
-    "alignas",
-    "alignof",
-    "and",
-    "and_eq",
-    "asm",
-    "auto",
-    "bitand",
-    "bitor",
-    "bool",
-    "break",
-    "case",
-    "catch",
-    "char",
-    "class",
-    "co_await",
-    "co_return",
-    "co_yield",
-    "compl",
-    "concept",
-    "const",
-    "const_cast",
-    "consteval",
-    "constexpr",
-    "constinit",
-    "continue",
-    "decltype",
-    "default",
-    "delete",
-    "do",
-    "double",
-    "dynamic_cast",
-    "else",
-    "enum",
-    "explicit",
-    "export",
-    "extern",
-    "false",
-    "float",
-    "for",
-    "friend",
-    "goto",
-    "if",
-    "inline",
-    "int",
-    "long",
-    "mutable",
-    "namespace",
-    "new",
-    "noexcept",
-    "not",
-    "not_eq",
-    "nullptr",
-    "operator",
-    "or",
-    "or_eq",
-    "private",
-    "protected",
-    "public",
-    "register",
-    "reinterpret_cast",
-    "requires",
-    "restrict",
-    "return",
-    "short",
-    "signed",
-    "sizeof",
-    "static",
-    "static_assert",
-    "static_cast",
-    "struct",
-    "switch",
-    "template",
-    "this",
-    "thread_local",
-    "throw",
-    "true",
-    "try",
-    "typedef",
-    "typeid",
-    "typename",
-    "typeof",
-    "typeof_unqual",
-    "union",
-    "unsigned",
-    "using",
-    "virtual",
-    "void",
-    "volatile",
-    "wchar_t",
-    "while",
-    "xor",
-    "xor_eq",
-];
+const KEYWORDS: &str = "alignas alignof and and_eq asm auto bitand bitor bool break case catch char class co_await co_return \
+    co_yield compl concept const const_cast consteval constexpr constinit continue decltype default delete do \
+    double dynamic_cast else enum explicit export extern false float for friend goto if inline int long \
+    mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register \
+    reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct \
+    switch template this thread_local throw true try typedef typeid typename typeof typeof_unqual union \
+    unsigned using virtual void volatile wchar_t while xor xor_eq";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -40,8 +40,9 @@ fn every_style_compiles_without_a_warning_and_is_the_file() {
                     guard: (style == Style::Macro).then_some("CERTIFICATE_H"),
                 };
                 let header = render(text, &options).unwrap();
-                for (compiler, file) in [("gcc", "main.c"), ("g++", "main.cpp")] {
-                    compiled(compiler, file, style, &header, text);
+                compiled("gcc", "main.c", style, &header, text);
+                if line_length.is_none() {
+                    compiled("g++", "main.cpp", style, &header, text);
                 }
             }
         }

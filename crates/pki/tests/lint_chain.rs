@@ -8,6 +8,7 @@ mod maker;
 use maker::{Form, Key, NOW_S, UTC};
 use sectag_pki::ServerName;
 use sectag_pki::lint::chain::{Judgement, Root, judge};
+use sectag_pki::lint::{Context, Position, lint_chain};
 
 fn name() -> ServerName {
     ServerName::Dns("server.example".to_owned())
@@ -124,6 +125,34 @@ fn an_end_entity_that_is_trusted_itself_is_judged_by_date_and_name() {
         .with(maker::san(&[maker::dns("else.example")]))
         .signed(&key, &key);
     assert!(judged(&[&elsewhere], &[&elsewhere]).verified.is_err());
+}
+
+/// A file as distributions have it: no certificate of it is shown by anybody.
+#[test]
+fn roots_side_by_side_are_no_chain() {
+    let keys = [(); 3].map(|()| Key::p256());
+    let roots: Vec<Vec<u8>> = ["A", "B", "C"]
+        .iter()
+        .zip(&keys)
+        .map(|(name, key)| {
+            let form = Form::ca(name, name).with(maker::eku(&[maker::CLIENT_AUTH]));
+            form.signed(key, key)
+        })
+        .collect();
+    let context = Context {
+        now_s: NOW_S,
+        purpose: None,
+        name: None,
+        roots: &[],
+    };
+    let report = lint_chain(&roots, &context).unwrap();
+    assert_eq!(report.findings, []);
+    assert!(
+        report
+            .certificates
+            .iter()
+            .all(|(position, _)| *position == Position::Root)
+    );
 }
 
 #[test]

@@ -6,7 +6,6 @@ use crate::fault::{Fault, Outcome};
 use crate::output;
 use sectag_pki::at_script::{self, Dialect, Options, ScriptError};
 use serde_json::json;
-use std::path::PathBuf;
 
 pub(super) fn at_script(arguments: &AtScript, as_json: bool) -> Outcome {
     let mut credentials: Vec<(at_script::Kind, file::Credential)> = Vec::new();
@@ -66,7 +65,7 @@ pub(super) fn at_script(arguments: &AtScript, as_json: bool) -> Outcome {
         .iter()
         .map(|(kind, digest)| json!({ "type": kind.number(), "name": kind.to_string(), "sha256": digest }))
         .collect();
-    let to_stdout = arguments.output == PathBuf::from("-");
+    let to_stdout = arguments.output.as_os_str() == "-";
     if to_stdout && as_json {
         output::json(&json!({ "script": script.text.as_str(), "digests": digests }));
         return Ok(());

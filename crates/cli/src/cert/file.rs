@@ -92,6 +92,8 @@ pub(super) fn certificates_of(path: &Path, bytes: &[u8]) -> Outcome<Vec<Vec<u8>>
             }
             "PKCS7" | "CMS" => holds("a PKCS #7 bundle, not certificates in PEM")
                 .hint("take it apart: `openssl pkcs7 -print_certs -in FILE`"),
+            "" if is_pkcs12(bytes) => holds("a PKCS #12 store, not certificates in PEM")
+                .hint("take it apart: `openssl pkcs12 -nokeys -in FILE`"),
             "PUBLIC KEY" => holds("a public key, not a certificate"),
             _ => holds("no certificate in PEM").hint(
                 "a PEM file begins with -----BEGIN CERTIFICATE-----; DER is converted by `openssl x509 -inform der`",
@@ -100,6 +102,13 @@ pub(super) fn certificates_of(path: &Path, bytes: &[u8]) -> Outcome<Vec<Vec<u8>>
     }
     let contents = lint::contents(bytes).map_err(|e| unreadable(path, &e))?;
     Ok(contents.certificates)
+}
+
+/// DER that begins with the object identifier of PKCS #7 data, as PKCS #12 does (RFC 7292 §4).
+fn is_pkcs12(bytes: &[u8]) -> bool {
+    const DATA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 1];
+    let begin = &bytes[..bytes.len().min(40)];
+    begin.first() == Some(&0x30) && begin.windows(DATA.len()).any(|window| window == DATA)
 }
 
 pub(super) fn unreadable(path: &Path, error: &PkiError) -> Fault {

@@ -61,10 +61,14 @@ pub(crate) fn all<'a>(
     let other_end = looks
         .iter()
         .position(|look| !look.facts.is_ca && !look.is_self_issued());
+    let only_roots = looks.len() > 1 && looks.iter().all(|look| look.is_self_issued());
     if let Some(first) = looks.first_mut() {
         let asked = context.purpose.is_some() || context.name.is_some();
-        let serves = !first.facts.names.is_empty() || !first.facts.extended_key_usages.is_empty();
-        let misplaced = first.facts.is_ca && other_end.is_some();
+        let facts = &first.facts;
+        let named = |name: &String| name.starts_with("DNS:") || name.starts_with("IP:");
+        let serves = facts.names.iter().any(named) || !facts.extended_key_usages.is_empty();
+        // Behind its issuer, or in a file of roots that have nothing to do with each other.
+        let misplaced = (facts.is_ca && other_end.is_some()) || only_roots;
         if !misplaced && (asked || serves || !(first.facts.is_ca || first.is_self_issued())) {
             first.position = Position::EndEntity;
         }
