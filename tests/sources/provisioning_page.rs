@@ -1,14 +1,16 @@
 //! The provisioning page of Nordic's MQTT sample, row by row (tests/sources/README.md, P).
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
+mod desk;
 #[path = "../peers/stranger/mod.rs"]
 mod stranger;
 #[path = "../../crates/cli/tests/support/mod.rs"]
 mod support;
 
+use desk::Desk;
 use stranger::mosquitto::{Clients, Mosquitto};
 use stranger::{ask, have, text};
-use support::{Home, Output};
+use support::Output;
 
 /// The sample ends after one message, at once.
 const ONCE: [&str; 6] = ["--count", "1", "--connect-delay", "0", "--interval", "1"];
@@ -21,18 +23,15 @@ fn p1_tls_is_a_choice() {
     }
     let desk = Desk::new();
     let plain = Mosquitto::start(&Clients::Plain);
-    let said = desk.sample(&plain, &["--plain"]).expect_code(0).stdout;
+    let said = once(&desk, &plain, &["--plain"]).expect_code(0).stdout;
     assert!(said.contains("TLS: No\n"), "{said}");
 
     let tls = Mosquitto::start(&Clients::Anybody);
-    let said = desk
-        .sample_with_ca_of(&tls, &tls, &[])
-        .expect_code(0)
-        .stdout;
+    let said = once_trusting(&desk, &tls, &tls, &[]).expect_code(0).stdout;
     assert!(said.contains("TLS: Yes\n"), "{said}");
 
     // TLS was asked for, so a broker that speaks none is no broker.
-    let refused = desk.sample(&plain, &["--for", "4"]);
+    let refused = once(&desk, &plain, &["--for", "4"]);
     assert_ne!(refused.code, Some(0), "{refused:#?}");
 }
 
@@ -46,18 +45,9 @@ fn p2_the_server_ca_is_under_the_tag_before_the_connection() {
     assert_eq!(desk.listed(TAG), Vec::<String>::new());
     // Nobody listens there: what was provisioned was provisioned before the connection.
     let certs = desk.certs(&[("ca-cert.pem", &broker.ca_pem())]);
-    desk.run(&[
-        "--host",
-        "localhost",
-        "--port",
-        "1",
-        "--certs",
-        &certs,
-        "--for",
-        "1",
-    ]);
+    desk.sample(1, &["--certs", &certs, "--for", "1"]);
     assert_eq!(desk.listed(TAG), ["ROOT_CA_CERT"]);
-    desk.sample(&broker, &[]).expect_code(0);
+    once(&desk, &broker, &[]).expect_code(0);
 }
 
 #[test]
@@ -70,7 +60,16 @@ fn p3_a_folder_holds_the_ca_and_a_public_broker_is_used_by_name_only() {
     let up = desk.home.up(&[]);
     let root = desk.home.read("ca/root.crt");
     let certs = desk.certs(&[("ca-cert.pem", &root)]);
-    let said = desk.run(&["--certs", &certs, "--for", "4"]);
+    let said = desk.home.sectag(&[
+        "mqtt",
+        "sample",
+        "--connect-delay",
+        "0",
+        "--certs",
+        &certs,
+        "--for",
+        "4",
+    ]);
     assert!(
         said.stdout
             .contains(&format!("port {}", up.listeners.mqtt.port()))
@@ -85,7 +84,11 @@ fn p3_a_folder_holds_the_ca_and_a_public_broker_is_used_by_name_only() {
     let other = Mosquitto::start(&Clients::Anybody);
     let certs = desk.certs(&[("ca-cert.pem", &other.ca_pem())]);
     let port = other.port().to_string();
-    let public = desk.run(&[
+    let public = desk.home.sectag(&[
+        "mqtt",
+        "sample",
+        "--connect-delay",
+        "0",
         "--host",
         "test.mosquitto.org",
         "--address",
@@ -114,8 +117,8 @@ fn p4_a_changed_server_needs_another_ca_and_one_command_brings_it() {
         Mosquitto::start(&Clients::Anybody),
         Mosquitto::with_root(&Clients::Anybody),
     );
-    desk.sample_with_ca_of(&before, &before, &[]).expect_code(0);
-    let refused = desk.sample(&after, &["--for", "4"]);
+    once_trusting(&desk, &before, &before, &[]).expect_code(0);
+    let refused = once(&desk, &after, &["--for", "4"]);
     let said = format!("{}{}", refused.stdout, refused.stderr);
     let command = format!(
         "sectag cert chain localhost:{} --to-tag {TAG}",
@@ -135,7 +138,7 @@ fn p4_a_changed_server_needs_another_ca_and_one_command_brings_it() {
         format!("{}{}", fetched.stdout, fetched.stderr).contains("sha-256"),
         "{fetched:#?}"
     );
-    desk.sample(&after, &[]).expect_code(0);
+    once(&desk, &after, &[]).expect_code(0);
 }
 
 #[test]
@@ -239,21 +242,21 @@ fn p7_a_private_key_from_a_file_is_warned_about_or_refused() {
         return;
     }
     let desk = Desk::new();
-    let clients = desk.client_papers();
+    let clients = client_papers(&desk);
     let broker = Mosquitto::start(&Clients::SignedBy(&desk.home.beside("clients.crt")));
     let certs = desk.certs(&[
         ("ca-cert.pem", &broker.ca_pem()),
         ("client-cert.pem", &clients.0),
         ("private-key.pem", &clients.1),
     ]);
-    let warned = desk.sample(&broker, &["--certs", &certs]).expect_code(0);
+    let warned = once(&desk, &broker, &["--certs", &certs]).expect_code(0);
     assert!(
         warned.stderr.contains("private key") && warned.stderr.contains("test"),
         "{warned:#?}"
     );
 
     let other = Desk::new();
-    let refused = other.sample(&broker, &["--certs", &certs, "--no-test-keys"]);
+    let refused = once(&other, &broker, &["--certs", &certs, "--no-test-keys"]);
     assert_ne!(refused.code, Some(0), "{refused:#?}");
     assert!(refused.stderr.contains("private-key.pem"), "{refused:#?}");
     assert!(!other.listed(TAG).contains(&"CLIENT_KEY".to_owned()));
@@ -287,7 +290,8 @@ fn p8_provisioning_is_switched_off_by_either_name() {
         let desk = Desk::new();
         let certs = desk.certs(&[("ca-cert.pem", &broker.ca_pem())]);
         let kconfig = desk.file("prj.conf", &format!("CONFIG_MQTT_LIB_TLS=y\n{line}\n"));
-        let empty = desk.sample(
+        let empty = once(
+            &desk,
             &broker,
             &["--certs", &certs, "--kconfig", &kconfig, "--for", "1"],
         );
@@ -303,8 +307,7 @@ fn p8_provisioning_is_switched_off_by_either_name() {
                 &text(broker.ca_file()),
             ])
             .expect_code(0);
-        desk.sample(&broker, &["--certs", &certs, "--kconfig", &kconfig])
-            .expect_code(0);
+        once(&desk, &broker, &["--certs", &certs, "--kconfig", &kconfig]).expect_code(0);
     }
 }
 
@@ -319,8 +322,7 @@ fn p9_the_ca_goes_to_the_tag_that_the_project_names() {
         "prj.conf",
         "CONFIG_MQTT_LIB_TLS=y\nCONFIG_MODEM_KEY_MGMT=y\nCONFIG_MQTT_HELPER_SEC_TAG=1234\n",
     );
-    desk.sample_with_ca_of(&broker, &broker, &["--kconfig", &kconfig])
-        .expect_code(0);
+    once_trusting(&desk, &broker, &broker, &["--kconfig", &kconfig]).expect_code(0);
     assert_eq!(desk.listed("1234"), ["ROOT_CA_CERT"]);
     assert_eq!(desk.listed(TAG), Vec::<String>::new());
 }
@@ -333,7 +335,7 @@ fn p10_without_client_authentication_no_client_certificate_is_needed() {
     }
     let desk = Desk::new();
     let broker = Mosquitto::start(&Clients::Anybody);
-    desk.sample_with_ca_of(&broker, &broker, &[]).expect_code(0);
+    once_trusting(&desk, &broker, &broker, &[]).expect_code(0);
     assert_eq!(desk.listed(TAG), ["ROOT_CA_CERT"], "nothing but the CA");
 }
 
@@ -343,7 +345,7 @@ fn p11_certificate_and_key_are_provisioned_together_or_not_at_all() {
         return;
     }
     let desk = Desk::new();
-    let clients = desk.client_papers();
+    let clients = client_papers(&desk);
     let broker = Mosquitto::start(&Clients::SignedBy(&desk.home.beside("clients.crt")));
     let ca = broker.ca_pem();
     for (file, content, other) in [
@@ -351,7 +353,7 @@ fn p11_certificate_and_key_are_provisioned_together_or_not_at_all() {
         ("private-key.pem", &clients.1, "client-cert.pem"),
     ] {
         let certs = desk.certs(&[("ca-cert.pem", &ca), (file, content)]);
-        let half = desk.sample(&broker, &["--certs", &certs]);
+        let half = once(&desk, &broker, &["--certs", &certs]);
         assert_ne!(half.code, Some(0), "{half:#?}");
         assert!(
             half.stderr.contains(file) && half.stderr.contains(other),
@@ -364,88 +366,39 @@ fn p11_certificate_and_key_are_provisioned_together_or_not_at_all() {
         ("client-cert.pem", &clients.0),
         ("private-key.pem", &clients.1),
     ]);
-    desk.sample(&broker, &["--certs", &certs]).expect_code(0);
+    once(&desk, &broker, &["--certs", &certs]).expect_code(0);
     assert_eq!(
         desk.listed(TAG),
         ["ROOT_CA_CERT", "CLIENT_CERT", "CLIENT_KEY"]
     );
 }
 
-/// A developer's desk: a home with one virtual device.
-struct Desk {
-    home: Home,
+/// Runs the sample against `broker`, to the end of its first message.
+fn once(desk: &Desk, broker: &Mosquitto, args: &[&str]) -> Output {
+    desk.sample(broker.port(), &[&ONCE[..], args].concat())
 }
 
-impl Desk {
-    fn new() -> Self {
-        Self { home: Home::new() }
-    }
+/// As [`once`], with the CA of a broker in its `certs/` folder.
+fn once_trusting(desk: &Desk, ca: &Mosquitto, broker: &Mosquitto, args: &[&str]) -> Output {
+    let certs = desk.ca_of(ca);
+    once(desk, broker, &[&["--certs", &certs], args].concat())
+}
 
-    fn run(&self, args: &[&str]) -> Output {
-        self.home
-            .sectag(&[&["mqtt", "sample"], &ONCE[..], args].concat())
-    }
-
-    fn sample(&self, broker: &Mosquitto, args: &[&str]) -> Output {
-        let port = broker.port().to_string();
-        self.run(&[&["--host", "localhost", "--port", &port], args].concat())
-    }
-
-    fn sample_with_ca_of(&self, ca: &Mosquitto, broker: &Mosquitto, args: &[&str]) -> Output {
-        let certs = self.certs(&[("ca-cert.pem", &ca.ca_pem())]);
-        self.sample(broker, &[&["--certs", &certs], args].concat())
-    }
-
-    /// A new `certs/` folder with these files.
-    fn certs(&self, files: &[(&str, &str)]) -> String {
-        let folder = self.home.beside("certs");
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder).unwrap();
-        for (name, content) in files {
-            std::fs::write(folder.join(name), content).unwrap();
-        }
-        text(folder)
-    }
-
-    fn file(&self, name: &str, content: &str) -> String {
-        let file = self.home.beside(name);
-        std::fs::write(&file, content).unwrap();
-        text(file)
-    }
-
-    /// The types under a tag.
-    fn listed(&self, tag: &str) -> Vec<String> {
-        let list = self
-            .home
-            .sectag(&["creds", "list", tag, "--json"])
-            .expect_code(0)
-            .json();
-        list["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| item["typeName"].as_str().unwrap().to_owned())
-            .collect()
-    }
-
-    /// Certificate and key of a client, PEM; its CA is `clients.crt`.
-    fn client_papers(&self) -> (String, String) {
-        let now_s = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs();
-        let root = sectag_pki::Authority::root("clients", now_s).unwrap();
-        let issuing = root.issuing(sectag_pki::Purpose::Devices, now_s).unwrap();
-        let key = sectag_pki::PrivateKey::generate().unwrap();
-        let certificate = issuing
-            .issue_device(&key.spki_der(), "sample-1", now_s)
-            .unwrap();
-        self.file(
-            "clients.crt",
-            &(root.certificate_pem() + &issuing.certificate_pem()),
-        );
-        (certificate.pem(), key.to_pem().to_string())
-    }
+/// Certificate and key of a client, PEM; its CA is `clients.crt`.
+fn client_papers(desk: &Desk) -> (String, String) {
+    let now_s = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let root = sectag_pki::Authority::root("clients", now_s).unwrap();
+    let issuing = root.issuing(sectag_pki::Purpose::Devices, now_s).unwrap();
+    let key = sectag_pki::PrivateKey::generate().unwrap();
+    let certificate = issuing
+        .issue_device(&key.spki_der(), "sample-1", now_s)
+        .unwrap();
+    let chain = root.certificate_pem() + &issuing.certificate_pem();
+    desk.file("clients.crt", &chain);
+    (certificate.pem(), key.to_pem().to_string())
 }
 
 /// The certificates in a text.

@@ -40,6 +40,24 @@ pub fn have(programs: &[&str]) -> bool {
     all
 }
 
+/// Where `tools/packages` puts MQTT.js, when it could.
+pub fn node_modules() -> Option<PathBuf> {
+    let modules = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/peers/node/node_modules"
+    ));
+    if have(&["node"]) && modules.join("mqtt").is_dir() {
+        return Some(modules);
+    }
+    let required = std::env::var("SECTAG_PEERS").is_ok_and(|value| value == "require");
+    assert!(
+        !required,
+        "MQTT.js is not installed and SECTAG_PEERS=require"
+    );
+    let _ = writeln!(std::io::stderr(), "skipped: MQTT.js is not installed");
+    None
+}
+
 /// Runs a program to its end, without input.
 pub fn ask(program: &str, args: &[&str]) -> Output {
     let mut command = Command::new(program);
