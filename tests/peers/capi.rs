@@ -8,6 +8,7 @@ mod stranger;
 mod support;
 
 use serde_json::Value;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -89,7 +90,12 @@ fn a_service_under_another_root_ca_is_told_as_such() {
 
 #[test]
 fn the_c_program_leaks_nothing_and_reads_nothing_that_is_not_its_own() {
-    if !have(&TOOLS) || !have(&["valgrind"]) {
+    if !have(&TOOLS) {
+        return;
+    }
+    // Nobody has to have it: where it is, it judges.
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: valgrind is not installed");
         return;
     }
     let desk = Desk::new();

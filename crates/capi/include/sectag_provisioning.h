@@ -17,7 +17,7 @@
  * - A NULL that is not called optional gives -EINVAL. -EIO: a defect of the library itself; only free the handle then.
  * - Functions may be called from any thread and from inside callbacks, except that one thread at a time drives
  *   (`_init`, `_step`, `_run`): a second one gets -EBUSY, and so does a callback that tries. Built without `std`:
- *   all calls from one thread, since there is nothing to lock with.
+ *   all calls from one thread, since there is nothing to lock with. Never from an interrupt.
  * - Freeing ends all use: no other thread may be inside a function of that handle.
  *
  * Rules for every callback
@@ -234,7 +234,8 @@ struct sectag_config {
 	/** 1: the program switches LTE on the NEED_LTE events, as with the firmware library, and the library only looks
 	 *  (AT+CFUN?). Default 0: the library sends AT+CFUN=4 and AT+CFUN=1 itself. */
 	int lte_by_program;
-	/** 1: the firmware's conduct with its flaws (a lost report is forgotten). Default 0. */
+	/** 1: the firmware's conduct with its flaws (a lost report is forgotten); the other options keep their values, its
+	 *  own spread_s would be 0. Default 0. */
 	int faithful;
 
 	/* Of clients only; a bare session has no schedule. */
@@ -294,7 +295,8 @@ int nrf_provisioning_set_interval(int interval_s);
  * 0: a session ended; `*result` (optional) is 1 for DONE, else a negative errno value: -ENODATA no commands, -EACCES
  * not claimed, -ECONNREFUSED wrong root CA, -ENOMEM too many commands, -ETIME no valid time, -EBUSY, -ETIMEDOUT …
  * (the last one's, should the event callback have triggered the next at once).
- * -EAGAIN: none ended in that time; call again. -EFAULT: not initialised. -EBUSY: somebody drives already.
+ * -EAGAIN: none ended in that time; call again. -EFAULT: not initialised. -EBUSY: somebody drives already. -ENOTSUP: no
+ * way to wait (built without `std`, and no `wait` in the carrier).
  */
 int sectag_run(uint32_t timeout_ms, int *result);
 

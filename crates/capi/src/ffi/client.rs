@@ -40,8 +40,10 @@ pub(crate) unsafe fn free(handle: *mut Handle) -> Result<c_int, Code> {
     }
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `client` may be written.
+/// The contract of `ffi`; `client` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_new(
     config: *const sectag_config,
@@ -62,8 +64,10 @@ pub unsafe extern "C" fn sectag_client_new(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_init(
     client: *mut Handle,
@@ -79,16 +83,20 @@ pub unsafe extern "C" fn sectag_client_init(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_trigger(client: *mut Handle) -> c_int {
     // SAFETY: a handle of C.
     guard(|| unsafe { known(client) }?.trigger().map(|()| 0))
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_set_interval(
     client: *mut Handle,
@@ -102,16 +110,20 @@ pub unsafe extern "C" fn sectag_client_set_interval(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_network(client: *mut Handle, active: c_int) -> c_int {
     // SAFETY: a handle of C.
     guard(|| unsafe { known(client) }?.network(active != 0).map(|()| 0))
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `result` is NULL or may be written.
+/// The contract of `ffi`; `result` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_run(
     client: *mut Handle,
@@ -125,8 +137,10 @@ pub unsafe extern "C" fn sectag_client_run(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `wait_ms` is NULL or may be written.
+/// The contract of `ffi`; `wait_ms` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_step(client: *mut Handle, wait_ms: *mut u32) -> c_int {
     guard(|| {
@@ -136,8 +150,10 @@ pub unsafe extern "C" fn sectag_client_step(client: *mut Handle, wait_ms: *mut u
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; no other thread is inside a function of this client.
+/// The contract of `ffi`; no other thread is inside a function of this client.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_client_free(client: *mut Handle) -> c_int {
     // SAFETY: a handle of C, whose use ends here.

@@ -18,8 +18,10 @@ fn client() -> Result<Arc<Handle>, Code> {
     LIBRARY.with(|client| client.clone())?.ok_or(Code::FAULT)
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_configure(
     config: *const sectag_config,
@@ -63,6 +65,8 @@ pub extern "C" fn nrf_provisioning_set_interval(interval_s: c_int) -> c_int {
     guard(|| client()?.set_interval(interval_s).map(|()| 0))
 }
 
+/// See the header.
+///
 /// # Safety
 /// `result` is NULL or may be written.
 #[unsafe(no_mangle)]
@@ -75,6 +79,8 @@ pub unsafe extern "C" fn sectag_run(timeout_ms: u32, result: *mut c_int) -> c_in
     })
 }
 
+/// See the header.
+///
 /// # Safety
 /// `wait_ms` is NULL or may be written.
 #[unsafe(no_mangle)]

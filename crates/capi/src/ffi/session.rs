@@ -12,8 +12,10 @@ use crate::ffi::options::{self, sectag_config};
 use crate::ffi::{guard, limit, millis, put};
 use crate::handle::Handle;
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `session` may be written.
+/// The contract of `ffi`; `session` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_new(
     config: *const sectag_config,
@@ -37,16 +39,20 @@ pub unsafe extern "C" fn sectag_session_new(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_start(session: *mut Handle) -> c_int {
     // SAFETY: a handle of C.
     guard(|| unsafe { known(session) }?.trigger().map(|()| 0))
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `result` is NULL or may be written.
+/// The contract of `ffi`; `result` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_run(
     session: *mut Handle,
@@ -60,8 +66,10 @@ pub unsafe extern "C" fn sectag_session_run(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `wait_ms` is NULL or may be written.
+/// The contract of `ffi`; `wait_ms` is NULL or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_step(session: *mut Handle, wait_ms: *mut u32) -> c_int {
     guard(|| {
@@ -71,16 +79,20 @@ pub unsafe extern "C" fn sectag_session_step(session: *mut Handle, wait_ms: *mut
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says.
+/// The contract of `ffi`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_network(session: *mut Handle, active: c_int) -> c_int {
     // SAFETY: a handle of C.
     guard(|| unsafe { known(session) }?.network(active != 0).map(|()| 0))
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; `id` is NULL or `size` bytes from it may be written.
+/// The contract of `ffi`; `id` is NULL or `size` bytes from it may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_after(
     session: *mut Handle,
@@ -106,8 +118,10 @@ pub unsafe extern "C" fn sectag_session_after(
     })
 }
 
+/// See the header.
+///
 /// # Safety
-/// As the module says; no other thread is inside a function of this session.
+/// The contract of `ffi`; no other thread is inside a function of this session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sectag_session_free(session: *mut Handle) -> c_int {
     // SAFETY: a handle of C, whose use ends here.
