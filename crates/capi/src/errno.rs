@@ -8,6 +8,9 @@ use sectag_proto::device::{CallError, Errno, StoreFailure, TransportError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code(c_int);
 
+#[cfg(not(any(target_os = "linux", target_os = "none")))]
+compile_error!("the errno numbers of this system's C library are not known: add them to the table");
+
 macro_rules! codes {
     ($($name:ident $linux:literal $newlib:literal)*) => {
         #[allow(dead_code)] // each number once, used or not
