@@ -19,12 +19,14 @@ packages:
 test: packages
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	tools/embedded
 	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked --workspace
 
 # Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
 bench:
 	$(CARGO) bench --locked -p sectag-store --bench queue_writes
 	$(CARGO) bench --locked -p sectag-cli --bench sessions
+	$(CARGO) bench --locked -p sectag-sim --bench herd
 
 # Long runs: more cases for every property test, more towns.
 soak:
