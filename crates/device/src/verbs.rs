@@ -147,7 +147,9 @@ pub enum Placed {
 /// [`AskError`].
 pub fn place_root_ca(modem: &mut dyn Modem, tag: SecTag, pem: &str) -> Result<Placed, AskError> {
     if let Some(there) = root_ca(modem, tag)? {
-        return Ok(if there.trim_end() == pem.trim_end() {
+        // The `at` command of the firmware's shell writes CR LF for LF.
+        let plain = |text: &str| text.replace("\r\n", "\n");
+        return Ok(if plain(there.trim_end()) == plain(pem.trim_end()) {
             Placed::Same
         } else {
             Placed::Other
@@ -178,6 +180,14 @@ pub(crate) fn functional_mode(modem: &mut dyn Modem) -> Result<u8, AskError> {
         .info("+CFUN:")
         .and_then(|info| info.parse().ok())
         .ok_or_else(|| missing(LINE, "functional mode"))
+}
+
+/// Whether the modem is registered to a network (`AT+CEREG?`: home or roaming), where it says so. Registration to LTE
+/// brings the default packet data network with it.
+pub(crate) fn registered(modem: &mut dyn Modem) -> Option<bool> {
+    let answer = ask(modem, "AT+CEREG?").ok()?;
+    let status = answer.info("+CEREG:")?.split(',').nth(1)?.trim();
+    Some(matches!(status, "1" | "5"))
 }
 
 /// Sends a line and demands `OK`.

@@ -149,9 +149,20 @@ impl Carrier {
 
     /// What the modem said on its own: whether the network came or went.
     pub(super) async fn listen(&mut self, modem: &mut impl Reach) -> Option<Input> {
-        let notifications = modem.with(|modem| modem.notifications()).await.ok()?;
         let was_active = self.pdn_active;
+        let (notifications, registered) = modem
+            .with(move |modem| {
+                let notifications = modem.notifications();
+                let asks = !was_active && notifications.is_empty();
+                (
+                    notifications,
+                    asks && verbs::registered(modem) == Some(true),
+                )
+            })
+            .await
+            .ok()?;
         self.heard(&notifications);
+        self.pdn_active |= registered;
         (self.pdn_active != was_active).then_some(Input::Network(self.pdn_active))
     }
 
@@ -261,15 +272,20 @@ impl Carrier {
                 return Input::ModemFailed(error.said().to_string());
             }
         }
+        let was_active = self.pdn_active;
         let answer = modem
-            .with(|modem| {
+            .with(move |modem| {
                 let mode = verbs::functional_mode(modem);
-                (mode, modem.notifications())
+                // Behind the firmware's shell a modem says nothing on its own, so it is asked.
+                let asks = !was_active && matches!(mode, Ok(1 | 21));
+                let registered = asks && verbs::registered(modem) == Some(true);
+                (mode, modem.notifications(), registered)
             })
             .await;
         match answer {
-            Ok((Ok(mode), notifications)) => {
+            Ok((Ok(mode), notifications, registered)) => {
                 self.heard(&notifications);
+                self.pdn_active |= registered;
                 let mode = FunctionalMode(mode);
                 self.undo.seen = Some(mode);
                 if wish == RadioWish::Online {
@@ -281,7 +297,7 @@ impl Carrier {
                     pdn_active: self.pdn_active,
                 })
             }
-            Ok((Err(error), _)) => Input::ModemFailed(error.to_string()),
+            Ok((Err(error), ..)) => Input::ModemFailed(error.to_string()),
             Err(error) => Input::ModemFailed(error.to_string()),
         }
     }
