@@ -6,6 +6,10 @@
 
 #[path = "library_page/desk.rs"]
 mod desk;
+#[path = "library_page/shell.rs"]
+mod l13_shell;
+#[path = "library_page/options.rs"]
+mod l2_options;
 #[path = "library_page/running.rs"]
 mod running;
 #[path = "../../crates/cli/tests/support/mod.rs"]
@@ -88,134 +92,6 @@ fn l1_one_session_uses_at_settings_https_jwt_and_cbor() {
     );
 }
 
-/// Options of the page: Kconfig name, our name, a value that is not the default.
-const OPTIONS: [(&str, &str, &str); 20] = [
-    ("AUTO_START_ON_INIT", "auto-start", "n"),
-    ("SCHEDULED", "scheduled", "n"),
-    ("VALID_DATE_TIME_TIMEOUT_SECONDS", "time-wait-s", "7"),
-    ("INTERVAL_S", "interval-s", "3600"),
-    ("SPREAD_S", "spread-s", "5"),
-    ("INITIAL_BACKOFF", "backoff-s", "30"),
-    ("ROOT_CA_SEC_TAG", "root-ca-sec-tag", "51"),
-    ("SAVE_CMD_ID", "save-cmd-id", "n"),
-    ("CUSTOM_AT", "custom-at", "y"),
-    ("WITH_CERT", "with-cert", "n"),
-    ("RX_BUF_SZ", "rx-bytes", "2048"),
-    ("TX_BUF_SZ", "tx-bytes", "4096"),
-    ("JWT_SEC_TAG", "jwt-sec-tag", "17"),
-    ("JWT_MAX_VALID_TIME_S", "jwt-validity-s", "60"),
-    (
-        "PROVIDE_ATTESTATION_TOKEN",
-        "provide-attestation-token",
-        "n",
-    ),
-    ("SHELL", "shell", "y"),
-    ("SETTINGS_STORAGE_PATH", "settings-path", "mine"),
-    ("HTTP_HOSTNAME", "http-hostname", "device.example"),
-    ("HTTP_PORT", "http-port", "444"),
-    ("HTTP_TIMEOUT_MS", "http-timeout-ms", "1500"),
-];
-/// Those of the page without effect: the stack is the operating system's, the others wait for CoAP.
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
-    ("STACK_SIZE", "4096"),
-    ("COAP_HOSTNAME", "\"coap.example\""),
-    ("COAP_PORT", "\"5685\""),
-    ("COAP_DTLS_SESSION_CACHE", "n"),
-];
-
-/// Every option of the page by its own name and in a `prj.conf`, and a row about it in the reference.
-#[test]
-fn l2_each_option_works_by_both_names_and_stands_in_the_table() {
-    let home = Home::new();
-    let mut by_name = vec!["device".to_owned(), "options".to_owned()];
-    let mut project = String::new();
-    for (kconfig, name, value) in OPTIONS {
-        by_name.extend(["-o".to_owned(), format!("{name}={value}")]);
-        let text = matches!(kconfig, "SETTINGS_STORAGE_PATH" | "HTTP_HOSTNAME");
-        let quote = if text { "\"" } else { "" };
-        project += &format!("CONFIG_NRF_PROVISIONING_{kconfig}={quote}{value}{quote}\n");
-    }
-    for (kconfig, value) in WITHOUT_EFFECT {
-        project += &format!("CONFIG_NRF_PROVISIONING_{kconfig}={value}\n");
-    }
-    let prj = home.beside("prj.conf");
-    std::fs::write(&prj, project).unwrap();
-    let prj = prj.to_str().unwrap();
-
-    let by_name: Vec<&str> = by_name.iter().map(String::as_str).collect();
-    let named = home.json(&by_name);
-    let from_project = home.json(&["device", "options", "--kconfig", prj]);
-    assert_eq!(
-        from_project["withoutEffect"],
-        json!([]),
-        "all names are known"
-    );
-    for (line, (kconfig, name, value)) in OPTIONS.into_iter().enumerate() {
-        let of = |list: &Value| {
-            let items = list["items"].as_array().unwrap();
-            let item = items.iter().find(|item| item["name"] == name).unwrap();
-            let text = match &item["value"] {
-                Value::Bool(on) => if *on { "y" } else { "n" }.to_owned(),
-                Value::String(text) => text.clone(),
-                number => number.to_string(),
-            };
-            (text, item["source"].as_str().unwrap().to_owned())
-        };
-        assert_eq!(
-            of(&named),
-            (value.to_owned(), format!("-o {name}={value}")),
-            "{kconfig}"
-        );
-        let place = format!("{prj}:{}", line + 1);
-        assert_eq!(of(&from_project), (value.to_owned(), place), "{kconfig}");
-    }
-
-    let table = include_str!("../../docs/reference/options.md");
-    let row = |kconfig: &str| {
-        let name = format!("`NRF_PROVISIONING_{kconfig}`");
-        let row = table.lines().find(|line| line.contains(&name));
-        row.unwrap_or_else(|| panic!("no row for {kconfig}"))
-    };
-    for (kconfig, name, _) in OPTIONS {
-        assert!(row(kconfig).starts_with(&format!("| `{name}` |")));
-    }
-    assert!(row("STACK_SIZE").ends_with(
-        "| `2048` | threads here have the stack that the operating system gives them |"
-    ));
-    for kconfig in ["COAP_HOSTNAME", "COAP_PORT", "COAP_DTLS_SESSION_CACHE"] {
-        assert!(row(kconfig).contains(NO_COAP), "{kconfig}");
-    }
-}
-
-/// WITH_CERT writes the root CA of *our* service, and only when the hostname is ours.
-#[test]
-fn l2_with_cert_writes_our_root_ca_for_our_host_only() {
-    let desk = Desk::new();
-    let under = |tag: &str| {
-        let read = ["creds", "read", tag, "ca"];
-        desk.home.sectag(&read).stdout
-    };
-    let vendor = "provisioning-http.nrfcloud.com";
-    let refused = desk.session(&["--host", vendor, "-o", "root-ca-sec-tag=51"]);
-    assert!(
-        refused.stderr.contains(
-            "is the vendor's, so nothing of this home is written under sec tag 51\n\
-             error: no root CA lies under sec tag 51"
-        ),
-        "{refused:#?}"
-    );
-    let off = ["-o", "root-ca-sec-tag=51", "-o", "with-cert=n"];
-    let refused = desk.session(&off).expect_code(2);
-    assert!(
-        refused.stderr.contains("and `with-cert` is n"),
-        "{refused:#?}"
-    );
-    assert_eq!(under("51"), "");
-
-    desk.session(&["-o", "root-ca-sec-tag=51"]).expect_code(0);
-    assert_eq!(under("51").trim(), desk.home.read("ca/root.crt").trim());
-}
-
 /// The two functions of the page in Rust; those for C are in `library_page_c.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn l3_init_with_a_callback_and_a_manual_trigger() {
@@ -266,18 +142,24 @@ async fn l3_init_with_a_callback_and_a_manual_trigger() {
 fn l4_scheduled_or_manual_and_a_trigger_works_in_both() {
     let desk = Desk::new();
     let mut scheduled = Running::device(&desk.home, &["--json", "-o", "spread-s=0"]);
-    let by_schedule = ["SCHEDULED_PROVISIONING", "START", "NO_COMMANDS", "STOP"];
-    assert_eq!(scheduled.session(), by_schedule);
+    let session = ["START", "NO_COMMANDS", "STOP"];
+    scheduled.prints("SCHEDULED_PROVISIONING");
+    assert_eq!(scheduled.session(), session);
+    scheduled.prints("SCHEDULED_PROVISIONING");
     desk.home.sectag(&["device", "now"]).expect_code(0);
-    assert_eq!(scheduled.session(), by_schedule);
+    assert_eq!(scheduled.session(), session);
     scheduled.stop();
 
-    let manual = ["--json", "-o", "auto-start=n", "-o", "scheduled=n"];
+    let prj = desk.home.beside("prj.conf");
+    let project = ["AUTO_START_ON_INIT", "SCHEDULED"];
+    let project = project.map(|name| format!("CONFIG_NRF_PROVISIONING_{name}=n\n"));
+    std::fs::write(&prj, project.concat()).unwrap();
+    let manual = ["--json", "--kconfig", prj.to_str().unwrap()];
     let mut manual = Running::device(&desk.home, &manual);
     let interval = desk.home.json(&["device", "interval"]);
     assert_eq!(interval["nextSeconds"], Value::Null, "{interval}");
     desk.home.sectag(&["device", "now"]).expect_code(0);
-    assert_eq!(manual.session(), ["START", "NO_COMMANDS", "STOP"]);
+    assert_eq!(manual.session(), session);
     manual.stop();
 }
 
@@ -285,14 +167,16 @@ fn l4_scheduled_or_manual_and_a_trigger_works_in_both() {
 #[test]
 fn l5_the_interval_is_a_setting_that_a_command_changes() {
     let desk = Desk::new();
+    let args = ["--json", "-o", "spread-s=0", "-o", "interval-s=3600"];
+    let mut device = Running::device(&desk.home, &args);
+    device.session();
+    let interval = || desk.home.json(&["device", "interval"])["seconds"].clone();
+    assert_eq!(interval(), 3600);
     desk.queue(&[
         json!({ "config": { "provisioning/interval-sec": "7200" } }),
         json!({ "finished": {} }),
     ]);
-    let args = ["--json", "-o", "spread-s=0", "-o", "interval-s=3600"];
-    let mut device = Running::device(&desk.home, &args);
-    let interval = || desk.home.json(&["device", "interval"])["seconds"].clone();
-    assert_eq!(interval(), 3600);
+    desk.home.sectag(&["device", "now"]).expect_code(0);
     assert!(device.session().contains(&"DONE".to_owned()));
     let next = device.prints("SCHEDULED_PROVISIONING");
     let next: Value = serde_json::from_str(&next).unwrap();
@@ -575,111 +459,4 @@ fn refuses_coap(desk: &Desk) {
             .starts_with(&format!("error: {prj}:1: {NO_COAP}\n")),
         "{refused:#?}"
     );
-}
-
-/// `nrf_provisioning` without a subcommand, as the firmware prints it.
-const HELP: [&str; 6] = [
-    "nrf_provisioning - nRF Provisioning commands",
-    "Subcommands:",
-    "  now       : Do provisioning now",
-    "  token     : Get the attestation token",
-    "  uuid      : Get device UUID",
-    "  interval  : Set provisioning interval",
-];
-/// What host tools wait for.
-const TRIGGERED: &str = "nrf_provisioning: Externally initiated provisioning";
-const NOTICE: &str = "The shell is meant for testing. Do not enable it in production.";
-
-/// The verbs talk to the running device over a socket that only its user can reach.
-#[test]
-fn l13_the_verbs_of_the_shell_talk_to_the_running_device() {
-    let desk = Desk::new();
-    let home = &desk.home;
-    // It needs the library to be initialised.
-    for verb in ["now", "interval", "events"] {
-        let refused = home.sectag(&["device", verb]).expect_code(2);
-        assert_eq!(
-            refused.stderr,
-            "error: device `device-1` does not run\n\n\
-             hint: start it with `sectag device run --keep-running`\n"
-        );
-    }
-    let mut device = Running::device(home, &["--json", "-o", "spread-s=0"]);
-    device.session();
-    assert_eq!(home.json(&["device", "uuid"])["id"], json!(desk.id));
-    let token = home.json(&["device", "token"])["claimToken"].clone();
-    assert_eq!(token.as_str().unwrap().len(), 180);
-    home.sectag(&["device", "now"]).expect_code(0);
-    device.session();
-    home.sectag(&["device", "interval", "120"]).expect_code(0);
-    assert_eq!(home.json(&["device", "interval"])["seconds"], 120);
-    let events = home.sectag(&["device", "events"]).expect_code(0).stdout;
-    assert!(events.contains("INTERVAL_CHANGED  seconds=120"), "{events}");
-    device.stop();
-}
-
-/// The firmware's console, when it is asked for: help text, the line that host tools wait for, the notice.
-#[test]
-fn l13_the_console_is_off_unless_it_is_asked_for() {
-    let desk = Desk::new();
-    let manual = ["-o", "auto-start=n", "-o", "scheduled=n"];
-    let mut quiet = Running::device(&desk.home, &manual);
-    quiet.types("nrf_provisioning uuid");
-    // Time enough for an answer: a whole session.
-    desk.home.sectag(&["device", "now"]).expect_code(0);
-    quiet.says("NO_COMMANDS");
-    assert_eq!(quiet.printed(), Vec::<String>::new());
-    quiet.stop();
-
-    let mut console = Running::device(&desk.home, &[&manual[..], &["--shell"]].concat());
-    assert!(console.prints("").starts_with(NOTICE));
-    console.types("nrf_provisioning");
-    for line in HELP {
-        console.prints(line);
-    }
-    console.types("nrf_provisioning uuid");
-    console.prints(&desk.id);
-    console.types("nrf_provisioning token");
-    console.prints(".0oRD");
-    console.types("nrf_provisioning interval");
-    console.prints("Usage: nrf_provisioning interval <seconds>");
-    console.types("nrf_provisioning now");
-    console.prints(TRIGGERED);
-    console.says("NO_COMMANDS");
-    console.stop();
-}
-
-/// The same console on a served modem; `now` needs the library beside it.
-#[test]
-fn l13_a_served_modem_has_the_console_in_its_shell() {
-    let desk = Desk::new();
-    let serve = [
-        "modem",
-        "serve",
-        "--mode",
-        "shell",
-        "--plain",
-        "--tcp",
-        "127.0.0.1:0",
-    ];
-    let asked = |more: &[&str], line: &str, answer: &str| {
-        let mut served = Running::start(&desk.home, &[&serve, more].concat());
-        let mut shell = TcpStream::connect(served.prints("127.0.0.1:")).unwrap();
-        shell.set_read_timeout(Some(DEADLINE)).unwrap();
-        shell.write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        let mut heard = String::new();
-        while !heard.contains(answer) {
-            let mut bytes = [0; 512];
-            let count = shell.read(&mut bytes).unwrap();
-            assert!(count > 0, "`{answer}` is not in {heard:?}");
-            heard += std::str::from_utf8(&bytes[..count]).unwrap();
-        }
-        served
-    };
-    let uninitialised = "the client is not initialised (-EFAULT)";
-    asked(&[], "nrf_provisioning now", uninitialised).stop();
-    let manual = ["--provision", "-o", "auto-start=n", "-o", "scheduled=n"];
-    let mut served = asked(&manual, "nrf_provisioning now", TRIGGERED);
-    served.says("NO_COMMANDS");
-    served.stop();
 }
