@@ -60,7 +60,10 @@ pub(crate) async fn sample(place: &Place, args: Sample, as_json: bool) -> Outcom
             Err(report.fault("there was no connection"))
         }
         Ending::Counted | Ending::Stopped => Ok(()),
-        Ending::NotProvisioned => Err(report.fault("the credentials could not be written")),
+        // What stood in the way has been said.
+        Ending::NotProvisioned => Err(Fault::no(
+            "the credentials could not be written, so nothing was connected",
+        )),
         Ending::Fatal => Err(report.fault("a fatal error ended it")),
     }
 }
@@ -151,14 +154,21 @@ fn look_under_tags(
     })
 }
 
+/// Those with a client certificate first: with it comes what is needed for our broker.
 fn tags_with_a_ca(store: &mut dyn CredentialStore) -> Vec<u32> {
     let entries = store.list(None, None).unwrap_or_default();
-    entries
-        .into_iter()
+    let has = |tag, kind| {
+        let mut found = entries.iter();
+        found.any(|entry| entry.tag == tag && entry.kind == kind)
+    };
+    let mut tags: Vec<u32> = entries
+        .iter()
         .filter(|entry| entry.kind == CredentialType::ROOT_CA)
         .filter(|entry| SecTag::new(u64::from(entry.tag)).is_ok())
         .map(|entry| entry.tag)
-        .collect()
+        .collect();
+    tags.sort_by_key(|tag| !has(*tag, CredentialType::CLIENT_CERTIFICATE));
+    tags
 }
 
 /// Whether time was what ended it.

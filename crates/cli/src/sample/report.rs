@@ -93,12 +93,16 @@ impl Report {
             text.push_str(&format!(": {cause}"));
             source = cause.source();
         }
+        eprintln!("  {text}");
+        if let Some(hint) = error.hint() {
+            eprintln!("  hint: {hint}");
+        }
         self.trouble = Some((text, error.hint()));
     }
 
     fn not_connected(&mut self, error: &LinkError) {
         let (sentence, fix) = match error.explain() {
-            Some(explanation) => (explanation.sentence, Some(explanation.fix)),
+            Some(explanation) => (explanation.to_string(), Some(explanation.fix)),
             None => (error.to_string(), None),
         };
         eprintln!("  {sentence}");

@@ -112,6 +112,8 @@ pub enum Output {
         /// Client identifier.
         client_id: String,
     },
+    /// Forget the attempt to connect; nothing more is heard of it.
+    Abandon,
     /// Subscribe; answers [`Input::Subscribed`] or [`Input::SubscribeFailed`].
     Subscribe {
         /// Topic filter.

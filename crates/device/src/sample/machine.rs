@@ -232,7 +232,14 @@ impl Sample {
             (Transport::Disconnected, true) if !self.attempting => {
                 self.connect_at = Some(now.plus(self.config.connect_delay));
             }
-            (Transport::Disconnected, false) => self.connect_at = None,
+            (Transport::Disconnected, false) => {
+                self.connect_at = None;
+                if std::mem::take(&mut self.attempting) {
+                    // It would come up with what was true before.
+                    self.become_state(HelperState::Disconnected);
+                    self.outputs.push_back(Output::Abandon);
+                }
+            }
             (Transport::Connected, false) => self.disconnect(),
             _ => {}
         }
@@ -447,16 +454,16 @@ impl Sample {
             return self.end(ending);
         }
         if self.network && self.reconnects() {
-            self.connect_at = Some(now.plus(self.pause_after_loss(now)));
+            self.connect_at = Some(now.plus(self.pause_after_loss(errno, now)));
             self.say_when();
         }
     }
 
     /// At once; but whoever is thrown out as soon as it is in, for instance because another device uses its client id,
     /// waits, so that it does not hammer the broker.
-    fn pause_after_loss(&self, now: Uptime) -> Duration {
+    fn pause_after_loss(&self, errno: i32, now: Uptime) -> Duration {
         let lasted = now.since(self.connected_since);
-        let thrown_out = !self.config.faithful && lasted < self.config.connect_delay;
+        let thrown_out = errno != 0 && lasted < self.config.connect_delay && !self.config.faithful;
         if thrown_out || self.config.program == Program::Academy(Edition::V2_2) {
             self.config.reconnect
         } else {

@@ -12,6 +12,7 @@ use sectag_mqtt::{ClientError, Incoming, Qos};
 use sectag_proto::Uptime;
 use sectag_proto::at::{Answer, Verdict};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::config::Program;
 use super::credentials::{Credentials, File, ProvisionError};
@@ -139,6 +140,8 @@ struct Run<'a, 'b> {
     results: mpsc::Sender<TaskResult>,
     receiver: mpsc::Receiver<TaskResult>,
     link: Option<Open>,
+    attempt: Option<JoinHandle<()>>,
+    attempts: u64,
     sessions: u64,
     /// `AT+CFUN` before this run changed it.
     mode_before: Option<u8>,
@@ -146,7 +149,7 @@ struct Run<'a, 'b> {
 
 /// What a task came to.
 enum TaskResult {
-    Opened(Result<Box<MqttLink>, Box<LinkError>>),
+    Opened(u64, Result<Box<MqttLink>, Box<LinkError>>),
     Arrived(u64, Incoming),
     Closed(u64, ClientError, Option<Explanation>),
     Answered(Input),
@@ -171,6 +174,8 @@ impl<'a, 'b> Run<'a, 'b> {
             results,
             receiver,
             link: None,
+            attempt: None,
+            attempts: 0,
             sessions: 0,
             mode_before: None,
         }
@@ -232,6 +237,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 }
                 Output::Online => self.online(),
                 Output::Connect { client_id } => self.connect(client_id),
+                Output::Abandon => self.abandon(),
                 Output::Subscribe { topic, qos, .. } => self.subscribe(topic, qos),
                 Output::Publish(message) => {
                     let client = self.link.as_ref().map(|link| link.client.clone());
@@ -258,8 +264,9 @@ impl<'a, 'b> Run<'a, 'b> {
     fn result(&mut self, result: TaskResult) -> Option<Input> {
         match result {
             TaskResult::Answered(input) => Some(input),
-            TaskResult::Opened(Ok(link)) => Some(self.opened(*link)),
-            TaskResult::Opened(Err(error)) => {
+            TaskResult::Opened(number, _) if number != self.attempts => None,
+            TaskResult::Opened(_, Ok(link)) => Some(self.opened(*link)),
+            TaskResult::Opened(_, Err(error)) => {
                 (self.observe)(Happening::NotConnected(&error));
                 Some(match *error {
                     LinkError::Session {
@@ -314,16 +321,25 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 
     fn connect(&mut self, client_id: String) {
+        self.attempts += 1;
+        let number = self.attempts;
         let signer = self.board.signer.clone();
         let security = self.options.security();
         let options = self.options.link(client_id);
         let results = self.results.clone();
-        tokio::spawn(async move {
+        self.attempt = Some(tokio::spawn(async move {
             let link = MqttLink::open(signer, &security, &options).await;
-            let _ = results
-                .send(TaskResult::Opened(link.map(Box::new).map_err(Box::new)))
-                .await;
-        });
+            let link = link.map(Box::new).map_err(Box::new);
+            let _ = results.send(TaskResult::Opened(number, link)).await;
+        }));
+    }
+
+    /// What the attempt has sent already is of no interest either.
+    fn abandon(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.abort();
+        }
+        self.attempts += 1;
     }
 
     fn opened(&mut self, mut link: MqttLink) -> Input {

@@ -45,6 +45,7 @@ impl Desk {
                 Output::Publish(message) => {
                     format!("→ publish {} {}", message.topic, message.payload)
                 }
+                Output::Abandon => "→ abandon".to_owned(),
                 Output::Disconnect => "→ disconnect".to_owned(),
                 Output::Led { number, on } => format!("→ led {number} {on}"),
                 Output::Reboot => "→ reboot".to_owned(),
@@ -228,12 +229,16 @@ fn failed_attempts_repeat_every_minute_until_the_network_is_gone() {
 }
 
 #[test]
-fn a_network_lost_during_an_attempt_ends_the_attempts() {
+fn a_network_lost_during_an_attempt_ends_the_attempt() {
     let mut desk = Desk::online(quiet());
     desk.wait();
-    desk.says(Input::Network(false));
-    desk.says(Input::ConnectFailed { errno: -116 });
+    assert_eq!(
+        desk.says(Input::Network(false)),
+        ["Network connectivity lost", "→ led 1 false", "→ abandon"]
+    );
     assert!(desk.rests());
+    desk.says(Input::Network(true));
+    assert_eq!(desk.wait(), (5000, vec![format!("→ connect {IMEI}")]));
 }
 
 #[test]
