@@ -532,7 +532,7 @@ fn mqtt_says_which_credentials_are_missing_or_wrong() {
     for words in [
         "refused the client certificate `CN=operator,OU=sectag-operator` of `",
         "the server knows an authority of that name with another key",
-        "hint: let the broker trust `",
+        "hint: give the broker the present certificate of `CN=",
     ] {
         assert!(said.stderr.contains(words), "{said:?}");
     }

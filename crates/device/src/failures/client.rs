@@ -192,10 +192,17 @@ fn unknown_ca(
             ours.subject,
             ours.issuer
         ),
-        format!(
-            "let the broker trust `{}` for clients (its `cafile`), or have the certificate of {place} issued by an authority it trusts",
-            ours.issuer
-        ),
+        if issuers.contains(&ours.issuer) {
+            format!(
+                "give the broker the present certificate of `{}`, or have the certificate of {place} issued again",
+                ours.issuer
+            )
+        } else {
+            format!(
+                "let the broker trust `{}` for clients (its `cafile`), or have the certificate of {place} issued by an authority it trusts",
+                ours.issuer
+            )
+        },
     )
 }
 

@@ -302,7 +302,7 @@ fn allowed(facts: &Facts) -> (String, String) {
         .and_then(|pair| pair.common_name.as_deref());
     match name {
         Some(name) => (
-            format!("a client with the certificate of `{name}` may use `{name}/#`"),
+            format!("the topics of this certificate are `{name}/#`"),
             format!("use a topic below `{name}/`, or allow this one at the broker"),
         ),
         None => (

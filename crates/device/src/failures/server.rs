@@ -17,7 +17,7 @@ pub(super) fn refused(error: &CertificateError, facts: &Facts) -> Option<Explana
     let Some(leaf) = tls.chain.first() else {
         return Some(malformed(error, facts));
     };
-    if let Some(old) = tls.chain.iter().find(|certificate| certificate.version < 3) {
+    if let Some(old) = old_version(error, &tls.chain) {
         return Some(version(old, facts));
     }
     Some(match error {
@@ -184,6 +184,26 @@ fn purpose(leaf: &CertificateFacts, facts: &Facts) -> Explanation {
         ),
         "issue the server's certificate again with extended key usage serverAuth",
     )
+}
+
+/// The certificate whose version may be to blame. A root of version 1 that the server sends along harms nobody.
+fn old_version<'a>(
+    error: &CertificateError,
+    chain: &'a [CertificateFacts],
+) -> Option<&'a CertificateFacts> {
+    let about_form = matches!(
+        error,
+        CertificateError::Other(_)
+            | CertificateError::BadEncoding
+            | CertificateError::UnknownIssuer
+    );
+    let (leaf, above) = chain.split_first()?;
+    let below_root = above
+        .iter()
+        .filter(|authority| authority.subject != authority.issuer);
+    std::iter::once(leaf)
+        .chain(below_root)
+        .find(|certificate| about_form && certificate.version < 3)
 }
 
 fn version(old: &CertificateFacts, facts: &Facts) -> Explanation {

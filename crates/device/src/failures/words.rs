@@ -44,7 +44,13 @@ pub(super) fn name_text(der: &[u8]) -> String {
                 "2.5.4.11" => "OU",
                 other => other,
             };
-            format!("{kind}={}", attribute.as_str().unwrap_or("?"))
+            let value = attribute.as_str().unwrap_or("?");
+            // The server writes this name, and a terminal may obey what is in it.
+            let value: String = value
+                .chars()
+                .map(|c| if c.is_control() { '?' } else { c })
+                .collect();
+            format!("{kind}={value}")
         })
         .collect();
     attributes.reverse();
@@ -95,6 +101,22 @@ pub(super) fn is_tls(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_have_words(bytes: Vec<u8>) {
+            prop_assert!(!name_text(&bytes).contains('\n'));
+            prop_assert!(!first_bytes(&bytes).contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        // SEQUENCE { SET { SEQUENCE { OID commonName, UTF8String } } }
+        let der = b"\x30\x0f\x31\x0d\x30\x0b\x06\x03\x55\x04\x03\x0c\x04\x1b[2J";
+        assert_eq!(name_text(der), "CN=?[2J");
+    }
 
     #[test]
     fn values_read_well() {

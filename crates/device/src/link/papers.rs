@@ -248,6 +248,19 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_that_is_no_certificate_is_told_in_one_line(
+            before in ".{0,80}", between in "(?s).{0,80}", begin: bool, end: bool,
+        ) {
+            let begin = if begin { "-----BEGIN CERTIFICATE-----" } else { "" };
+            let end = if end { "-----END CERTIFICATE-----" } else { "" };
+            let said = pem_problem(&format!("{before}{begin}{between}{end}"));
+            prop_assert!(!said.is_empty() && !said.contains('\n'), "{said}");
+        }
+    }
 
     #[test]
     fn what_is_wrong_with_a_pem_text_is_said_with_its_values() {

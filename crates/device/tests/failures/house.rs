@@ -373,8 +373,22 @@ pub(crate) async fn proxy(to: u16, meddle: Meddle) -> Server {
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         let up = async {
-            let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+            let mut seen = 0;
+            let mut buffer = vec![0; 4096];
+            while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
+                match meddle {
+                    Meddle::FlipSentAt(at) if (seen..seen + count).contains(&at) => {
+                        buffer[at - seen] ^= 1;
+                    }
+                    _ => {}
+                }
+                seen += count;
+                if to_server.write_all(&buffer[..count]).await.is_err() {
+                    break;
+                }
+            }
             let _ = to_server.shutdown().await;
+            std::future::pending::<()>().await
         };
         let down = async {
             let mut seen = 0;
@@ -406,11 +420,13 @@ pub(crate) async fn proxy(to: u16, meddle: Meddle) -> Server {
     .await
 }
 
-/// What a [`proxy`] does to the server's bytes, counted from 0.
+/// What a [`proxy`] does to the bytes, counted from 0 in their direction.
 #[derive(Clone, Copy)]
 pub(crate) enum Meddle {
-    /// Changes one bit of this byte.
+    /// Changes one bit of this byte of the server's.
     FlipAt(usize),
+    /// Changes one bit of this byte of the device's.
+    FlipSentAt(usize),
     /// Ends the connection before this byte.
     CutAt(usize),
 }

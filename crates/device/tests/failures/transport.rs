@@ -323,6 +323,38 @@ async fn one_altered_byte_ends_the_session() {
             &[&format!("127.0.0.1:{}", proxy.port), "authentication tag"],
         );
     }
+    // A byte of the device's first record: the server notices and says so.
+    let at = usize::try_from(clean.traffic().handshake_sent).unwrap() + 10;
+    let proxy = proxy(server.port, Meddle::FlipSentAt(at)).await;
+    says(
+        &device.explain(proxy.port).await,
+        Cause::RecordDamaged,
+        &[
+            "received a record other than the one we sent",
+            "alert bad_record_mac, 20",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn no_altered_byte_goes_unnoticed() {
+    let root = authority("Root");
+    let device = Device::trusting(&root);
+    let server = Server::tls(server_config(&server(&root)), Act::Say(ACCEPTED)).await;
+    let clean = device.connect(server.port).await.unwrap();
+    let first = usize::try_from(clean.traffic().handshake_received).unwrap();
+    let count = usize::try_from(clean.traffic().received).unwrap();
+    // Signatures in DER differ in length by some bytes from one handshake to the next.
+    for at in (first + 8..first + count - 8).step_by(37) {
+        let proxy = proxy(server.port, Meddle::FlipAt(at)).await;
+        // A record that got longer may never come to its end.
+        let options = LinkOptions {
+            timeout: HASTE,
+            ..options(proxy.port)
+        };
+        let outcome = device.open(&Security::Tls(tls()), &options).await;
+        assert!(outcome.is_err(), "byte {at}");
+    }
 }
 
 #[tokio::test]

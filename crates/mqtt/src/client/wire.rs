@@ -335,21 +335,44 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn the_largest_record_is_found_however_the_bytes_arrive() {
-        let mut stream = vec![0x16, 3, 3, 0, 2, 9, 9];
-        stream.extend([0x17, 3, 3, 1, 0]);
-        stream.extend([0xaa; 256]);
-        stream.extend([0x17, 3, 3, 0, 1, 7]);
-        for size in [1, 3, 7, stream.len()] {
-            let mut listener = Listener::default();
-            for chunk in stream.chunks(size) {
-                listener.take(chunk, true);
+    proptest! {
+        #[test]
+        fn the_largest_record_is_found_however_the_bytes_arrive(
+            lengths in proptest::collection::vec(0..700_u16, 1..9),
+            sizes in proptest::collection::vec(1..300_usize, 1..9),
+        ) {
+            let mut stream = Vec::new();
+            for length in &lengths {
+                stream.extend([0x17, 3, 3]);
+                stream.extend(length.to_be_bytes());
+                stream.extend(std::iter::repeat_n(0xaa, usize::from(*length)));
             }
-            assert_eq!(listener.record_max, 261);
-            assert_eq!(listener.first, stream[..Heard::FIRST_BYTES_MAX]);
-            assert_eq!((listener.body, listener.header.len()), (0, 0));
+            let mut listener = Listener::default();
+            let mut rest = &stream[..];
+            for size in sizes.iter().cycle() {
+                let (chunk, after) = rest.split_at(rest.len().min(*size));
+                listener.take(chunk, true);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let largest = lengths.iter().max().copied().unwrap_or(0);
+            prop_assert_eq!(listener.record_max, u64::from(largest) + 5);
+            prop_assert_eq!((listener.body, listener.header.len()), (0, 0));
+            let first = &stream[..stream.len().min(Heard::FIRST_BYTES_MAX)];
+            prop_assert_eq!(&listener.first[..], first);
+        }
+
+        #[test]
+        fn what_is_no_tls_is_heard_as_well(bytes: Vec<u8>) {
+            for tls in [false, true] {
+                let mut listener = Listener::default();
+                listener.take(&bytes, tls);
+                prop_assert!(listener.first.len() <= Heard::FIRST_BYTES_MAX);
+            }
         }
     }
 }
