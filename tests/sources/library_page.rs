@@ -262,7 +262,9 @@ fn l7_a_handshake_before_the_request_and_one_before_the_report() {
     ];
     let refused = desk.session(&wrong).expect_code(1);
     assert!(
-        refused.stderr.contains("error: no TLS session with ")
+        refused
+            .stderr
+            .contains("the TLS handshake failed: invalid peer certificate: ")
             && refused
                 .stderr
                 .contains("does not chain to the root CA under sec tag 51"),
