@@ -42,8 +42,8 @@ pub(crate) struct Service {
 /// `sectag device`
 pub(crate) async fn device(place: &Place, verb: DeviceVerb, as_json: bool) -> Outcome {
     match verb {
-        DeviceVerb::Token { which } => talk::token(place, &which, as_json).await,
-        DeviceVerb::Uuid { which } => talk::uuid(place, &which, as_json).await,
+        DeviceVerb::Token { which, modem } => talk::token(place, &which, &modem, as_json).await,
+        DeviceVerb::Uuid { which, modem } => talk::uuid(place, &which, &modem, as_json).await,
         DeviceVerb::Now { which } => talk::now(place, &which, as_json).await,
         DeviceVerb::Interval { which, seconds } => {
             talk::interval(place, &which, seconds, as_json).await

@@ -51,7 +51,8 @@ pub(crate) enum DeviceVerb {
         tuning: Tuning,
         #[arg(long, value_name = "MODEM", default_value_t, help = format!("Which modem: {}", modem_choice::HELP))]
         modem: Choice,
-        /// Stay: come back by schedule, answer `sectag device now` and the others, until Ctrl-C
+        /// Stay: come back by schedule, answer `sectag device now` and the others, until Ctrl-C. With --json each event is
+        /// one line of JSON on stdout
         #[arg(long)]
         keep_running: bool,
         /// The firmware's console on this terminal (`nrf_provisioning now`, …). For tests only
@@ -67,11 +68,15 @@ pub(crate) enum DeviceVerb {
     Token {
         #[command(flatten)]
         which: Which,
+        #[arg(long, value_name = "MODEM", default_value_t, help = format!("Which modem: {}", modem_choice::HELP))]
+        modem: Choice,
     },
     /// Print the device UUID
     Uuid {
         #[command(flatten)]
         which: Which,
+        #[arg(long, value_name = "MODEM", default_value_t, help = format!("Which modem: {}", modem_choice::HELP))]
+        modem: Choice,
     },
     /// Show the running device's interval between sessions, or set it
     Interval {

@@ -1,9 +1,10 @@
 //! Verbs that talk to the running device over its control socket. `token` and `uuid` need none to run.
 
-use super::{id_and_token, name_fault, open, print_one};
+use super::{id_and_token, name_fault, print_one};
 use crate::args::Which;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
+use crate::modem_choice::{self, Choice};
 use crate::output;
 use sectag_device::control::{Connection, ControlError, Request};
 use sectag_device::state::DeviceState;
@@ -11,16 +12,16 @@ use sectag_device::verbs;
 use serde_json::{Value, json};
 
 /// `sectag device token`
-pub(super) async fn token(place: &Place, which: &Which, as_json: bool) -> Outcome {
+pub(super) async fn token(place: &Place, which: &Which, choice: &Choice, as_json: bool) -> Outcome {
     let (id, token) = match connect_if_running(place, which).await? {
         Some(mut connection) => (
             text(&ask(&mut connection, Request::Uuid).await?, "id"),
             text(&ask(&mut connection, Request::Token).await?, "claimToken"),
         ),
         None => {
-            let (_state, mut modem) = open(place, which)?;
-            let id = verbs::uuid(&mut modem)?;
-            (id.to_string(), verbs::token(&mut modem)?)
+            let mut opened = modem_choice::open(place, choice, which)?;
+            let id = verbs::uuid(&mut *opened.modem)?;
+            (id.to_string(), verbs::token(&mut *opened.modem)?)
         }
     };
     print_one(as_json, &id_and_token(&id, &token), &token);
@@ -28,12 +29,12 @@ pub(super) async fn token(place: &Place, which: &Which, as_json: bool) -> Outcom
 }
 
 /// `sectag device uuid`
-pub(super) async fn uuid(place: &Place, which: &Which, as_json: bool) -> Outcome {
+pub(super) async fn uuid(place: &Place, which: &Which, choice: &Choice, as_json: bool) -> Outcome {
     let id = match connect_if_running(place, which).await? {
         Some(mut connection) => text(&ask(&mut connection, Request::Uuid).await?, "id"),
         None => {
-            let (_state, mut modem) = open(place, which)?;
-            verbs::uuid(&mut modem)?.to_string()
+            let mut opened = modem_choice::open(place, choice, which)?;
+            verbs::uuid(&mut *opened.modem)?.to_string()
         }
     };
     print_one(as_json, &json!({ "id": id }), &id);
