@@ -185,20 +185,19 @@ fn keygen(session: &mut Session, args: &Keygen, as_json: bool) -> Outcome {
     } else {
         made.pem().into_bytes()
     };
-    if let Some(file) = &args.out {
-        sectag_keep::write_public(file, &bytes).map_err(|error| {
-            let hint = error.hint();
-            let fault = Fault::from(error);
-            // The key is made, and must not be lost sight of.
-            fault.hint(hint.unwrap_or_else(|| {
-                format!(
-                    "the key is under sec tag {}; delete it with `sectag creds delete {} {}` and generate anew",
-                    args.tag,
-                    args.tag,
-                    type_name(args.kind)
-                )
-            }))
-        })?;
+    if let Some(file) = &args.out
+        && let Err(error) = sectag_keep::write_public(file, &bytes)
+    {
+        // The key is made: what belongs to it must not be lost.
+        output::print(&made.pem());
+        let hint = error.hint();
+        let fault = Fault::from(error);
+        return Err(fault.hint(hint.unwrap_or_else(|| {
+            format!(
+                "the key is under sec tag {}, and what should have gone into the file is printed as PEM",
+                args.tag
+            )
+        })));
     }
     if as_json {
         output::json(&json!({

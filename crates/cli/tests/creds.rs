@@ -340,6 +340,17 @@ fn a_csr_goes_into_a_file_as_pem_or_der() {
     assert!(made["raw"].as_str().unwrap().contains('.'));
     let csr = sectag_pki::csr::parse(&sectag_pki_csr(made["pem"].as_str().unwrap())).unwrap();
     assert_eq!(csr.key_usage_bits.as_deref(), Some("101010000"));
+    let output = desk
+        .sectag(&["creds", "keygen", "4", "--out", "no/such/folder"])
+        .expect_code(2);
+    assert!(
+        output
+            .stdout
+            .starts_with("-----BEGIN CERTIFICATE REQUEST-----\n")
+    );
+    assert!(output.stderr.contains(
+        "the key is under sec tag 4, and what should have gone into the file is printed as PEM"
+    ));
     let output = desk.sectag(&["creds", "keygen", "3", "--type", "8", "--public-key"]);
     assert!(output.stdout.starts_with("-----BEGIN PUBLIC KEY-----\n"));
 }

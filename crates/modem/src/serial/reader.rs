@@ -106,11 +106,12 @@ pub enum Said {
 pub struct Sent {
     /// Upper case, without quoted texts; empty while nobody waits.
     command: String,
-    /// The first characters as sent, for the echo.
+    /// What comes back when the other end echoes: all of a short line, the beginning of a long one.
     echo: String,
+    is_short: bool,
 }
 
-/// Characters of a command by which its echo is known.
+/// Characters of a long line by which its echo is known, however a terminal has broken it.
 const ECHO_CHARS: usize = 24;
 
 impl Sent {
@@ -120,6 +121,7 @@ impl Sent {
         Self {
             command: outside_quotes.to_ascii_uppercase(),
             echo: text.trim().chars().take(ECHO_CHARS).collect(),
+            is_short: text.trim().chars().count() <= ECHO_CHARS,
         }
     }
 
@@ -128,6 +130,7 @@ impl Sent {
         Self {
             command: String::new(),
             echo: String::new(),
+            is_short: true,
         }
     }
 
@@ -144,7 +147,7 @@ impl Sent {
                 Said::Nothing
             };
         }
-        if waiting && line.starts_with(&self.echo) {
+        if self.is_echo(line) || is_log(line) {
             return Said::Nothing;
         }
         match name_of(line) {
@@ -155,6 +158,26 @@ impl Sent {
             _ => Said::Nothing,
         }
     }
+
+    fn is_echo(&self, line: &str) -> bool {
+        if self.is_short {
+            line == self.echo
+        } else {
+            line.starts_with(&self.echo)
+        }
+    }
+}
+
+/// `[00:00:12.345,678] <inf> module: …`: a firmware's log on the same wire.
+fn is_log(line: &str) -> bool {
+    let Some((time, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        return false;
+    };
+    time.bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b','))
+        && ["<err>", "<wrn>", "<inf>", "<dbg>"]
+            .iter()
+            .any(|level| rest.trim_start().starts_with(level))
 }
 
 /// `%NAME` or `+NAME` of a line that is `%NAME: …`.
@@ -260,7 +283,14 @@ mod tests {
             sent.sort("Sending AT command failed with error code -7"),
             Said::Refused(-7)
         );
+        let long = "AT%CMNG=0,1,0,\"-----BEGIN CERTIFICATE-----\"";
+        assert_eq!(
+            Sent::new(long, long).sort("AT%CMNG=0,1,0,\"-----BEGIN CERT"),
+            Said::Nothing,
+            "broken by a terminal"
+        );
         let bare = Sent::new("AT+CGMR", "AT+CGMR");
+        assert_eq!(bare.sort("[00:01:02.345,678] <inf> app: OK"), Said::Nothing);
         assert_eq!(
             bare.sort("mfw_nrf91x1_2.0.2"),
             Said::Information("mfw_nrf91x1_2.0.2".to_owned())
