@@ -348,6 +348,12 @@ pub(crate) fn traffic_report(traffic: &Traffic) -> String {
         traffic.payload_sent,
         traffic.payload_received,
     );
+    if traffic.record_received_max > 0 {
+        text += &format!(
+            "largest TLS record received: {} (an nRF91 takes 2048)\n",
+            traffic.record_received_max
+        );
+    }
     text
 }
 
