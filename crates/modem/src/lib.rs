@@ -1,7 +1,7 @@
-//! The virtual modem: AT in, AT out, credentials under security tags.
+//! Where credentials live: the virtual modem, real ones on a wire, and files; all under security tags.
 //!
-//! It is pure: state in, state out. Keys, time and randomness are injected, nothing here reads a clock or opens a
-//! socket; only [`VirtualModem::open`] touches files, through `sectag_keep`. It never has heard of a server.
+//! The virtual modem is pure: state in, state out. Keys, time and randomness are injected; only [`VirtualModem::open`]
+//! touches files, through `sectag_keep`. It never has heard of a server.
 //!
 //! ```text
 //!   AT%KEYGEN=42,2,0 ──► VirtualModem::line ──► %KEYGEN: "<csr>.<cose>"  OK
@@ -10,6 +10,12 @@
 //!                          │
 //!   TLS handshake ◄── TagSigner::sign(tag, message): the signature leaves, the private key stays
 //! ```
+//!
+//! Around it:
+//!
+//! - [`host`]: what stands between a serial line and the modem, and the ptys and ports that carry it;
+//! - [`serial`]: the other end of such a line, for real modules as well;
+//! - [`credentials`]: one contract over AT commands ([`credentials::AtStore`]) and files ([`credentials::FileStore`]).
 //!
 //! What the commands mean is `spec/modem-at.md`; what tokens and CSRs look like is `spec/device-protocol.md` §2, §3.
 
