@@ -77,6 +77,45 @@ fn a_modem_behind_the_firmwares_shell_is_provisioned() {
 }
 
 #[test]
+fn a_running_device_ends_when_its_modem_is_pulled() {
+    let home = Home::new();
+    let _up = home.up(&[]);
+    let link = home.beside("tty");
+    let served = serve(&home, "at", &link);
+    let log = home.beside("device.log");
+    let mut device = sectag(&home.path())
+        .args(["device", "run", "--keep-running", "--name", "m", "--modem"])
+        .arg(&link)
+        .args(["-o", "scheduled=n", "-o", "auto-start=n"])
+        .stdin(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let begun = Instant::now();
+    while !said().contains("Ctrl-C stops it") {
+        assert!(begun.elapsed() < DEADLINE, "{}", said());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(served);
+    home.sectag(&["device", "now", "--name", "m"])
+        .expect_code(0);
+    let begun = Instant::now();
+    let end = loop {
+        match device.try_wait().unwrap() {
+            Some(end) => break end,
+            None if begun.elapsed() > DEADLINE => {
+                let _ = device.kill();
+                panic!("{}", said());
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(end.code(), Some(2), "{}", said());
+    assert!(said().contains("error: the modem is gone"), "{}", said());
+}
+
+#[test]
 fn a_port_that_is_not_there_is_named() {
     let home = Home::new();
     let port = home.beside("nothing");

@@ -18,7 +18,7 @@ mod resident;
 mod told;
 
 pub use modem_thread::ModemThread;
-pub use resident::{AskFailure, Handle, IntervalState, Resident, Standing, StartError};
+pub use resident::{AskFailure, Handle, IntervalState, ModemLost, Resident, Standing, StartError};
 pub use told::{Happening, Observer};
 
 use sectag_modem::Modem;

@@ -61,7 +61,9 @@ impl Running {
         let stopped = async move {
             let _ = stopped.await;
         };
-        let task = tokio::spawn(async move { resident.run(stopped, &mut |_| {}).await });
+        let task = tokio::spawn(async move {
+            let _ = resident.run(stopped, &mut |_| {}).await;
+        });
         Self { handle, stop, task }
     }
 
@@ -316,6 +318,32 @@ async fn a_failed_command_is_named_with_its_number_and_the_modems_words() {
     assert_eq!(failed["number"], 513);
     assert_eq!(failed["answer"], "+CME ERROR: 513");
     running.stop().await;
+}
+
+/// A modem whose cable was pulled.
+struct Unplugged;
+
+impl Modem for Unplugged {
+    fn line(&mut self, _at: &str) -> Result<String, LineError> {
+        let gone = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        Err(LineError::Port(gone))
+    }
+
+    fn notifications(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_device_without_its_modem_ends() {
+    let service = Service::start(vec![]).await;
+    let running = Running::start(&["spread-s=0"], &service, Box::new(Unplugged));
+    running.task.await.unwrap();
+    assert_eq!(
+        running.handle.now().await.unwrap_err().errno(),
+        "-ESHUTDOWN"
+    );
+    assert!(service.requests().is_empty());
 }
 
 #[tokio::test]

@@ -51,7 +51,9 @@ async fn running() -> Running {
         Box::<VolatileSettings>::default(),
     )
     .unwrap();
-    let task = tokio::spawn(async move { resident.run(std::future::pending(), &mut |_| {}).await });
+    let task = tokio::spawn(async move {
+        let _ = resident.run(std::future::pending(), &mut |_| {}).await;
+    });
     Running {
         handle,
         task,

@@ -46,7 +46,7 @@ pub(super) async fn run(
     let token = options.print_attestation_token();
     let journal = handle.journal().clone();
     let mut told = 0;
-    resident
+    let ended = resident
         .rooted_in(service.root_ca_tag)
         .run(
             async move { stop.came().await },
@@ -62,6 +62,9 @@ pub(super) async fn run(
         )
         .await;
     drop(control);
+    ended.map_err(|lost| {
+        Fault::from(lost).hint("is it still plugged in and powered? then start the device again")
+    })?;
     eprintln!("stopped");
     Ok(())
 }

@@ -79,7 +79,9 @@ impl Beneath<'_> {
                 let _ = stopped.await;
             };
             let mut say = |happening: Happening<'_>| resident::say(&happening, token);
-            device.run(stopped, &mut say).await;
+            if let Err(lost) = device.run(stopped, &mut say).await {
+                eprintln!("the device has stopped: {lost}");
+            }
         });
         eprintln!("the device asks {}:{}", service.host, service.port);
         Ok(Beside {

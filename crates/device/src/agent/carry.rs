@@ -40,6 +40,8 @@ pub(super) struct Carrier {
     pub(super) clock: Clock,
     pdn_active: bool,
     undo: Undo,
+    /// The way to the modem failed for good.
+    lost: Option<String>,
 }
 
 /// Uptime of a driver.
@@ -83,6 +85,7 @@ impl Carrier {
             // As the firmware assumes until it hears otherwise (spec/device-protocol §12).
             pdn_active: true,
             undo: Undo::default(),
+            lost: None,
         }
     }
 
@@ -218,7 +221,13 @@ impl Carrier {
         work: impl FnOnce(&mut dyn Modem) -> Said + Send + 'static,
         observe: &mut Observer<'_>,
     ) -> Result<String, LineError> {
-        let said = modem.with(work).await?;
+        let said = match modem.with(work).await {
+            Ok(said) => said,
+            Err(error) => {
+                self.note(&error);
+                return Err(error);
+            }
+        };
         match &said.answer {
             Ok(text) => {
                 let verdict = text.trim_end().lines().last().unwrap_or_default();
@@ -228,7 +237,10 @@ impl Carrier {
                     took: said.took,
                 });
             }
-            Err(error) => observe(Happening::LineFailed { head, error }),
+            Err(error) => {
+                self.note(error);
+                observe(Happening::LineFailed { head, error });
+            }
         }
         match head {
             "AT+CMEE=1" => self.undo.cmee = true,
@@ -237,6 +249,20 @@ impl Carrier {
         }
         self.heard(&said.notifications);
         said.answer
+    }
+
+    /// A line that took too long may go better the next time; a port that is gone stays gone.
+    fn note(&mut self, error: &LineError) {
+        self.lost = match error {
+            LineError::Port(source) => Some(source.to_string()),
+            LineError::PowerCut => Some(error.to_string()),
+            _ => return,
+        };
+    }
+
+    /// Why the modem will not answer any more, once that is known.
+    pub(super) fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     fn heard(&mut self, notifications: &[String]) {

@@ -143,7 +143,7 @@ pub fn described(event: &Event) -> (&'static str, Map<String, Value>) {
         } => (
             "COMMAND_DONE",
             json!({ "index": index, "correlation": correlation.to_string(), "command": command,
-                    "answer": shown(answer) }),
+                    "verdict": verdict(answer) }),
         ),
         Event::CommandFailed {
             index,
@@ -187,6 +187,11 @@ pub fn described(event: &Event) -> (&'static str, Map<String, Value>) {
         _ => Map::new(),
     };
     (name, fields)
+}
+
+/// The last line. What stands before it can be a JWT, and is the service's business.
+fn verdict(answer: &str) -> String {
+    shown(answer.trim_end().lines().last().unwrap_or_default())
 }
 
 fn shown(answer: &str) -> String {

@@ -53,6 +53,14 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// A running device ended because its modem is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the modem is gone: {why}")]
+pub struct ModemLost {
+    /// In the operating system's words.
+    pub why: String,
+}
+
 /// Talks to a running device. Clones talk to the same one.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -169,7 +177,14 @@ impl Resident {
 
     /// Lives until `stop` is ready, then puts back what an unfinished session has changed on the modem. A line that the
     /// modem is working on is waited for. Dropping the future leaves the modem as it is.
-    pub async fn run(mut self, stop: impl Future<Output = ()>, observe: &mut Observer<'_>) {
+    ///
+    /// # Errors
+    /// [`ModemLost`]: it could only fail from now on; whoever started it opens the modem anew.
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = ()>,
+        observe: &mut Observer<'_>,
+    ) -> Result<(), ModemLost> {
         let mut stop = pin!(stop);
         let clock = self.carrier.clock;
         // A fresh client is not initialised.
@@ -227,9 +242,14 @@ impl Resident {
             for input in inputs {
                 self.client.handle(input, clock.now());
             }
+            if let Some(why) = self.carrier.lost() {
+                let why = why.to_owned();
+                return Err(ModemLost { why });
+            }
         }
         self.calls.close();
         self.carrier.put_back(&mut self.modem, observe).await;
+        Ok(())
     }
 
     fn tell(&mut self, event: &Event, observe: &mut Observer<'_>) {
