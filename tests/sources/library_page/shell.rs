@@ -80,7 +80,7 @@ fn l13_the_console_is_off_unless_it_is_asked_for() {
     console.stop();
 }
 
-/// The same console on a served modem; `now` needs the library beside it.
+/// The same console on a served modem; `now` needs the library beside it, and then the verbs reach it as well.
 #[test]
 fn l13_a_served_modem_has_the_console_in_its_shell() {
     let desk = Desk::new();
@@ -111,6 +111,8 @@ fn l13_a_served_modem_has_the_console_in_its_shell() {
     asked(&[], "nrf_provisioning now", uninitialised).stop();
     let manual = ["--provision", "-o", "auto-start=n", "-o", "scheduled=n"];
     let mut served = asked(&manual, "nrf_provisioning now", TRIGGERED);
+    served.says("NO_COMMANDS");
+    desk.home.sectag(&["device", "now"]).expect_code(0);
     served.says("NO_COMMANDS");
     served.stop();
 }
