@@ -6,6 +6,8 @@
 mod mosquitto;
 #[path = "sample/running.rs"]
 mod running;
+#[path = "sample/served.rs"]
+mod served;
 #[path = "../../crates/cli/tests/support/mod.rs"]
 mod support;
 #[path = "sample/wire.rs"]
@@ -14,6 +16,7 @@ mod wire;
 use mosquitto::{House, Mosquitto, have};
 use running::Running;
 use serde_json::Value;
+use served::Served;
 use support::Home;
 use wire::Wire;
 
@@ -438,4 +441,74 @@ fn a_session_that_is_continued_costs_less_than_a_whole_handshake() {
         handshake(&sessions[1]) < handshake(&sessions[0]),
         "{sessions:#?}"
     );
+}
+
+/// A modem behind a line: its CA can be read, its key only borrowed from a virtual one that lends.
+#[test]
+fn a_modem_behind_a_line_needs_no_key_for_server_authentication_and_says_so_for_mutual() {
+    if !have(&["mosquitto"]) {
+        return;
+    }
+    let house = House::new("house");
+    let certs = house.folder(&[house.ca()]);
+    let mutual = house.folder(&[house.ca()]);
+    house.device("dev-17", &mutual);
+    let (open, closed) = (Mosquitto::server_only(&house), Mosquitto::mutual(&house));
+    let end = ["--interval", "1", "--count", "1"];
+    for served in [&["--mode", "at"][..], &["--mode", "shell"]] {
+        let home = Home::new();
+        let modem = Served::start(&home, served);
+        let args = |port| {
+            let place = [
+                "--host",
+                "localhost",
+                "--port",
+                port,
+                "--modem",
+                modem.pty(),
+            ];
+            [&place[..], &QUICK, &end].concat()
+        };
+        let wanted = [&args(open.port())[..], &["--certs", &certs]].concat();
+        let (code, lines, talk) = Running::start(&home, &wanted).end();
+        assert_eq!(code, Some(0), "{served:?} {lines:#?} {talk}");
+        assert!(
+            lines[4].starts_with("Client ID: 35"),
+            "the IMEI: {lines:#?}"
+        );
+
+        let wanted = [&args(closed.port())[..], &["--certs", &mutual]].concat();
+        let (code, lines, talk) = Running::start(&home, &wanted).end();
+        assert_eq!(
+            (code, lines.len()),
+            (Some(1), 0),
+            "{served:?} {lines:#?} {talk}"
+        );
+        assert!(
+            talk.contains("cannot sign for TLS on this machine"),
+            "{talk}"
+        );
+    }
+    let home = Home::new();
+    let modem = Served::start(&home, &["--allow-remote-signing"]);
+    let (code, lines, talk) = Running::start(
+        &home,
+        &[
+            &[
+                "--host",
+                "localhost",
+                "--port",
+                closed.port(),
+                "--modem",
+                modem.pty(),
+            ][..],
+            &QUICK,
+            &end,
+            &["--certs", &mutual],
+        ]
+        .concat(),
+    )
+    .end();
+    assert_eq!(code, Some(0), "{lines:#?} {talk}");
+    assert_eq!(lines[4], "Client ID: dev-17");
 }

@@ -214,7 +214,10 @@ fn two_samples_for_one_device_are_one_too_many() {
         assert!(begun.elapsed() < support::DEADLINE);
     }
     let second = sample(&home, &["--sec-tag", SEC_TAG]);
-    let _ = Command::new("kill").arg(first.id().to_string()).status();
+    let pid = first.id().to_string();
+    let _ = Command::new("sh")
+        .args(["-c", "kill \"$0\"", &pid])
+        .status();
     let _ = first.wait();
     assert_eq!(second.code, Some(2), "{second:#?}");
     assert!(

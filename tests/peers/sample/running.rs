@@ -65,8 +65,13 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
+        let sent = Command::new("sh")
+            .args([
+                "-c",
+                "kill -\"$0\" \"$1\"",
+                name,
+                &self.child.id().to_string(),
+            ])
             .status();
         assert!(sent.unwrap().success());
     }

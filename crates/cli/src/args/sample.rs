@@ -1,7 +1,7 @@
 //! `sectag mqtt sample`: what can be typed.
 
 use super::Which;
-use crate::modem_choice::Choice;
+use crate::modem_choice::{self, Choice};
 use clap::{Args, ValueEnum};
 use sectag_device::link::CipherSuite;
 use std::path::PathBuf;
@@ -25,8 +25,7 @@ const RUN: &str = "Run";
 pub(crate) struct Sample {
     #[command(flatten)]
     pub(crate) which: Which,
-    /// virtual (the device --name of this home), a serial port or pty, tcp:HOST:PORT, or files[:DIR]
-    #[arg(long, value_name = "MODEM", default_value_t)]
+    #[arg(long, env = "SECTAG_MODEM", value_name = "MODEM", default_value = "virtual", help = modem_choice::HELP)]
     pub(crate) modem: Choice,
     /// Be the exercise "MQTT over TLS" of Nordic's Developer Academy, not the SDK's sample
     #[arg(long)]

@@ -29,6 +29,9 @@ use crate::verbs;
 /// Between two looks at what the modem says on its own.
 const LISTEN_EVERY: Duration = Duration::from_millis(100);
 
+/// Between two questions to a modem that should be on the network and says nothing on its own.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
 /// Results of tasks that wait.
 const RESULTS_MAX: usize = 256;
 
@@ -145,6 +148,8 @@ struct Run<'a, 'b> {
     sessions: u64,
     /// `AT+CFUN` before this run changed it.
     mode_before: Option<u8>,
+    /// The network was asked for and has not come: when to ask for it again.
+    ask_at: Option<Instant>,
 }
 
 /// What a task came to.
@@ -178,6 +183,7 @@ impl<'a, 'b> Run<'a, 'b> {
             attempts: 0,
             sessions: 0,
             mode_before: None,
+            ask_at: None,
         }
     }
 
@@ -479,18 +485,18 @@ impl<'a, 'b> Run<'a, 'b> {
         };
         let mode = verbs::functional_mode(&mut **modem).ok();
         self.line("AT+CGEREP=1");
-        if matches!(mode, Some(1 | 21)) {
-            // It is there already, and will not say so again.
-            return self.tell(Input::Network(true));
-        }
-        self.mode_before = self.mode_before.or(mode);
-        if !self.line("AT+CFUN=1") {
-            self.tell(Input::Fatal);
+        self.ask_at = Some(Instant::now());
+        if !matches!(mode, Some(1 | 21)) {
+            self.mode_before = self.mode_before.or(mode);
+            if !self.line("AT+CFUN=1") {
+                self.tell(Input::Fatal);
+            }
         }
         self.listen();
     }
 
     fn offline(&mut self) {
+        self.ask_at = None;
         if self.has_modem() {
             self.line("AT+CFUN=4");
             self.listen();
@@ -503,20 +509,22 @@ impl<'a, 'b> Run<'a, 'b> {
         let Parts::Modem(modem) = &mut self.board.parts else {
             return;
         };
-        for notification in modem.notifications() {
-            if notification.starts_with("+CGEV: ME PDN ACT 0") {
+        let mut heard: Vec<bool> = modem
+            .notifications()
+            .iter()
+            .filter_map(|notification| network(notification))
+            .collect();
+        // Behind the firmware's shell a modem says nothing on its own, and one that is attached already has said it.
+        if heard.is_empty() && self.ask_at.is_some_and(|at| at <= Instant::now()) {
+            self.ask_at = Some(Instant::now() + ASK_EVERY);
+            heard.extend(verbs::registered(&mut **modem).filter(|there| *there));
+        }
+        for up in heard {
+            if up {
+                self.ask_at = None;
                 self.look_at_name();
-                self.tell(Input::Network(true));
-            } else if ["ME DETACH", "NW DETACH", "ME PDN DEACT 0", "NW PDN DEACT 0"]
-                .iter()
-                .any(|end| {
-                    notification
-                        .strip_prefix("+CGEV: ")
-                        .is_some_and(|rest| rest.starts_with(end))
-                })
-            {
-                self.tell(Input::Network(false));
             }
+            self.tell(Input::Network(up));
         }
     }
 
@@ -541,6 +549,19 @@ impl<'a, 'b> Run<'a, 'b> {
 
     const fn has_modem(&self) -> bool {
         matches!(self.board.parts, Parts::Modem(_))
+    }
+}
+
+/// What a notification says about the network.
+fn network(notification: &str) -> Option<bool> {
+    let event = notification.strip_prefix("+CGEV: ")?;
+    let gone = ["ME DETACH", "NW DETACH", "ME PDN DEACT 0", "NW PDN DEACT 0"];
+    if event.starts_with("ME PDN ACT 0") {
+        Some(true)
+    } else {
+        gone.iter()
+            .any(|word| event.starts_with(word))
+            .then_some(false)
     }
 }
 
