@@ -39,6 +39,9 @@ use crate::{LineError, Modem};
 pub trait LineHandler: Send {
     /// What to print for `line`, each line ending in CR LF; `None` when this handler does not know the command.
     fn line(&mut self, line: &str) -> Option<String>;
+
+    /// The board was rebooted by `kernel reboot`: what a firmware does at boot may be done. Default: nothing.
+    fn rebooted(&mut self) {}
 }
 
 /// A shell that knows its own commands only.

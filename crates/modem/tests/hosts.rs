@@ -107,6 +107,50 @@ fn two_clients_of_a_pty_are_one_line() {
 }
 
 #[test]
+fn a_client_leaves_neither_modes_nor_its_claim_behind() {
+    let mut modem = modem(Options::default());
+    modem.line("AT+CMEE=1");
+    modem.line("AT+CGEREP=1");
+    let mut hosts = Hosts::new(modem.clone(), Mode::At(Terminator::Cr));
+    let path = hosts.pty(None).unwrap();
+    for mode in [1, 4, 1] {
+        let rude = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        let mut modes = rustix::termios::tcgetattr(&rude).unwrap();
+        assert!(
+            !modes
+                .local_modes
+                .contains(rustix::termios::LocalModes::ECHO)
+        );
+        modes.local_modes |=
+            rustix::termios::LocalModes::ECHO | rustix::termios::LocalModes::ICANON;
+        modes.output_modes |= rustix::termios::OutputModes::OPOST;
+        let now = rustix::termios::OptionalActions::Now;
+        rustix::termios::tcsetattr(&rude, now, &modes).unwrap();
+        rustix::termios::ioctl_tiocexcl(&rude).unwrap();
+        drop(rude);
+        std::thread::sleep(Duration::from_millis(200));
+        // Said while nobody listens.
+        modem.line(&format!("AT+CFUN={mode}"));
+        std::thread::sleep(Duration::from_millis(50));
+        let mut client = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        client.write_all(b"AT%CMNG=0,1,4,\"a\nb\r\"\rAT\r").unwrap();
+        assert!(until(&mut client, "\r\n").starts_with(if mode == 1 {
+            "+CME ERROR: 518\r\n"
+        } else {
+            "OK\r\n"
+        }));
+    }
+}
+
+#[test]
 fn notifications_come_when_nobody_types() {
     let mut modem = modem(Options {
         attach_delay: Duration::from_millis(50),

@@ -87,14 +87,6 @@ pub(super) enum Left {
     Failed(io::Error),
 }
 
-/// What [`Session::wait`] found.
-pub(super) struct Ready {
-    /// There is something to read, or the other side is gone.
-    pub(super) input: bool,
-    /// The extra descriptor has something.
-    pub(super) extra: bool,
-}
-
 /// What [`Session::take_input`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -140,12 +132,15 @@ impl Session {
         self.waiting.extend(out);
     }
 
-    /// Waits until the descriptor, the bell, the extra descriptor or the modem's next wake-up has something to do.
+    /// Waits until the descriptor, the bell, the extra descriptor or the modem's next wake-up has something to do, at most
+    /// for `at_most`. `true`:
+    /// the descriptor has something to read, or the other side is gone.
     pub(super) fn wait(
         &mut self,
         fd: Option<BorrowedFd<'_>>,
         extra: Option<BorrowedFd<'_>>,
-    ) -> Result<Ready, Left> {
+        at_most: Option<Duration>,
+    ) -> Result<bool, Left> {
         let mut wanted = PollFlags::empty();
         if self.waiting.len() < WAITING_BYTES_MAX {
             wanted |= PollFlags::IN;
@@ -158,22 +153,21 @@ impl Session {
         fds.extend(fd.map(|fd| PollFd::from_borrowed_fd(fd, wanted)));
         fds.extend(extra.map(|extra| PollFd::from_borrowed_fd(extra, PollFlags::IN)));
         let due = self.wiring.modem.lock().next_wake();
-        let timeout = due.map(|due| {
-            let left = self.wiring.clock.until(due);
-            // A millisecond more than rounding cuts off, so that what is due is due.
-            timespec(left + Duration::from_millis(1))
-        });
+        // A millisecond more than rounding cuts off, so that what is due is due.
+        let due = due.map(|due| self.wiring.clock.until(due) + Duration::from_millis(1));
+        let timeout = match (due, at_most) {
+            (Some(due), Some(at_most)) => Some(due.min(at_most)),
+            (due, at_most) => due.or(at_most),
+        };
+        let timeout = timeout.map(timespec);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Left::Failed(error.into())),
         }
-        let ready = Ready {
-            input: fd.is_some()
-                && fds[1]
-                    .revents()
-                    .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
-            extra: extra.is_some() && fds.last().is_some_and(|extra| !extra.revents().is_empty()),
-        };
+        let ready = fd.is_some()
+            && fds[1]
+                .revents()
+                .intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
         if !fds[0].revents().is_empty() {
             bell.hush();
         }

@@ -267,6 +267,7 @@ impl Shell {
                 modem.reboot();
                 self.forget();
                 self.prints_events = false;
+                handler.rebooted();
                 out.extend_from_slice(BANNER.as_bytes());
             }
             [first, ..] => match handler.line(line.trim()) {

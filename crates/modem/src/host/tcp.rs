@@ -150,8 +150,7 @@ fn carry(stream: &TcpStream, wiring: Wiring) -> Left {
     session.greet();
     let mut run = || {
         loop {
-            let ready = session.wait(Some(fd), None)?;
-            if ready.input && session.take_input(fd)? == Taken::Closed {
+            if session.wait(Some(fd), None, None)? && session.take_input(fd)? == Taken::Closed {
                 return Err(Left::Client);
             }
             session.listen()?;
