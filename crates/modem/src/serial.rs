@@ -96,6 +96,9 @@ const DETECTION_WAIT: Duration = Duration::from_secs(2);
 /// Bytes of one answer; a complete list of a full modem is far below.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
+/// How long a line that never falls quiet is waited for: a log that floods the wire must not stop the work.
+const NOISE_MAX: Duration = Duration::from_millis(500);
+
 /// Notifications kept for a reader; the oldest go first.
 const NOTIFICATIONS_MAX: usize = 256;
 
@@ -246,21 +249,23 @@ impl SerialModem {
         }
     }
 
-    /// Takes what has arrived and is no answer to anything; notifications are kept.
+    /// Takes what has arrived and is no answer to anything, for `wait` and until it is quiet; notifications are kept.
     fn read_away(&mut self, wait: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + wait;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if self.read(left)? == 0 && left.is_zero() {
-                break;
-            }
-        }
+        let until = Instant::now() + wait;
         let nobody = Sent::nothing();
-        while let Some(byte) = self.pending.pop_front() {
-            if let Some(line) = self.reader.push(byte)
-                && let Said::Notification(line) = nobody.sort(&line)
-            {
-                self.keep(line);
+        loop {
+            let now = Instant::now();
+            let left = until.saturating_duration_since(now);
+            let quiet = self.read(left)? == 0;
+            while let Some(byte) = self.pending.pop_front() {
+                if let Some(line) = self.reader.push(byte)
+                    && let Said::Notification(line) = nobody.sort(&line)
+                {
+                    self.keep(line);
+                }
+            }
+            if left.is_zero() && (quiet || now > until + NOISE_MAX) {
+                break;
             }
         }
         self.reader.forget_answer();

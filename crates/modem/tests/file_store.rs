@@ -143,6 +143,7 @@ fn what_is_no_tag_is_left_alone() {
         fs::write(home.path().join(name).join("root-ca.pem"), CERTIFICATE).unwrap();
     }
     fs::write(home.path().join("7/README"), "mine").unwrap();
+    fs::write(home.path().join("9"), "a file").unwrap();
     let tags: Vec<u32> = store
         .list(None, None)
         .unwrap()

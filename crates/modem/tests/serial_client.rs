@@ -206,6 +206,33 @@ fn silence_is_a_timeout_with_what_was_said_and_the_next_line_is_clean() {
 }
 
 #[test]
+fn a_wire_that_never_falls_quiet_does_not_stop_the_work() {
+    struct Noisy(Script, bool);
+    impl Port for Noisy {
+        fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+            let count = self.0.read(buffer, wait)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            self.1 = !self.1;
+            let noise: &[u8] = if self.1 {
+                b"[00:00:01.000,000] <inf> app: OK"
+            } else {
+                b"\r\n"
+            };
+            buffer[..noise.len()].copy_from_slice(noise);
+            Ok(noise.len())
+        }
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.write(bytes)
+        }
+    }
+    let script = Script::new(&[("AT+CFUN?\r\n", b"\r\n+CFUN: 4\r\nOK\r\n")]);
+    let mut modem = SerialModem::over("noise", Box::new(Noisy(script, false)), at_mode()).unwrap();
+    assert_eq!(modem.line("AT+CFUN?").unwrap(), "+CFUN: 4\r\nOK\r\n");
+}
+
+#[test]
 fn a_port_that_goes_away_is_an_error_and_no_loop() {
     let script = Script::new(&[]);
     let mut modem = open(&script, at_mode());

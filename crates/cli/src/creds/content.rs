@@ -59,7 +59,9 @@ fn bytes(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
 
 /// A key under a certificate's type would be readable by everyone; a certificate under the key's type is useless.
 fn check_kind(path: &Path, kind: CredentialType, content: &str) -> Outcome {
-    let what = if content.contains("PRIVATE KEY-----") {
+    let what = if content.contains("BEGIN ENCRYPTED PRIVATE KEY-----") {
+        "an encrypted private key"
+    } else if content.contains("PRIVATE KEY-----") {
         "a private key"
     } else if content.contains("-----BEGIN CERTIFICATE REQUEST-----") {
         "a certificate signing request"
@@ -85,8 +87,11 @@ fn check_kind(path: &Path, kind: CredentialType, content: &str) -> Outcome {
         ),
         CredentialType::CLIENT_PRIVATE_KEY => (
             what == "a private key",
-            "a private key in PEM",
-            "it begins with -----BEGIN PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----",
+            "a private key in PEM without a password",
+            match what {
+                "an encrypted private key" => "`openssl pkey -in FILE` takes the password off",
+                _ => "it begins with -----BEGIN PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----",
+            },
         ),
         CredentialType::PSK => (
             is_hex,

@@ -101,7 +101,7 @@ fn typical_mistakes() {
         (
             &["creds", "write", "1", "2", "ca-cert.pem"],
             1,
-            "error: `ca-cert.pem` holds a certificate, but CLIENT_KEY (2) takes a private key in PEM\n\n\
+            "error: `ca-cert.pem` holds a certificate, but CLIENT_KEY (2) takes a private key in PEM without a password\n\n\
              hint: it begins with -----BEGIN PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----\n"
                 .to_owned(),
         ),

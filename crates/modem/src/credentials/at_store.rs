@@ -33,7 +33,7 @@ impl<'a> AtStore<'a> {
     /// `work` the mode before is back, also when `work` fails or panics. Without a change nothing is switched.
     ///
     /// # Errors
-    /// What `work` fails with; [`StoreError::NotRestored`] when it succeeded and the mode did not come back.
+    /// What `work` fails with; [`StoreError::NotRestored`] when the mode did not come back.
     pub fn offline<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -46,9 +46,8 @@ impl<'a> AtStore<'a> {
         if outermost {
             let restored = self.radio.restore(self.modem);
             self.radio = Radio::Untouched;
-            if result.is_ok() {
-                restored?;
-            }
+            // A modem left offline is what somebody has to act on, whatever went wrong before.
+            restored?;
         }
         result
     }

@@ -38,7 +38,7 @@ pub enum StoreError {
     /// Any other answer, with the modem's words.
     #[error("the modem answered `{0}`")]
     Unexpected(String),
-    /// The change was made, but the modem is still offline.
+    /// The modem was taken offline for a change, and still is.
     #[error("the modem did not go back to functional mode {mode}")]
     NotRestored {
         /// The mode it was in before.

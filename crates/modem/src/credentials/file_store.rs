@@ -112,7 +112,11 @@ impl FileStore {
         };
         let mut tags = Vec::new();
         for entry in std::fs::read_dir(&self.dir).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
+            let entry = entry.map_err(io)?;
+            if !entry.path().is_dir() {
+                continue;
+            }
+            let name = entry.file_name();
             let tag = name.to_str().and_then(|name| {
                 // `007` is not how a tag is written, so no second folder can mean the same tag.
                 let tag: SecTag = name.parse().ok()?;

@@ -1,6 +1,9 @@
 //! From bytes to lines, and from lines to what they are: the answer, its end, a notification, or noise. Pure.
 
+use std::fmt;
+
 use sectag_proto::at::Verdict;
+use zeroize::Zeroizing;
 
 /// Longest logical line kept; an information line holds one credential of 4 kB at most. What is longer is cut into
 /// several.
@@ -101,18 +104,19 @@ pub enum Said {
     Nothing,
 }
 
-/// What was sent, to tell its answer from the rest.
-#[derive(Debug)]
+/// What was sent, to tell its answer from the rest. It may hold a private key, so `Debug` shows what is outside quotes.
 pub struct Sent {
     /// Upper case, without quoted texts; empty while nobody waits.
     command: String,
-    /// What comes back when the other end echoes: all of a short line, the beginning of a long one.
-    echo: String,
-    is_short: bool,
+    /// All of it, for the echo.
+    text: Zeroizing<String>,
 }
 
-/// Characters of a long line by which its echo is known, however a terminal has broken it.
-const ECHO_CHARS: usize = 24;
+/// Shortest line that counts as a piece of an echo; terminals break long lines, and what is shorter tells nothing.
+const PIECE_CHARS_MIN: usize = 4;
+
+/// Lines up to this length come back whole.
+const WHOLE_CHARS_MAX: usize = 24;
 
 impl Sent {
     /// `text` is what went over the wire, `command` the AT command in it.
@@ -120,17 +124,15 @@ impl Sent {
         let outside_quotes: String = command.split('"').step_by(2).collect();
         Self {
             command: outside_quotes.to_ascii_uppercase(),
-            echo: text.trim().chars().take(ECHO_CHARS).collect(),
-            is_short: text.trim().chars().count() <= ECHO_CHARS,
+            text: Zeroizing::new(text.trim().to_owned()),
         }
     }
 
     /// Nobody waits for an answer.
-    pub const fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             command: String::new(),
-            echo: String::new(),
-            is_short: true,
+            text: Zeroizing::default(),
         }
     }
 
@@ -160,11 +162,16 @@ impl Sent {
     }
 
     fn is_echo(&self, line: &str) -> bool {
-        if self.is_short {
-            line == self.echo
-        } else {
-            line.starts_with(&self.echo)
+        if self.text.len() <= WHOLE_CHARS_MAX {
+            return line == self.text.as_str();
         }
+        line.len() >= PIECE_CHARS_MIN && self.text.contains(line)
+    }
+}
+
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sent({:?})", self.command)
     }
 }
 
@@ -285,10 +292,12 @@ mod tests {
         );
         let long = "AT%CMNG=0,1,0,\"-----BEGIN CERTIFICATE-----\"";
         assert_eq!(
-            Sent::new(long, long).sort("AT%CMNG=0,1,0,\"-----BEGIN CERT"),
-            Said::Nothing,
+            ["AT%CMNG=0,1,0,\"-----BEGIN CERT", "IFICATE-----\""]
+                .map(|piece| Sent::new(long, long).sort(piece)),
+            [Said::Nothing, Said::Nothing],
             "broken by a terminal"
         );
+        assert!(!format!("{:?}", Sent::new(long, long)).contains("BEGIN"));
         let bare = Sent::new("AT+CGMR", "AT+CGMR");
         assert_eq!(bare.sort("[00:01:02.345,678] <inf> app: OK"), Said::Nothing);
         assert_eq!(
