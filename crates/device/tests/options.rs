@@ -6,13 +6,13 @@ mod service;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sectag_device::agent::Agent;
+use sectag_device::agent::{Agent, Happening};
 use sectag_device::hosted::HostedModem;
 use sectag_device::options::{Identity, Known, OPTIONS, Options};
 use sectag_device::settings::{Settings, VolatileSettings};
 use sectag_device::verbs;
 use sectag_modem::{SharedModem, VirtualModem};
-use sectag_proto::device::{Client, Conduct, Ending, Errno, TransportError};
+use sectag_proto::device::{Client, Conduct, Ending, Errno, Event, TransportError};
 use sectag_proto::wire::{Action, WireCommand, encode_commands};
 use sectag_proto::{CorrelationId, SecTag};
 use service::{Answer, Service};
@@ -278,6 +278,32 @@ async fn the_last_id_is_saved_under_the_path_or_not_at_all() {
     let unsaved = run(&options, finished(), &mut modem()).await;
     assert_eq!(unsaved.ending, Ending::Done);
     assert_eq!(unsaved.settings.load(key), None);
+}
+
+#[tokio::test]
+async fn an_unclaimed_devices_token_is_provided_or_not() {
+    for (option, provided) in [
+        ("provide-attestation-token=y", true),
+        ("provide-attestation-token=n", false),
+    ] {
+        let service = Service::start(vec![Answer::Status(401, vec![])]).await;
+        let mut options = Options::ours();
+        options.apply_flag(option).unwrap();
+        let mut agent = Agent::new(options.session_config(&identity()), service.https());
+        let mut tokens = Vec::new();
+        agent
+            .run_once(
+                &mut modem(),
+                &mut VolatileSettings::default(),
+                &mut |happening| {
+                    if let Happening::Event(Event::FailedDeviceNotClaimed { token }) = happening {
+                        tokens.push(token.is_some());
+                    }
+                },
+            )
+            .await;
+        assert_eq!(tokens, [provided]);
+    }
 }
 
 #[tokio::test]
