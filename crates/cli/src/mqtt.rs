@@ -145,12 +145,13 @@ impl Open {
             None => Arc::new(NoTags),
         };
         let options = options(place, link, &security)?;
-        let open = MqttLink::open(signer, &security, &options)
-            .await
-            .map_err(no_link)?;
-        for warning in open.warnings() {
-            eprintln!("warning: {}\nhint: {}", warning.sentence, warning.fix);
-        }
+        let open =
+            MqttLink::open(signer, &security, &options)
+                .await
+                .map_err(|error| match &link.name {
+                    Some(name) => no_link_for(error, name),
+                    None => no_link(error),
+                })?;
         Ok(Self {
             link: open,
             device: device.map(|(state, _)| state),
@@ -431,6 +432,20 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
 /// A link that did not come about: cause and fix.
 pub(crate) fn no_link(error: LinkError) -> Fault {
     let explanation = error.explain();
+    fault(error, explanation)
+}
+
+/// The same for a device of this home: a command in the fix is for its modem.
+fn no_link_for(error: LinkError, name: &str) -> Fault {
+    let mut explanation = error.explain();
+    if let Some(explanation) = &mut explanation {
+        let with_name = format!(" --name {name} --to-tag ");
+        explanation.fix = explanation.fix.replace(" --to-tag ", &with_name);
+    }
+    fault(error, explanation)
+}
+
+fn fault(error: LinkError, explanation: Option<Explanation>) -> Fault {
     let (fault, explanation) = match (explanation, error) {
         (Some(explanation), LinkError::Session { error, facts }) => {
             let words = words(&explanation, facts.has_tags());

@@ -41,6 +41,7 @@ impl Desk {
         in_home(&self.home, text)
             .replace(&format!(":{}", listeners.loopback.port()), ":LOOPBACK")
             .replace(&format!(":{}", listeners.device.port()), ":DEVICE")
+            .replace(&format!(":{}", listeners.mqtt.port()), ":MQTT")
             .replace(&format!("process {}", self.up.child.id()), "process PID")
     }
 }
@@ -491,7 +492,7 @@ fn mqtt_says_which_credentials_are_missing_or_wrong() {
         &["mqtt", "pub", "--name", "device-1", "-t", "~/x", "-m", "x"],
         2,
         "error: no root CA (type 0) under sec tag 16842753 (on an nRF91: error code -111)\n\n\
-         hint: write the root CA of the broker to sec tag 16842753: `sectag cert chain HOST:PORT --to-tag 16842753` fetches and shows it, or provision the device first\n",
+         hint: write the root CA of the broker to sec tag 16842753: `sectag cert chain localhost:MQTT --name device-1 --to-tag 16842753` fetches and shows it, or provision the device first\n",
     );
     desk.refuses(
         &["mqtt", "pub", "--operator", "-t", "a/#", "-m", "x"],
@@ -507,7 +508,7 @@ fn mqtt_says_which_credentials_are_missing_or_wrong() {
     for words in [
         "ca/root.crt` has the right name and another key",
         "hint: the authority was made again; put its new certificate there: `sectag cert chain localhost:",
-        "give it with `--ca`",
+        "give that file with `--ca`",
     ] {
         assert!(said.stderr.contains(words), "{said:?}");
     }

@@ -39,7 +39,7 @@ use sectag_proto::{SecTag, Secret};
 use tokio::sync::mpsc;
 
 pub use error::LinkError;
-pub(crate) use error::{place_list, tag_list};
+pub(crate) use error::{located, tag_list};
 pub use papers::Place;
 pub use suites::{CipherSuite, UnknownCipherSuite};
 pub use tls::SessionStore;
@@ -218,7 +218,7 @@ impl MqttLink {
     ) -> Result<Self, LinkError> {
         let tls = match security {
             Security::Plain => None,
-            Security::Tls(tls) => Some(tls::prepare(signer, tls, &options.host)?),
+            Security::Tls(tls) => Some(tls::prepare(signer, tls, &options.host, options.port)?),
         };
         let common_name = tls.as_ref().and_then(|tls| tls.common_name.clone());
         let client_id = [&options.client_id, &common_name, &options.hardware_id]
@@ -266,7 +266,7 @@ impl MqttLink {
         };
         let warnings = failures::warnings(&facts, &client.traffic());
         for warning in &warnings {
-            tracing::warn!(cause = warning.cause.id(), "{}", warning.sentence);
+            tracing::warn!(cause = %warning.cause, fix = warning.fix, "{}", warning.sentence);
         }
         tracing::info!(
             host = options.host,

@@ -267,7 +267,7 @@ async fn a_will_is_published_when_the_device_vanishes() {
         .subscribe("lastwilltopic", Qos::AtLeastOnce)
         .await
         .unwrap();
-    let through = proxy(peer.port, Meddle::CutAt(usize::MAX)).await;
+    let through = proxy(peer.port, Meddle::Cut(usize::MAX)).await;
     let options = LinkOptions {
         client_id: Some("mortal".into()),
         will: Some(Will {

@@ -6,7 +6,7 @@ use sectag_pki::CertificateFacts;
 
 use super::words::{list, moment, span};
 use super::{Cause, Explanation, Facts, transport};
-use crate::link::{Place, place_list};
+use crate::link::{Place, tag_list};
 
 /// The server sent `alert`.
 pub(super) fn refused(
@@ -61,7 +61,7 @@ pub(super) fn missing(facts: &Facts) -> Explanation {
         first => (
             format!(
                 "{} has none (type 1), only a root CA (type 0)",
-                place_list(places)
+                tags(places)
             ),
             format!(
                 "provision {} with key and certificate",
@@ -77,6 +77,17 @@ pub(super) fn missing(facts: &Facts) -> Explanation {
         ),
         format!("{fix}, or use a listener of the broker that does not ask for one"),
     )
+}
+
+fn tags(places: &[Place]) -> String {
+    let tags: Vec<_> = places
+        .iter()
+        .filter_map(|place| match place {
+            Place::Tag(tag) => Some(*tag),
+            Place::File(_) => None,
+        })
+        .collect();
+    tag_list(&tags)
 }
 
 fn takes(issuers: &[String]) -> String {

@@ -7,7 +7,7 @@ use sectag_mqtt::Version;
 use sectag_pki::CertificateFacts;
 
 use crate::link::papers::{Anchor, Papers};
-use crate::link::tls::Prepared;
+use crate::link::tls::{Prepared, target};
 use crate::link::{CipherSuite, LinkOptions, PeerVerify, Place};
 
 use super::words::name_text;
@@ -86,11 +86,7 @@ impl Facts {
 
     /// `host:port` as it was asked for.
     pub(super) fn target(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        target(&self.host, self.port)
     }
 }
 

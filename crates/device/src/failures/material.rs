@@ -14,12 +14,12 @@ pub(super) fn explain(error: &LinkError) -> Option<Explanation> {
             Cause::NoSecTag,
             "give `--sec-tag`, or set CONFIG_MQTT_HELPER_SEC_TAG".to_owned(),
         ),
-        LinkError::NoRootCa { tags } => {
+        LinkError::NoRootCa { tags, target } => {
             let tag = tags.first().map(ToString::to_string).unwrap_or_default();
             explained(
                 Cause::CaMissing,
                 format!(
-                    "write the root CA of the broker to {}: `sectag cert chain HOST:PORT --to-tag {tag}` fetches and shows it, or provision the device first",
+                    "write the root CA of the broker to {}: `sectag cert chain {target} --to-tag {tag}` fetches and shows it, or provision the device first",
                     tag_list(tags)
                 ),
             )

@@ -6,7 +6,7 @@ use sectag_pki::CertificateFacts;
 use super::facts::TlsFacts;
 use super::words::{list, moment, span};
 use super::{Cause, Explanation, Facts};
-use crate::link::{PeerVerify, Place, place_list};
+use crate::link::{PeerVerify, Place, located};
 
 /// A chain above this upsets the modem (spec/mqtt-tls-sample §3).
 const CHAIN_BYTES_MAX: usize = 4096;
@@ -263,7 +263,7 @@ fn malformed(error: &CertificateError, facts: &Facts) -> Explanation {
 /// No authority under the tags has the name of the issuer at the end of the server's chain.
 fn unknown_issuer(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Explanation {
     let anchors: Vec<_> = tls.anchors().iter().map(|anchor| &anchor.facts).collect();
-    let place = place_list(&tls.papers.places);
+    let place = located(&tls.papers.places);
     let top = top(&tls.chain).unwrap_or(leaf);
     if let Some(wrong) = anchors
         .iter()
@@ -272,7 +272,7 @@ fn unknown_issuer(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Exp
         return Explanation::new(
             Cause::CaIsNoAuthority,
             format!(
-                "the root CA under {place} is `{}`, a certificate that may not sign others (CA:FALSE), and the server's was issued by `{}`",
+                "the root CA {place} is `{}`, a certificate that may not sign others (CA:FALSE), and the server's was issued by `{}`",
                 wrong.subject, top.issuer
             ),
             format!(
@@ -296,7 +296,7 @@ fn unknown_issuer(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Exp
         return Explanation::new(
             Cause::MissingIntermediate,
             format!(
-                "{} sends one certificate, `{}` issued by `{}`, and the certificate of that issuer is missing: the root CA under {place} is {}",
+                "{} sends one certificate, `{}` issued by `{}`, and the certificate of that issuer is missing: the root CA {place} is {}",
                 facts.target(),
                 leaf.subject,
                 top.issuer,
@@ -313,7 +313,7 @@ fn unknown_issuer(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Exp
     Explanation::new(
         Cause::WrongCa,
         format!(
-            "the chain of {} {end}, and the root CA under {place} is {}",
+            "the chain of {} {end}, and the root CA {place} is {}",
             facts.target(),
             list(&ours)
         ),
@@ -333,7 +333,7 @@ fn fetch(facts: &Facts) -> String {
             "`sectag cert chain {target}{name} --to-tag {tag}` fetches its root CA, shows the fingerprint and writes it to the tag"
         ),
         _ => format!(
-            "`sectag cert chain {target}{name}` fetches its root CA and shows the fingerprint; give it with `--ca`"
+            "`sectag cert chain {target}{name} --output root.crt` fetches its root CA and shows the fingerprint; give that file with `--ca`"
         ),
     }
 }
@@ -361,9 +361,9 @@ fn bad_signature(tls: &TlsFacts, leaf: &CertificateFacts, facts: &Facts) -> Expl
     Explanation::new(
         Cause::CaReplaced,
         format!(
-            "`{}` of {} has the right name and another key: the server's chain was signed by key {}, and there lies key {}",
+            "`{}` {} has the right name and another key: the server's chain was signed by key {}, and there lies key {}",
             anchor.facts.subject,
-            anchor.place,
+            located(std::slice::from_ref(&anchor.place)),
             key(&top.authority_key_id),
             key(&anchor.facts.subject_key_id)
         ),

@@ -19,6 +19,8 @@ pub enum LinkError {
     NoRootCa {
         /// The tags asked.
         tags: Vec<SecTag>,
+        /// `host:port` that was to be connected to.
+        target: String,
     },
     /// The root CA under the tag is unusable.
     #[error("the root CA {}{place} is unusable: {problem}", of(0, place))]
@@ -98,29 +100,27 @@ impl LinkError {
     }
 }
 
-/// `(type 0) under ` for a tag, `of ` for a file.
+/// `(type 0) under ` for a tag, `in ` for a file.
 fn of(kind: u8, place: &Place) -> String {
     match place {
         Place::Tag(_) => format!("(type {kind}) under "),
-        Place::File(_) => "of ".to_owned(),
+        Place::File(_) => "in ".to_owned(),
     }
 }
 
-/// `sec tag 42`, `sec tags 42 and 43`, `` `ca.crt` ``.
-pub(crate) fn place_list(places: &[Place]) -> String {
-    let tags: Vec<SecTag> = places
-        .iter()
-        .filter_map(|place| match place {
-            Place::Tag(tag) => Some(*tag),
-            Place::File(_) => None,
-        })
-        .collect();
-    let files = places
-        .iter()
-        .filter(|place| matches!(place, Place::File(_)));
-    let files = files.map(ToString::to_string);
-    let tags = (!tags.is_empty() || places.is_empty()).then(|| tag_list(&tags));
-    let parts: Vec<String> = tags.into_iter().chain(files).collect();
+/// `under sec tag 42`, `under sec tags 42 and 43`, `` in `ca.crt` ``.
+pub(crate) fn located(places: &[Place]) -> String {
+    let mut tags = Vec::new();
+    let mut parts = Vec::new();
+    for place in places {
+        match place {
+            Place::Tag(tag) => tags.push(*tag),
+            Place::File(path) => parts.push(format!("in `{}`", path.display())),
+        }
+    }
+    if !tags.is_empty() || places.is_empty() {
+        parts.insert(0, format!("under {}", tag_list(&tags)));
+    }
     parts.join(" and ")
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn prepare(
     signer: Arc<dyn TagSigner>,
     options: &TlsOptions,
     host: &str,
+    port: u16,
 ) -> Result<Prepared, LinkError> {
     let server_name = options.server_name.as_deref().unwrap_or(host).to_owned();
     if ServerName::try_from(server_name.as_str()).is_err() {
@@ -45,6 +46,7 @@ pub(crate) fn prepare(
     if required && papers.anchors.is_empty() {
         return Err(LinkError::NoRootCa {
             tags: options.tags.clone(),
+            target: target(host, port),
         });
     }
     let remembered = options.session_cache.then(|| fingerprint(options, &papers));
@@ -76,6 +78,15 @@ pub(crate) fn prepare(
         options: options.clone(),
         notes,
     })
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub(crate) fn target(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 fn config(options: &TlsOptions, papers: &Papers, notes: &Notes) -> Result<ClientConfig, LinkError> {

@@ -377,7 +377,7 @@ pub(crate) async fn proxy(to: u16, meddle: Meddle) -> Server {
             let mut buffer = vec![0; 4096];
             while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
                 match meddle {
-                    Meddle::FlipSentAt(at) if (seen..seen + count).contains(&at) => {
+                    Meddle::FlipSent(at) if (seen..seen + count).contains(&at) => {
                         buffer[at - seen] ^= 1;
                     }
                     _ => {}
@@ -396,10 +396,10 @@ pub(crate) async fn proxy(to: u16, meddle: Meddle) -> Server {
             while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
                 let mut bytes = buffer[..count].to_vec();
                 match meddle {
-                    Meddle::FlipAt(at) if (seen..seen + count).contains(&at) => {
+                    Meddle::Flip(at) if (seen..seen + count).contains(&at) => {
                         bytes[at - seen] ^= 1;
                     }
-                    Meddle::CutAt(at) if seen + count > at => {
+                    Meddle::Cut(at) if seen + count > at => {
                         let _ = to_client.write_all(&bytes[..at - seen]).await;
                         break;
                     }
@@ -424,11 +424,11 @@ pub(crate) async fn proxy(to: u16, meddle: Meddle) -> Server {
 #[derive(Clone, Copy)]
 pub(crate) enum Meddle {
     /// Changes one bit of this byte of the server's.
-    FlipAt(usize),
+    Flip(usize),
     /// Changes one bit of this byte of the device's.
-    FlipSentAt(usize),
+    FlipSent(usize),
     /// Ends the connection before this byte.
-    CutAt(usize),
+    Cut(usize),
 }
 
 /// True if the program can be run; else the test is skipped with one line, or fails if peers are required.

@@ -29,7 +29,11 @@ async fn an_empty_tag() {
         Cause::CaMissing,
         &["root CA (type 0)", "sec tag 42"],
     );
-    assert!(explained.fix.contains("--to-tag 42"), "{}", explained.fix);
+    assert!(
+        explained.fix.contains("chain 127.0.0.1:1 --to-tag 42"),
+        "{}",
+        explained.fix
+    );
     let security = Security::tags([tag(42), tag(43)]);
     let outcome = Device::blank().open(&security, &options(NO_PORT)).await;
     says(

@@ -168,7 +168,7 @@ async fn a_server_that_never_says_hello() {
 async fn a_connection_that_is_cut_within_the_handshake() {
     let root = authority("Root");
     let server = Server::tls(server_config(&server(&root)), Act::Say(ACCEPTED)).await;
-    let proxy = proxy(server.port, Meddle::CutAt(100)).await;
+    let proxy = proxy(server.port, Meddle::Cut(100)).await;
     says(
         &Device::trusting(&root).explain(proxy.port).await,
         Cause::HandshakeCut,
@@ -316,7 +316,7 @@ async fn one_altered_byte_ends_the_session() {
     let clean = device.connect(server.port).await.unwrap();
     let handshake = usize::try_from(clean.traffic().handshake_received).unwrap();
     for at in [handshake - 10, handshake + 10] {
-        let proxy = proxy(server.port, Meddle::FlipAt(at)).await;
+        let proxy = proxy(server.port, Meddle::Flip(at)).await;
         says(
             &device.explain(proxy.port).await,
             Cause::RecordDamaged,
@@ -325,7 +325,7 @@ async fn one_altered_byte_ends_the_session() {
     }
     // A byte of the device's first record: the server notices and says so.
     let at = usize::try_from(clean.traffic().handshake_sent).unwrap() + 10;
-    let proxy = proxy(server.port, Meddle::FlipSentAt(at)).await;
+    let proxy = proxy(server.port, Meddle::FlipSent(at)).await;
     says(
         &device.explain(proxy.port).await,
         Cause::RecordDamaged,
@@ -346,7 +346,7 @@ async fn no_altered_byte_goes_unnoticed() {
     let count = usize::try_from(clean.traffic().received).unwrap();
     // Signatures in DER differ in length by some bytes from one handshake to the next.
     for at in (first + 8..first + count - 8).step_by(37) {
-        let proxy = proxy(server.port, Meddle::FlipAt(at)).await;
+        let proxy = proxy(server.port, Meddle::Flip(at)).await;
         // A record that got longer may never come to its end.
         let options = LinkOptions {
             timeout: HASTE,
