@@ -148,6 +148,8 @@ struct Run<'a, 'b> {
     sessions: u64,
     /// `AT+CFUN` before this run changed it.
     mode_before: Option<u8>,
+    /// Credentials shall be written again, once the connection is over.
+    must_provision: bool,
     /// The network was asked for and has not come: when to ask for it again.
     ask_at: Option<Instant>,
 }
@@ -183,6 +185,7 @@ impl<'a, 'b> Run<'a, 'b> {
             attempts: 0,
             sessions: 0,
             mode_before: None,
+            must_provision: false,
             ask_at: None,
         }
     }
@@ -197,6 +200,14 @@ impl<'a, 'b> Run<'a, 'b> {
                 Next::Wait(wake) => wake,
                 Next::End(ending) => break ending,
             };
+            if self.must_provision && self.link.is_none() {
+                self.must_provision = false;
+                // What came of it is for the observer; the sample hears of the network.
+                let _ = self.provision();
+                self.look_at_name();
+                self.online();
+                continue;
+            }
             let wake = wake.map(|wake| self.started + wake.since(Uptime(0)));
             let input = tokio::select! {
                 result = self.receiver.recv() => match result {
@@ -317,10 +328,7 @@ impl<'a, 'b> Run<'a, 'b> {
             },
             Command::Provision => {
                 self.offline();
-                // Its outcome is for the observer; the sample hears of the network.
-                let _ = self.provision();
-                self.look_at_name();
-                self.online();
+                self.must_provision = true;
             }
         }
         None
