@@ -78,10 +78,12 @@ fn one(session: &mut Session, line: &str, as_json: bool) -> Outcome {
         }
         refused => {
             let fault = Fault::no(format!("the modem answered `{refused}`"));
-            Err(match StoreError::from_answer(Some(&refused), &text).hint() {
-                Some(hint) => fault.hint(hint),
-                None => fault,
-            })
+            Err(
+                match StoreError::from_answer(Some(&refused), &text).hint() {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                },
+            )
         }
     }
 }

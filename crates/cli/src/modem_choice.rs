@@ -271,6 +271,8 @@ pub(crate) fn store_fault(error: StoreError) -> Fault {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use sectag_modem::host::{Hosts, Mode, Terminator};
+    use sectag_modem::{Identity, Options, SharedModem, VirtualModem};
 
     #[test]
     fn a_modem_is_chosen_by_word_path_or_address() {
@@ -301,6 +303,60 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("ttyUSB1").unwrap_err().contains("/dev/ttyUSB1"));
+    }
+
+    /// A virtual modem elsewhere; the host ends with the first value.
+    fn elsewhere(remote_signing: bool) -> (Hosts, Choice) {
+        let options = Options {
+            remote_signing,
+            ..Options::default()
+        };
+        let modem = VirtualModem::new(Identity::from_seed(1), options, sectag_modem::seeded(1));
+        let mut hosts = Hosts::new(SharedModem::new(modem), Mode::At(Terminator::CrLf));
+        let address = hosts.tcp("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        (hosts, format!("tcp:{address}").parse().unwrap())
+    }
+
+    fn nowhere() -> (Place, Which) {
+        let place = Place {
+            home: "/nonexistent".into(),
+        };
+        let which = Which {
+            name: "device-1".to_owned(),
+        };
+        (place, which)
+    }
+
+    #[test]
+    fn a_port_is_shared_between_lines_and_signatures() {
+        let (_hosts, choice) = elsewhere(true);
+        let (place, which) = nowhere();
+        let mut opened = open(&place, &choice, &which).unwrap();
+        assert!(
+            opened
+                .modem
+                .line("AT%KEYGEN=7,2,1")
+                .unwrap()
+                .ends_with("OK\r\n")
+        );
+        let signer = signer(&place, &choice, &which).unwrap();
+        let tag = SecTag::new(7).unwrap();
+        assert!(signer.public_key(tag).is_ok());
+        assert_ne!(signer.sign(tag, b"message").unwrap(), [0; 64]);
+        assert!(opened.modem.line("AT+CFUN?").is_ok());
+    }
+
+    #[test]
+    fn a_modem_that_lends_no_signatures_is_refused_with_the_ways_that_work() {
+        let (_hosts, choice) = elsewhere(false);
+        let (place, which) = nowhere();
+        let text = signer(&place, &choice, &which).unwrap_err().text();
+        assert!(
+            text.contains("has no AT command for a raw signature"),
+            "{text}"
+        );
+        assert!(text.contains("--modem files"), "{text}");
+        assert!(text.contains("--allow-remote-signing"), "{text}");
     }
 
     #[test]
