@@ -76,6 +76,28 @@ async fn bytes_are_counted_as_they_are_on_the_wire() {
     );
 }
 
+/// The keep-alive is shorter than the patience: pings go on while the first is unanswered.
+#[tokio::test]
+async fn a_server_that_is_gone_is_noticed_however_often_it_is_pinged() {
+    let (port, _packets) = server(&[ACCEPTED]).await;
+    let options = ConnectOptions {
+        keep_alive: Duration::from_secs(1),
+        timeout: Duration::from_secs(3),
+        ..options()
+    };
+    let (client, _incoming) = Client::connect("127.0.0.1", port, Transport::Plain, options)
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(20), client.closed());
+    assert!(matches!(
+        ended.await.unwrap(),
+        ClientError::Closed {
+            ending: Ending::PingUnanswered { .. },
+            ..
+        }
+    ));
+}
+
 #[tokio::test]
 async fn user_name_and_password_travel_and_are_not_printed() {
     let (port, mut packets) = server(&[ACCEPTED]).await;

@@ -209,7 +209,7 @@ async fn a_broker_that_stops_answering() {
         Cause::AcknowledgementTimeout,
         &["acknowledgement of PUBLISH", "within 1s"],
     );
-    let error = link.closed().await;
+    let error = tokio::time::timeout(PATIENCE, link.closed()).await.unwrap();
     says(
         &link.explain(&error).unwrap(),
         Cause::KeepAliveTimeout,

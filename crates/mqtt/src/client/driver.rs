@@ -360,7 +360,8 @@ impl Core {
                     let at = Some(Instant::now() + Duration::from_millis(duration_ms));
                     match kind {
                         TimerKind::PingreqSend => self.ping_at = at,
-                        TimerKind::PingrespRecv => self.pong_by = at,
+                        // A further ping does not buy a dead server more time.
+                        TimerKind::PingrespRecv => self.pong_by = self.pong_by.or(at),
                         TimerKind::PingreqRecv => {}
                     }
                 }
