@@ -103,7 +103,9 @@ impl PtyHost {
             self.after_a_close(session)?;
         } else if ready {
             match session.take_input(self.master.as_fd())? {
-                Taken::Closed => drop(self.all_have_left(session)?),
+                Taken::Closed => {
+                    self.all_have_left(session)?;
+                }
                 Taken::Some => self.clients.open = self.clients.open.max(1),
                 Taken::Nothing => {}
             }
