@@ -225,6 +225,32 @@ async fn an_address_in_the_certificate_is_a_name_too() {
     device.open(&security, &options(server.port)).await.unwrap();
 }
 
+/// As the public test broker has them: RSA throughout, on the server's side.
+#[tokio::test]
+async fn a_server_with_an_rsa_chain() {
+    let rsa =
+        || rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = Authority::self_signed(params, rsa().unwrap()).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let key = rsa().unwrap();
+    let certificate = params.signed_by(&key, &root).unwrap();
+    let papers = Papers {
+        chain: vec![certificate.der().clone()],
+        pem: certificate.pem(),
+        key,
+    };
+    let devices = authority("Devices");
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = server_config_with(&papers, Some(clients_of(&[&devices], vec![])), &[version]);
+        let server = Server::tls(config, Act::Say(ACCEPTED)).await;
+        let device = Device::trusting(&root).presenting(&client(&devices, "dev-17"));
+        let link = device.connect(server.port).await.unwrap();
+        assert_eq!(link.warnings(), []);
+    }
+}
+
 #[tokio::test]
 async fn weaker_verification_connects_to_what_the_default_refuses() {
     let server = Server::tls(
