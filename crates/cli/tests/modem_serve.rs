@@ -20,7 +20,12 @@ struct Served {
 
 impl Served {
     fn new(home: &Home, options: &[&str]) -> Self {
+        Self::with(home, options, &[])
+    }
+
+    fn with(home: &Home, options: &[&str], envs: &[(&str, &str)]) -> Self {
         let mut child = sectag(&home.path())
+            .envs(envs.iter().copied())
             .args(["modem", "serve", "--tcp", "127.0.0.1:0", "--json"])
             .args(options)
             .stdin(Stdio::null())
@@ -165,6 +170,27 @@ fn an_injected_power_cut_ends_the_process_with_a_code_of_its_own() {
             .expect_code(0)
             .json();
         assert_eq!(looked["entries"].as_array().unwrap().len(), left);
+    }
+}
+
+#[test]
+fn a_process_killed_at_a_write_of_its_state_leaves_the_old_or_the_new_one() {
+    let home = Home::new();
+    let state = home.beside("state");
+    let at = state.to_str().unwrap();
+    // The first pass writes the new device.
+    for (point, left) in [
+        ("keep.file.before-rename:3", 1),
+        ("keep.file.after-rename:3", 2),
+    ] {
+        let _ = std::fs::remove_dir_all(&state);
+        let mut modem = Served::with(&home, &["--state", at], &[("SECTAG_CRASH_AT", point)]);
+        assert_eq!(modem.ask("AT%CMNG=0,1,4,\"one\""), ["OK"]);
+        modem.say("AT%CMNG=0,2,4,\"two\"");
+        assert_eq!(modem.child.wait().unwrap().code(), None, "{point}");
+        let mut modem = Served::new(&home, &["--state", at, "--quirk", "lists-own-tags=off"]);
+        assert_eq!(modem.ask("AT%CMNG=1").len(), left + 1, "{point}");
+        assert!(modem.ask("AT%CMNG=2,1,4")[0].ends_with("\"one\""));
     }
 }
 

@@ -44,6 +44,9 @@ pub enum HostError {
     /// No pty.
     #[error("no pty could be opened")]
     Pty(#[source] io::Error),
+    /// Clients of the pty could not be watched.
+    #[error("the pty cannot be watched for clients that come and go (inotify)")]
+    Watch(#[source] io::Error),
     /// The link could not be made.
     #[error("the link `{}` could not be made", path.display())]
     Link {
@@ -213,6 +216,10 @@ impl HostError {
                 "remove it (`rm {}`) if nobody needs it, or choose another path",
                 path.display()
             ),
+            Self::Watch(_) => {
+                "other programs may hold all of them: see `sysctl fs.inotify.max_user_instances`, or use --tcp"
+                    .to_owned()
+            }
             Self::BeyondLoopback { address } => format!(
                 "listen on 127.0.0.1:{} and forward the port over ssh, or say --dangerously-listen-beyond-loopback",
                 address.port()

@@ -54,7 +54,8 @@ pub(super) struct PtyHost {
 impl PtyHost {
     /// Opens a pty in raw mode, and makes `link` point to it.
     pub(super) fn open(link: Option<&Path>) -> Result<Self, HostError> {
-        let (master, slave, path, watch) = open().map_err(|error| HostError::Pty(error.into()))?;
+        let (master, slave, path) = open().map_err(|error| HostError::Pty(error.into()))?;
+        let watch = watch(&path).map_err(|error| HostError::Watch(error.into()))?;
         let link = link.map(|link| Link::make(link, &path)).transpose()?;
         Ok(Self {
             master,
@@ -217,7 +218,7 @@ impl Clients {
     }
 }
 
-fn open() -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf, OwnedFd)> {
+fn open() -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&master, true)?;
     grantpt(&master)?;
@@ -226,10 +227,14 @@ fn open() -> rustix::io::Result<(OwnedFd, OwnedFd, PathBuf, OwnedFd)> {
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes()));
     let slave = open_slave(&path)?;
     make_raw(&slave)?;
+    Ok((master, slave, path))
+}
+
+fn watch(path: &Path) -> rustix::io::Result<OwnedFd> {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     let events = WatchFlags::OPEN | WatchFlags::CLOSE_WRITE | WatchFlags::CLOSE_NOWRITE;
-    inotify::add_watch(&watch, &path, events)?;
-    Ok((master, slave, path, watch))
+    inotify::add_watch(&watch, path, events)?;
+    Ok(watch)
 }
 
 fn open_slave(path: &Path) -> rustix::io::Result<OwnedFd> {
