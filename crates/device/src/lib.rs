@@ -5,14 +5,14 @@
 //!   modem ◄── verbs ─┤    Sign, Line, Radio      Fetch, Report ──► https ──► service
 //!     ▲              │    Save ──► settings              │
 //!     │ signature    └───────────────────────────────────┘
-//!   link ── MQTT over mutual TLS, one sec tag ──► broker
+//!   link ── MQTT over TLS with sec tags, or plain ──► broker; failures says why not
 //! ```
 //!
 //! [`agent`] and [`https`] carry and decide nothing: rules of provisioning live in `proto`, rules of topics in `pki`.
 //! This crate has never heard of a server or a store; another service can take their place.
 //!
-//! A device on this machine is a [`state::DeviceState`] with a [`hosted::HostedModem`] in it. No private key ever
-//! enters this crate: TLS borrows signatures from the modem, and JWTs arrive signed.
+//! A device on this machine is a [`state::DeviceState`] with a [`hosted::HostedModem`] in it. No private key of a
+//! modem ever enters this crate: TLS borrows signatures, and JWTs arrive signed.
 
 pub mod agent;
 pub mod chain;
@@ -31,9 +31,9 @@ pub mod state;
 pub mod verbs;
 
 pub use agent::{Agent, Happening};
+pub use failures::{Cause, Explanation};
 pub use hosted::HostedModem;
 pub use https::Https;
-pub use failures::{Cause, Explanation};
 pub use link::{LinkError, LinkOptions, MqttLink, PeerVerify, Security, TlsOptions};
 pub use settings::{FileSettings, Settings, VolatileSettings};
 pub use state::{DeviceState, StateError};

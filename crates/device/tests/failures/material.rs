@@ -241,3 +241,44 @@ async fn a_server_name_that_is_none() {
         ],
     );
 }
+
+/// The key is there until TLS wants a signature.
+#[derive(Debug)]
+struct Forgetful(Arc<dyn TagSigner>);
+
+impl TagSigner for Forgetful {
+    fn sign(&self, tag: SecTag, _: &[u8]) -> Result<[u8; 64], SignerError> {
+        Err(SignerError::UnusableKey { tag })
+    }
+
+    fn public_key(&self, tag: SecTag) -> Result<PublicKey, SignerError> {
+        self.0.public_key(tag)
+    }
+
+    fn certificate_chain(&self, tag: SecTag) -> Result<String, SignerError> {
+        self.0.certificate_chain(tag)
+    }
+
+    fn root_ca(&self, tag: SecTag) -> Result<String, SignerError> {
+        self.0.root_ca(tag)
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_sign_when_it_is_asked_to() {
+    let (root, devices) = (authority("Root"), authority("Devices"));
+    let device = Device::trusting(&root).presenting(&client(&devices, "dev-17"));
+    let clients = clients_of(&[&devices], vec![]);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = server_config_with(&server(&root), Some(clients.clone()), &[version]);
+        let server = Server::tls(config, Act::Say(ACCEPTED)).await;
+        let signer = Arc::new(Forgetful(device.signer()));
+        let security = Security::Tls(tls());
+        let outcome = MqttLink::open(signer, &security, &options(server.port)).await;
+        says(
+            &explanation(outcome),
+            Cause::KeyCannotSign,
+            &["private key of sec tag 42 did not sign", "P-256"],
+        );
+    }
+}

@@ -192,24 +192,6 @@ pub enum Ending {
 }
 
 impl ClientError {
-    /// What the reader can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Resolve { .. } => "check the broker's host name",
-            Self::Tcp { .. } => "is the broker running, and is it this port?",
-            Self::ServerCertificate { .. } => {
-                "the device's CA certificate must be the one that issued the broker's certificate, and the host name must be in that certificate"
-            }
-            Self::CertificateRefused { .. } => {
-                "the broker must trust the CA that issued this device's certificate"
-            }
-            Self::PublishRefused { .. } | Self::SubscribeRefused { .. } => {
-                "a device may use topics below its own name only, `<CN>/…`"
-            }
-            _ => return None,
-        })
-    }
-
     pub(super) fn closed(reason: impl Into<String>, ending: Ending) -> Self {
         Self::Closed {
             reason: reason.into(),
