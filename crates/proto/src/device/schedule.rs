@@ -21,7 +21,7 @@
 //! - The interval counts from the *beginning* of a session, so that a device keeps its slot from day to day.
 //! - A back-off is its base (60 s, doubled up to a day) plus up to half of it by chance, then the slot.
 //! - The service's hint (`Retry-After`) is a lower bound for whatever comes next, plus up to half of it by chance, then the
-//!   slot. A hint counts for at most a day.
+//!   slot. A hint counts for at most a day from its answer on, and no new interval and no network makes it shorter.
 //! - The slots are narrower where waiting for them would be out of proportion: the spread counts at most as the interval,
 //!   or as twice the back-off.
 //! - Every failure is retried by back-off, a missing time included. For other results than busy, timeout and missing time
@@ -41,6 +41,8 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(86_400);
 const FIRST_RUN: Duration = Duration::from_secs(1);
 /// A back-off of zero would be a busy loop.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// An interval of zero would be another.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -58,7 +60,12 @@ pub(super) struct Schedule {
     stored: u64,
     /// The last back-off; zero when there is none.
     backoff: Duration,
+    /// The interval does not cut the back-off short.
+    patient: bool,
+    /// The service's, until the waiting that follows its answer is decided.
     hint: Option<Duration>,
+    /// Until when the service asked us to stay away.
+    not_before: Uptime,
     network: bool,
     /// Beginning of the last session; `None` before the first.
     began: Option<Uptime>,
@@ -78,7 +85,7 @@ impl Schedule {
         let slot = u32::try_from(chance.below(1 << 32)).unwrap_or(0);
         Self {
             conduct,
-            interval_default: interval,
+            interval_default: interval.max(INTERVAL_MIN),
             spread,
             backoff_first: backoff_first.max(BACKOFF_MIN),
             chance,
@@ -86,7 +93,9 @@ impl Schedule {
             origin: Uptime(0),
             stored: 0,
             backoff: Duration::ZERO,
+            patient: false,
             hint: None,
+            not_before: Uptime(0),
             network: true,
             began: None,
             first: true,
@@ -147,6 +156,7 @@ impl Schedule {
         self.began = Some(due.unwrap_or(now));
         self.first = false;
         self.hint = None;
+        self.not_before = Uptime(0);
     }
 
     /// Nothing comes by itself.
@@ -157,6 +167,7 @@ impl Schedule {
     /// A request leaves: an older answer's hint is void.
     pub(super) const fn forget_hint(&mut self) {
         self.hint = None;
+        self.not_before = Uptime(0);
     }
 
     /// The service says when to return. The firmware does not listen.
@@ -169,6 +180,7 @@ impl Schedule {
     /// The first run after the start, or the next one after a session that needs no back-off. Returns how long from now.
     pub(super) fn schedule(&mut self, now: Uptime) -> Duration {
         self.backoff = Duration::ZERO;
+        self.patient = false;
         let at = match (self.conduct, self.first) {
             (Conduct::Firmware, first) => {
                 let wait = if first { FIRST_RUN } else { self.interval() };
@@ -190,12 +202,14 @@ impl Schedule {
         if self.conduct == Conduct::Firmware || self.first {
             return self.schedule(now);
         }
-        // The first run and a retry do not wait for a longer interval.
-        let sooner = self
-            .wake
-            .filter(|_| self.began.is_none() || !self.backoff.is_zero());
-        let at = self.by_interval(now, now);
-        let at = sooner.map_or(at, |wake| wake.min(at));
+        let earliest = self.hinted(now);
+        let at = self.by_interval(now, earliest);
+        let at = match self.wake {
+            Some(wake) if self.patient => wake,
+            // The first run and a retry do not wait for a longer interval.
+            Some(wake) if self.began.is_none() || !self.backoff.is_zero() => wake.min(at),
+            _ => at,
+        };
         self.wake = Some(at);
         at.since(now)
     }
@@ -203,6 +217,7 @@ impl Schedule {
     /// A back-off. `patient`: the interval does not cut it short. Returns how long from now.
     pub(super) fn back_off(&mut self, patient: bool, now: Uptime) -> Duration {
         self.first = false;
+        self.patient = patient;
         self.backoff = if self.backoff.is_zero() {
             self.backoff_first
         } else {
@@ -231,15 +246,19 @@ impl Schedule {
     pub(super) fn network(&mut self, up: bool, now: Uptime) -> Option<Duration> {
         let came_up = up && !self.network;
         self.network = up;
-        let wake = self.wake.filter(|_| came_up && !self.backoff.is_zero())?;
-        let at = match self.conduct {
-            Conduct::Firmware => now,
-            Conduct::Careful if self.hint.is_some() => return None,
-            Conduct::Careful => self.to_slot(now, self.spread),
-        };
-        if at >= wake {
+        if !came_up || self.backoff.is_zero() {
             return None;
         }
+        let at = match self.conduct {
+            // Also where nothing is planned any more.
+            Conduct::Firmware => now,
+            Conduct::Careful => {
+                let earliest = self.hinted(now);
+                let at = self.to_slot(earliest, self.spread);
+                self.wake.filter(|wake| at < *wake)?;
+                at
+            }
+        };
         self.wake = Some(at);
         Some(at.since(now))
     }
@@ -251,12 +270,13 @@ impl Schedule {
         self.to_slot(due.max(now).max(earliest), self.spread.min(interval))
     }
 
-    /// Until when the hint asks us to stay away, with its jitter; now without one.
+    /// Until when the hint asks us to stay away, with its jitter; now without one. A hint counts from its answer on, so
+    /// it is turned into a time once.
     fn hinted(&mut self, now: Uptime) -> Uptime {
-        match self.hint {
-            Some(hint) => now.plus(hint.plus_chance(&mut self.chance)),
-            None => now,
+        if let Some(hint) = self.hint.take() {
+            self.not_before = now.plus(hint.plus_chance(&mut self.chance));
         }
+        self.not_before.max(now)
     }
 
     /// The first time from `earliest` on that is in this device's slot of a repeating window.
@@ -491,6 +511,70 @@ mod tests {
         schedule.take_hint(Duration::from_secs(1000));
         schedule.back_off(true, ended);
         assert_eq!(schedule.network(true, ended), None);
+    }
+
+    #[test]
+    fn a_hint_counts_once_however_often_the_network_is_missed() {
+        let mut schedule = careful(1);
+        let ended = run(&mut schedule, 0);
+        schedule.take_hint(DAY);
+        schedule.back_off(true, ended);
+        schedule.network(false, ended);
+        // A day later it is due, and there is no network.
+        let due = schedule.wake().expect("scheduled");
+        assert!(due.since(ended) >= DAY);
+        let wait = schedule.back_off(true, due);
+        assert!(wait <= MINUTE * 3 + SPREAD, "{wait:?}");
+        let wait = schedule.back_off(true, due.plus(wait));
+        assert!(wait <= MINUTE * 6 + SPREAD, "{wait:?}");
+        let due = schedule.wake().expect("scheduled");
+        schedule.back_off(true, due);
+        let wait = schedule.network(true, due).expect("it comes sooner");
+        assert!(wait <= SPREAD, "{wait:?}");
+    }
+
+    #[test]
+    fn a_new_interval_shortens_neither_a_hint_nor_a_back_off_from_a_busy_service() {
+        let mut schedule = careful(1);
+        let ended = run(&mut schedule, 0);
+        schedule.take_hint(Duration::from_secs(3600));
+        schedule.schedule(ended);
+        schedule.set_interval(60);
+        let wait = schedule.reschedule(ended);
+        assert!(wait >= Duration::from_secs(3600), "{wait:?}");
+
+        let mut schedule = careful(1);
+        let ended = run(&mut schedule, 0);
+        schedule.back_off(true, ended);
+        let wake = schedule.wake();
+        schedule.set_interval(1);
+        schedule.reschedule(ended);
+        assert_eq!(schedule.wake(), wake);
+    }
+
+    #[test]
+    fn an_interval_of_zero_is_no_busy_loop() {
+        for conduct in [Conduct::Careful, Conduct::Firmware] {
+            let zero = Duration::ZERO;
+            let mut schedule = Schedule::new(conduct, zero, zero, zero, 1);
+            schedule.init(Uptime(0));
+            schedule.schedule(Uptime(0));
+            let ended = run(&mut schedule, 0);
+            assert_eq!(schedule.schedule(ended), Duration::from_secs(1));
+        }
+    }
+
+    #[test]
+    fn the_network_wakes_the_firmware_while_its_back_off_is_not_over_even_from_no_plan_at_all() {
+        let mut schedule = firmware(Duration::ZERO);
+        let ended = run(&mut schedule, 0);
+        schedule.back_off(true, ended);
+        let ended = run(&mut schedule, 0);
+        // No valid time: nothing is planned.
+        assert_eq!(schedule.wake(), None);
+        schedule.network(false, ended);
+        schedule.network(true, ended);
+        assert_eq!(schedule.wake(), Some(ended));
     }
 
     #[test]

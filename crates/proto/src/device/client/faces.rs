@@ -10,7 +10,7 @@ use crate::device::config::{Conduct, Config};
 ///
 /// | | ours | firmware |
 /// |---|---|---|
-/// | first run | after 1 s, in the device's own slot of the spread (from `seed`) | after 1 s + `rand() % spread`, default at once |
+/// | first run | after 1 s, in the device's own slot of the spread (from `seed`) | after 1 s + `rand() % spread`, by default no spread |
 /// | next run | an interval after the session *began*, in the slot | an interval after it *ended*, + `rand() % spread` |
 /// | busy, timeout | back-off, plus up to half of it by chance, in the next slot | back-off |
 /// | no valid time | back-off | never again by itself |
@@ -33,7 +33,7 @@ pub struct ClientConfig {
     pub auto_start: bool,
     /// SCHEDULED: come back by itself; needs `auto_start`. Default false.
     pub scheduled: bool,
-    /// INTERVAL_S. Default 86400 s.
+    /// INTERVAL_S. Default 86400 s, at least 1 s.
     pub interval: Duration,
     /// SPREAD_S. Default 100 s here, 0 in the firmware (0 behaves as no spread).
     pub spread: Duration,
