@@ -3,7 +3,13 @@
 
 mod support;
 
+use sectag_device::hosted::HostedModem;
+use sectag_modem::host::{AtHost, Terminator};
+use sectag_modem::{LineError, Modem, SharedModem, VirtualModem};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use support::{DEADLINE, Home, sectag};
 
@@ -74,6 +80,116 @@ fn a_modem_behind_the_at_host_is_provisioned() {
 #[test]
 fn a_modem_behind_the_firmwares_shell_is_provisioned() {
     provisions("shell");
+}
+
+/// A modem on TCP that takes its time for a key: it says when it is asked, and answers when it is told to.
+struct SlowModem {
+    modem: HostedModem,
+    address: std::net::SocketAddr,
+    asked: mpsc::Receiver<()>,
+    answer: mpsc::Sender<()>,
+}
+
+struct Asked {
+    modem: HostedModem,
+    tell: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+impl Modem for Asked {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        if at.trim_start().starts_with("AT%KEYGEN") {
+            let _ = self.tell.send(());
+            let _ = self.go_on.recv();
+        }
+        Ok(self.modem.line(at))
+    }
+
+    fn notifications(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl SlowModem {
+    fn start() -> Self {
+        let mut modem = HostedModem::new(SharedModem::new(VirtualModem::from_seed(78)));
+        modem.line("AT+CFUN=1");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, asked) = mpsc::channel();
+        let (answer, go_on) = mpsc::channel();
+        let mut served = Asked {
+            modem: modem.clone(),
+            tell,
+            go_on,
+        };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut host = AtHost::new(Terminator::Cr);
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    let mut out = Vec::new();
+                    host.receive(&bytes[..count], &mut served, &mut out)
+                        .unwrap();
+                    if stream.write_all(&out).is_err() {
+                        break;
+                    }
+                }
+            }
+        });
+        Self {
+            modem,
+            address,
+            asked,
+            answer,
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_a_session_gives_the_radio_back() {
+    let home = Home::new();
+    let _up = home.up(&[]);
+    let mut slow = SlowModem::start();
+    let modem = format!("tcp:{}", slow.address);
+    let token = home.json(&["device", "token", "--modem", &modem]);
+    let token = token["claimToken"].as_str().unwrap();
+    home.sectag(&["claim", token]).expect_code(0);
+    let id = home.json(&["device", "uuid", "--modem", &modem]);
+    home.sectag(&[
+        "commands",
+        "add",
+        id["id"].as_str().unwrap(),
+        r#"{"clientPrivateKeyGeneration":{"secTag":42}}"#,
+    ])
+    .expect_code(0);
+    let log = home.beside("device.log");
+    let mut device = sectag(&home.path())
+        .args(["device", "run", "--modem", &modem])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    if slow.asked.recv_timeout(DEADLINE).is_err() {
+        panic!("{}", said());
+    }
+    assert_eq!(slow.modem.line("AT+CFUN?"), "+CFUN: 4\r\nOK\r\n");
+    let asked = Command::new("sh")
+        .args(["-c", &format!("kill -INT {}", device.id())])
+        .status()
+        .unwrap();
+    assert!(asked.success());
+    // The line that the modem works on is waited for.
+    slow.answer.send(()).unwrap();
+    let end = device.wait().unwrap();
+    let said = said();
+    assert_eq!(end.code(), Some(1), "{said}");
+    assert!(said.ends_with("error: stopped\n"), "{said}");
+    assert_eq!(slow.modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n", "{said}");
+    assert_eq!(slow.modem.line("AT+CMEE?"), "+CMEE: 0\r\nOK\r\n", "{said}");
 }
 
 #[test]
