@@ -37,7 +37,8 @@ use crate::{LineError, Modem};
 
 /// Takes shell lines that are not the shell's own, for instance `nrf_provisioning now`.
 pub trait LineHandler: Send {
-    /// What to print for `line`, each line ending in CR LF; `None` when this handler does not know the command.
+    /// What to print for `line`, each line ending in CR LF; `None` when this handler does not know the command. `help` asks
+    /// for a line about each command.
     fn line(&mut self, line: &str) -> Option<String>;
 
     /// The board was rebooted by `kernel reboot`: what a firmware does at boot may be done. Default: nothing.

@@ -290,7 +290,11 @@ struct Provisioning;
 
 impl LineHandler for Provisioning {
     fn line(&mut self, line: &str) -> Option<String> {
-        (line == "nrf_provisioning now").then(|| "Externally initiated\r\n".to_owned())
+        match line {
+            "help" => Some("  nrf_provisioning : Provision\r\n".to_owned()),
+            "nrf_provisioning now" => Some("Externally initiated\r\n".to_owned()),
+            _ => None,
+        }
     }
 }
 
@@ -300,14 +304,17 @@ fn other_lines_go_to_the_handler() {
     let mut out = Vec::new();
     shell
         .receive(
-            b" nrf_provisioning now \rnrf_other now\r\r\n",
+            b" nrf_provisioning now \rnrf_other now\r\r\nhelp\r",
             &mut modem(),
             &mut Provisioning,
             &mut out,
         )
         .unwrap();
+    let said = String::from_utf8(out).unwrap();
+    let (said, help) = said.split_at(said.find("\r\nAvailable").unwrap());
+    assert!(help.contains("  at ") && help.contains("  nrf_provisioning "));
     assert_eq!(
-        String::from_utf8(out).unwrap(),
+        said,
         format!(
             "\r\nExternally initiated\r\n{PROMPT}\r\nnrf_other: command not found\r\n{PROMPT}\r\n{PROMPT}"
         )

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Terminator;
 use crate::{LineError, Modem};
@@ -102,7 +102,7 @@ impl AtHost {
 
     fn run(&mut self, modem: &mut dyn Modem, out: &mut Vec<u8>) -> Result<(), LineError> {
         let done = self.answer(modem, out);
-        self.line.clear();
+        self.line.zeroize();
         self.in_quotes = false;
         self.too_long = false;
         self.last = 0;

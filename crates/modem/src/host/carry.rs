@@ -205,7 +205,12 @@ impl Session {
                 self.waiting.extend(out);
                 Ok(Taken::Some)
             }
-            Err(LineError::PowerCut) => Err(Left::PowerCut),
+            Err(LineError::PowerCut) => {
+                // What was answered before the cut has left already.
+                self.waiting.extend(out);
+                let _ = self.flush(fd);
+                Err(Left::PowerCut)
+            }
             Err(error) => Err(Left::Failed(io::Error::other(error))),
         }
     }

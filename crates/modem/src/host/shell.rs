@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{AtHost, COMMAND_BYTES_MAX, LineHandler, Terminator, words};
 use crate::{LineError, Modem};
@@ -12,6 +12,9 @@ pub const RESPONSE_BYTES_MAX: usize = 2700;
 
 /// What `at` alone prints.
 const USAGE: &str = "Usage: at <subcommand>\r\n\r\nSubcommands:\r\n  events_enable     Enable AT event handler which prints AT notifications\r\n  events_disable    Disable AT event handler\r\n  at_cmd_mode start Raw AT commands until ctrl-x ctrl-q\r\n\r\nAny other subcommand is interpreted as AT command and sent to the modem.\r\n";
+
+/// What `help` prints; the handler's own lines follow.
+const HELP: &str = "Available commands:\r\n  at      : Execute an AT command\r\n  kernel  : kernel reboot [warm|cold]\r\n";
 
 /// What a reboot prints.
 const BANNER: &str =
@@ -270,6 +273,10 @@ impl Shell {
                 handler.rebooted();
                 out.extend_from_slice(BANNER.as_bytes());
             }
+            ["help"] => {
+                out.extend_from_slice(HELP.as_bytes());
+                out.extend_from_slice(handler.line("help").unwrap_or_default().as_bytes());
+            }
             [first, ..] => match handler.line(line.trim()) {
                 Some(text) => out.extend_from_slice(text.as_bytes()),
                 None => self.complain(&format!("{first}: command not found\r\n"), out),
@@ -332,7 +339,7 @@ impl Shell {
     }
 
     fn forget(&mut self) {
-        self.line.clear();
+        self.line.zeroize();
         self.too_long = false;
     }
 
