@@ -53,6 +53,8 @@ pub struct Client {
     again: bool,
     /// The read interval differs from the one in effect before.
     changed: bool,
+    /// `set_interval` changed it while the work item ran: what the firmware's next work item finds.
+    reschedule: bool,
     /// The settings could not be read, which stops the firmware.
     fatal: Option<Errno>,
     /// Interval to be stored next.
@@ -132,6 +134,7 @@ impl Client {
             out: None,
             again: false,
             changed: false,
+            reschedule: false,
             fatal: None,
             wanted: None,
         })
@@ -172,8 +175,11 @@ impl Client {
     /// `nrf_provisioning_set_interval`: a changed one is saved (decimal text) and the schedule is made anew.
     /// 0 means the default.
     ///
+    /// Every call that was accepted is answered by [`Event::IntervalChanged`], also when nothing had to be written, or by
+    /// [`Event::IntervalNotStored`]; one answer counts for all calls before it.
+    ///
     /// # Errors
-    /// [`CallError`]; whether it was stored is told by an event.
+    /// [`CallError`].
     pub fn set_interval(&mut self, seconds: i64, now: Uptime) -> Result<(), CallError> {
         let _ = now;
         if self.phase == Phase::Off {
@@ -328,6 +334,7 @@ impl Client {
             return self.run(now);
         }
         self.phase = Phase::Idle;
+        let reschedule = mem::take(&mut self.reschedule) || self.changed;
         let first = match (self.conduct(), why) {
             (_, Why::Init | Why::Settled) => true,
             (_, Why::IntervalChanged) => {
@@ -335,7 +342,7 @@ impl Client {
                 return self.tell(Event::ScheduledProvisioning(wait));
             }
             // The firmware makes a new schedule where a session was due or asked for.
-            (Conduct::Firmware, Why::Due | Why::Trigger) => self.changed,
+            (Conduct::Firmware, Why::Due | Why::Trigger) => reschedule,
             (Conduct::Careful, Why::Due | Why::Trigger) => false,
         };
         if first {
@@ -419,7 +426,10 @@ impl Client {
             (Ask::LoadAfter, Input::Loaded(saved)) => {
                 self.session.remember_after(saved.unwrap_or_default());
             }
-            (Ask::LoadInterval, Input::Loaded(text)) => self.read_interval(text),
+            (Ask::LoadInterval, Input::Loaded(text)) => {
+                self.read_interval(text);
+                self.drop_needless_save();
+            }
             (Ask::SaveInterval(seconds), Input::Stored) => {
                 self.schedule.set_interval(seconds);
                 self.tell(Event::IntervalChanged(self.schedule.interval()));
@@ -427,6 +437,7 @@ impl Client {
                 if self.phase == Phase::Idle {
                     return self.work(Why::IntervalChanged, now);
                 }
+                self.reschedule = true;
             }
             (Ask::SaveInterval(_), Input::StoreFailed(failure)) => {
                 self.tell(Event::IntervalNotStored(failure));
@@ -475,6 +486,20 @@ impl Client {
         let unread = matches!(self.phase, Phase::Reading(_));
         if unread || !self.schedule.is_interval(seconds) {
             self.asks.push_back(Ask::SaveInterval(seconds));
+        } else {
+            self.tell(Event::IntervalChanged(self.schedule.interval()));
+        }
+    }
+
+    /// The settings store turned out to hold what was to be written.
+    fn drop_needless_save(&mut self) {
+        let asks = self.asks.len();
+        let schedule = &self.schedule;
+        self.asks.retain(
+            |ask| !matches!(ask, Ask::SaveInterval(seconds) if schedule.is_interval(*seconds)),
+        );
+        if self.asks.len() < asks {
+            self.tell(Event::IntervalChanged(self.schedule.interval()));
         }
     }
 }

@@ -419,7 +419,7 @@ pub enum Event {
     ReportKept(Errno),
     /// The report was not acknowledged and is forgotten: refused for good, or [`Conduct::Firmware`](super::Conduct).
     ReportLost(Errno),
-    /// The interval was changed and stored; in effect at once.
+    /// The interval that was set is stored, unless it was already, and in effect.
     IntervalChanged(Duration),
     /// The interval could not be stored (`-ENOSTR`); the old one stays.
     IntervalNotStored(StoreFailure),

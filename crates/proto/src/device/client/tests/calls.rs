@@ -145,6 +145,70 @@ fn the_same_interval_again_writes_nothing() {
 }
 
 #[test]
+fn a_program_that_sets_its_interval_at_every_boot_writes_it_once() {
+    for config_of in [ClientConfig::default, ClientConfig::faithful] {
+        let mut settings = BTreeMap::new();
+        let mut saves = 0;
+        for boot in 0..5 {
+            let mut world = World::new(scheduled(config_of()));
+            world.settings = settings;
+            world.client.init(world.now).unwrap();
+            // The settings are not read yet.
+            world.client.set_interval(300, world.now).unwrap();
+            world.go_on_until(10);
+            assert_eq!(world.fetched.len(), 1, "boot {boot}");
+            assert_eq!(world.client.interval(), Duration::from_secs(300));
+            saves += world.asked_for("save").len();
+            settings = world.settings;
+        }
+        assert_eq!(saves, 1);
+    }
+}
+
+#[test]
+fn each_interval_that_is_accepted_has_its_answer() {
+    let answers = |stored: Option<&str>, before_init_is_over: bool, seconds: i64| {
+        let mut world = World::new(scheduled(ClientConfig::default()));
+        if let Some(text) = stored {
+            world = world.setting("provisioning/interval-sec", text);
+        }
+        world.client.init(world.now).unwrap();
+        if !before_init_is_over {
+            world.go_on_until(100);
+        }
+        world.client.set_interval(seconds, world.now).unwrap();
+        world.go_on_until(101);
+        let told = world.events.iter().filter_map(|(_, event)| match event {
+            Event::IntervalChanged(interval) => Some(interval.as_secs()),
+            _ => None,
+        });
+        told.collect::<Vec<u64>>()
+    };
+    for early in [true, false] {
+        assert_eq!(answers(None, early, 0), [86_400]);
+        assert_eq!(answers(None, early, 86_400), [86_400]);
+        assert_eq!(answers(Some("300"), early, 300), [300]);
+        assert_eq!(answers(Some("300"), early, 0), [86_400]);
+        assert_eq!(answers(Some("300"), early, 400), [400]);
+    }
+}
+
+#[test]
+fn an_interval_set_in_a_busy_session_replaces_the_firmwares_retry_and_not_ours() {
+    for (config, fetches) in [(ClientConfig::default(), 2), (ClientConfig::faithful(), 1)] {
+        let mut world = World::new(scheduled(config)).status(500).until(0);
+        world.now = Uptime(1000);
+        world.client.handle(Input::Tick, world.now);
+        let load = world.client.poll();
+        let answer = world.answer_to(load);
+        world.client.handle(answer, world.now);
+        world.client.set_interval(3600, world.now).unwrap();
+        world.go_on_until(1000);
+        assert_eq!(world.fetched.len(), fetches, "{:?}", world.story());
+    }
+}
+
+#[test]
 fn an_interval_that_cannot_be_stored_is_told_and_the_old_one_stays() {
     let mut world = World::new(scheduled(ClientConfig::default())).until(100);
     world.store_fails = Some(StoreFailure::Io);
