@@ -212,3 +212,30 @@ async fn rude_callers_are_told_and_others_are_served() {
     );
     drop(idle);
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_line_is_a_request_or_a_sentence(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)
+    ) {
+        if let Ok(request) = Request::parse(&bytes) {
+            proptest::prop_assert_eq!(Request::parse(request.print().trim_end().as_bytes()), Ok(request));
+        }
+    }
+
+    #[test]
+    fn an_object_with_other_members_is_refused(
+        verb in "now|token|uuid|status|interval|events|nwo",
+        name in "[a-z]{1,8}",
+        value in "(-?[0-9]{1,20}|true|null|\"x\"|\\[\\]|\\{\\})",
+    ) {
+        let line = format!("{{\"verb\":\"{verb}\",\"{name}\":{value}}}");
+        match Request::parse(line.as_bytes()) {
+            Ok(request) => {
+                let takes = matches!(request, Request::SetInterval(_) | Request::Events { .. });
+                proptest::prop_assert!(takes || name == "verb", "{}", line);
+            }
+            Err(error) => proptest::prop_assert!(!error.to_string().is_empty()),
+        }
+    }
+}

@@ -360,3 +360,19 @@ fn base64url(text: &str) -> Vec<u8> {
     }
     bytes
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_text_sets_an_option_or_is_refused_with_its_source(text in "\\PC{0,60}") {
+        let mut options = Options::ours();
+        if let Err(error) = options.apply_flag(&text) {
+            proptest::prop_assert!(error.to_string().contains("-o "));
+        }
+        if let Err(error) = options.apply_toml("device.toml", &text) {
+            proptest::prop_assert!(error.to_string().starts_with("device.toml:"));
+        }
+        for (known, chosen) in options.rows() {
+            proptest::prop_assert_eq!(known.kind.check(&chosen.value), Ok(()));
+        }
+    }
+}
