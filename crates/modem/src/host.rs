@@ -35,11 +35,18 @@ use std::str::FromStr;
 
 use crate::{LineError, Modem};
 
-/// Takes shell lines that are not the shell's own, for instance `nrf_provisioning now`.
+/// What the application beside the modem answers: shell lines that are not the shell's own, for instance
+/// `nrf_provisioning now`, and AT commands that are not the modem's.
 pub trait LineHandler: Send {
     /// What to print for `line`, each line ending in CR LF; `None` when this handler does not know the command. `help` asks
     /// for a line about each command.
     fn line(&mut self, line: &str) -> Option<String>;
+
+    /// The whole answer to an AT command of the application's own, such as `AT#PROVSTART`, in either mode; `None` lets the
+    /// modem answer. Default: `None`.
+    fn at(&mut self, _command: &str) -> Option<String> {
+        None
+    }
 
     /// The board was rebooted by `kernel reboot`: what a firmware does at boot may be done. Default: nothing.
     fn rebooted(&mut self) {}

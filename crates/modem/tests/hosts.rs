@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sectag_modem::host::{Ended, HostError, Hosts, Mode, ShellOptions, Terminator};
+use sectag_modem::host::{Ended, HostError, Hosts, LineHandler, Mode, ShellOptions, Terminator};
 use sectag_modem::{Identity, Moment, Options, PowerCut, SharedModem, VirtualModem, seeded};
 use serial2::SerialPort;
 
@@ -219,6 +219,44 @@ fn tcp_clients_come_one_after_another_and_beside_each_other() {
     one.write_all(b"at AT+CF").unwrap();
     assert!(ask(&mut two, "at AT+CGSN").contains("at AT+CGSN\r\n"));
     assert!(ask(&mut one, "UN?").contains("+CFUN: 0\r\n"));
+}
+
+struct Application(u32);
+
+impl LineHandler for Application {
+    fn line(&mut self, line: &str) -> Option<String> {
+        (line == "reboots").then(|| format!("{}\r\n", self.0))
+    }
+
+    fn at(&mut self, command: &str) -> Option<String> {
+        (command == "AT#PROVSTART").then(|| "OK\r\n".to_owned())
+    }
+
+    fn rebooted(&mut self) {
+        self.0 += 1;
+    }
+}
+
+#[test]
+fn an_application_answers_commands_of_its_own_in_either_mode() {
+    let application = || Box::new(Application(0));
+    let mut plain = hosts(Mode::At(Terminator::Cr)).with_handler(application());
+    let mut client = port(&plain.pty(None).unwrap());
+    assert_eq!(ask(&mut client, "AT#PROVSTART"), "OK\r\n");
+    assert_eq!(ask(&mut client, "AT+CFUN?"), "+CFUN: 0\r\nOK\r\n");
+    client.write_all(b"AT#PROVSTOP\r").unwrap();
+    assert_eq!(until(&mut client, "\r\n"), "ERROR\r\n");
+
+    let mut shell = hosts(Mode::Shell(ShellOptions {
+        ansi: false,
+        echo: false,
+        ..ShellOptions::default()
+    }))
+    .with_handler(application());
+    let mut client = port(&shell.pty(None).unwrap());
+    assert!(ask(&mut client, "at AT#PROVSTART").starts_with("\r\nOK\r\n"));
+    client.write_all(b"kernel reboot warm\rreboots\r").unwrap();
+    until(&mut client, "$ \r\n1\r\n");
 }
 
 #[test]

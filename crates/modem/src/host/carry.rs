@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -23,6 +23,53 @@ const READ_BYTES: usize = 4096;
 
 /// The handler that all shells of one modem share.
 pub(super) type Handler = Arc<Mutex<Box<dyn LineHandler>>>;
+
+/// The handler, locked for each line and not in between.
+#[derive(Clone)]
+struct SharedHandler(Handler);
+
+impl SharedHandler {
+    fn lock(&self) -> MutexGuard<'_, Box<dyn LineHandler>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LineHandler for SharedHandler {
+    fn line(&mut self, line: &str) -> Option<String> {
+        self.lock().line(line)
+    }
+
+    fn at(&mut self, command: &str) -> Option<String> {
+        self.lock().at(command)
+    }
+
+    fn rebooted(&mut self) {
+        self.lock().rebooted();
+    }
+}
+
+/// The modem with the application's own commands in front of it.
+struct Fronted<'a> {
+    modem: &'a mut SharedModem,
+    handler: SharedHandler,
+}
+
+impl Modem for Fronted<'_> {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        match self.handler.at(at.trim()) {
+            Some(answer) => Ok(answer),
+            None => Modem::line(self.modem, at),
+        }
+    }
+
+    fn notifications(&mut self) -> Vec<String> {
+        self.modem.notifications()
+    }
+
+    fn reboot(&mut self) {
+        self.modem.reboot();
+    }
+}
 
 /// What every connection needs.
 #[derive(Clone)]
@@ -188,18 +235,15 @@ impl Session {
         };
         self.wiring.clock.tell(&self.wiring.modem);
         let mut out = Vec::new();
-        let mut handler = self
-            .wiring
-            .handler
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let done = self.framing.receive(
-            &buffer[..read],
-            &mut self.wiring.modem,
-            &mut **handler,
-            &mut out,
-        );
-        drop(handler);
+        let mut handler = SharedHandler(Arc::clone(&self.wiring.handler));
+        let mut modem = Fronted {
+            modem: &mut self.wiring.modem,
+            handler: handler.clone(),
+        };
+        let bytes = &buffer[..read];
+        let done = self
+            .framing
+            .receive(bytes, &mut modem, &mut handler, &mut out);
         match done {
             Ok(()) => {
                 self.waiting.extend(out);

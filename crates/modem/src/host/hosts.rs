@@ -107,7 +107,7 @@ impl Hosts {
         }
     }
 
-    /// Shell lines that are not the shell's own go to `handler`; it counts for lines added afterwards. Default: none.
+    /// Shell lines that are not the shell's own, and AT commands before the modem sees them, go to `handler`; it counts for lines added afterwards. Default: none.
     #[must_use]
     pub fn with_handler(mut self, handler: Box<dyn LineHandler>) -> Self {
         self.handler = Arc::new(Mutex::new(handler));
