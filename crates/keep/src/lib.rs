@@ -4,6 +4,7 @@
 //!  write_private / write_public     temp file → fsync → rename → fsync directory
 //!  write_pair                       both temp files → mark "ready" → rename key → rename certificate → unmark
 //!  load_pair                        ready? finish the renames : throw unfinished files away; then read both
+//!  edit                             lock directory → read → change → temp file as it was set up → fsync → rename → fsync directory
 //!  lock                             one process at a time; the lock file names the holder
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! It does not know what is in the files, and it does not retry. Content that leaves as a secret is zeroized on drop.
 
 pub mod crash;
+mod edit;
 mod error;
 mod lock;
 mod pair;
@@ -23,6 +25,7 @@ mod write;
 #[cfg(test)]
 mod stop;
 
+pub use edit::edit;
 pub use error::KeepError;
 pub use lock::{Lock, lock};
 pub use pair::{load_pair, write_pair};
