@@ -125,7 +125,7 @@ async fn l3_init_with_a_callback_and_a_manual_trigger() {
                 let _ = tell.send(described(event).0);
             }
         };
-        library.run(std::future::pending(), &mut callback).await;
+        library.run(std::future::pending(), &mut callback).await
     });
     handle.now().await.unwrap();
     let mut events = Vec::new();
