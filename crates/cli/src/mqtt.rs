@@ -1,27 +1,27 @@
 //! `sectag mqtt`: publish and subscribe over TLS with the credentials of a sec tag or of files, or over plain TCP.
 
+mod files;
+mod words;
+
+pub(crate) use words::no_link;
+
 use crate::args::{Link, Mqtt, Which};
 use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
 use crate::up::StopSignal;
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use sectag_device::Explanation;
-use sectag_device::link::{
-    FileCredentials, LinkError, LinkOptions, MqttLink, Security, TlsOptions,
-};
+use files::{authorities, from_files, unreadable};
+use sectag_device::link::{FileCredentials, LinkOptions, MqttLink, Security, TlsOptions};
 use sectag_device::state::DeviceState;
 use sectag_modem::{SignerError, TagSigner};
-use sectag_mqtt::{ClientError, Incoming, Qos, Traffic, Version, Will};
+use sectag_mqtt::{ClientError, Incoming, Qos, Version, Will};
 use sectag_proto::es256::PublicKey;
 use sectag_proto::{CredentialType, SecTag, Secret};
 use serde_json::json;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use words::{explained, no_link_for, traffic_report};
 
 /// `sectag mqtt`
 pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
@@ -309,169 +309,4 @@ fn options(place: &Place, link: &Link, security: &Security) -> Outcome<LinkOptio
         password,
         ..LinkOptions::new(&link.host)
     })
-}
-
-/// Bytes of handshake, records, packets and payload (spec/source-statements X2).
-pub(crate) fn traffic_report(traffic: &Traffic) -> String {
-    let row = |what: &str, sent: u64, received: u64| format!("{what:<26}{sent:>8}{received:>10}\n");
-    let mut text = match (traffic.tls_version, traffic.cipher_suite) {
-        (Some(version), suite) => format!(
-            "{}, {}, {}\n",
-            version.replace("TLSv1_", "TLS 1."),
-            suite.unwrap_or("unnamed cipher suite"),
-            if traffic.resumed {
-                "session resumed"
-            } else {
-                "full handshake"
-            }
-        ),
-        (None, _) => "plain TCP\n".to_owned(),
-    };
-    text += &format!("{:<26}{:>8}{:>10}\n", "bytes", "sent", "received");
-    text += &row(
-        "TLS handshake",
-        traffic.handshake_sent,
-        traffic.handshake_received,
-    );
-    let records = if traffic.tls_version.is_some() {
-        "TLS records after it"
-    } else {
-        "TCP payload"
-    };
-    text += &row(records, traffic.sent, traffic.received);
-    text += &row(
-        "  MQTT packets in them",
-        traffic.packets_sent,
-        traffic.packets_received,
-    );
-    text += &row(
-        "    payload in those",
-        traffic.payload_sent,
-        traffic.payload_received,
-    );
-    if traffic.record_received_max > 0 {
-        text += &format!(
-            "largest TLS record received: {} (an nRF91 takes 2048)\n",
-            traffic.record_received_max
-        );
-    }
-    text
-}
-
-fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<FileCredentials> {
-    let authorities = authorities(ca)?;
-    let chain = certificates(cert)?;
-    if chain.is_empty() {
-        return Err(no_certificate(cert));
-    }
-    let wrong = |why: String| {
-        Fault::untried(format!(
-            "`{}` holds no private key that can be read: {why}",
-            key.display()
-        ))
-        .hint("a PEM file that begins with -----BEGIN PRIVATE KEY----- is needed, not encrypted")
-    };
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
-        pem::Error::Io(error) => unreadable(key, &error),
-        pem::Error::NoItemsFound => wrong("there is none in it".to_owned()),
-        other => wrong(other.to_string()),
-    })?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let certified =
-        CertifiedKey::from_der(chain, secret, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => Fault::untried(format!(
-                "`{}` is not the key of the certificate in `{}`",
-                key.display(),
-                cert.display()
-            )),
-            other => wrong(other.to_string()),
-        })?;
-    Ok(FileCredentials {
-        ca_path: ca.to_owned(),
-        authorities,
-        identity: Some((cert.to_owned(), Arc::new(certified))),
-    })
-}
-
-fn authorities(ca: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
-    let anchors = certificates(ca)?;
-    if anchors.is_empty() {
-        return Err(no_certificate(ca));
-    }
-    Ok(anchors)
-}
-
-fn certificates(path: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
-    let wrong = |error| match error {
-        pem::Error::Io(error) => unreadable(path, &error),
-        other => Fault::untried(format!(
-            "failed to read certificates from `{}`: {other}",
-            path.display()
-        )),
-    };
-    CertificateDer::pem_file_iter(path)
-        .map_err(wrong)?
-        .map(|item| item.map_err(wrong))
-        .collect()
-}
-
-fn no_certificate(path: &Path) -> Fault {
-    Fault::untried(format!("`{}` holds no certificate", path.display()))
-        .hint("a PEM file that begins with -----BEGIN CERTIFICATE----- is needed; is this the key?")
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
-    let fault = Fault::untried(format!("failed to read `{}`: {error}", path.display()));
-    if error.kind() == std::io::ErrorKind::NotFound {
-        fault.hint("`sectag up` makes the root CA and the operator certificate when it first starts; others are given with --ca, --cert and --key")
-    } else {
-        fault
-    }
-}
-
-/// A link that did not come about: cause and fix.
-pub(crate) fn no_link(error: LinkError) -> Fault {
-    let explanation = error.explain();
-    fault(error, explanation)
-}
-
-/// The same for a device of this home: a command in the fix is for its modem.
-fn no_link_for(error: LinkError, name: &str) -> Fault {
-    let mut explanation = error.explain();
-    if let Some(explanation) = &mut explanation {
-        let with_name = format!(" --name {name} --to-tag ");
-        explanation.fix = explanation.fix.replace(" --to-tag ", &with_name);
-    }
-    fault(error, explanation)
-}
-
-fn fault(error: LinkError, explanation: Option<Explanation>) -> Fault {
-    let (fault, explanation) = match (explanation, error) {
-        (Some(explanation), LinkError::Session { error, facts }) => {
-            let words = words(&explanation, facts.has_tags());
-            match error {
-                ClientError::Tcp { .. } | ClientError::Resolve { .. } => {
-                    (Fault::untried(words), explanation)
-                }
-                _ => (Fault::no(words), explanation),
-            }
-        }
-        (Some(explanation), _) => (Fault::untried(words(&explanation, true)), explanation),
-        (None, LinkError::Session { error, .. }) => return Fault::no_because(error),
-        (None, error) => return Fault::from(error),
-    };
-    fault.hint(explanation.fix)
-}
-
-fn explained(explanation: &Explanation, with_tags: bool) -> Fault {
-    Fault::no(words(explanation, with_tags)).hint(&explanation.fix)
-}
-
-/// How it would look on an nRF91 is for those who have one in mind.
-fn words(explanation: &Explanation, with_tags: bool) -> String {
-    if with_tags {
-        explanation.to_string()
-    } else {
-        explanation.sentence.clone()
-    }
 }

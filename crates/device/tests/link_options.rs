@@ -1,8 +1,8 @@
 //! What a link can be told: tags, names, cipher suites, the session cache, plain TCP; and what it tells: traffic.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
-#[path = "failures/house.rs"]
+#[allow(dead_code, unused_imports)]
+#[path = "failures/house/mod.rs"]
 mod house;
 
 use std::sync::{Arc, Mutex};

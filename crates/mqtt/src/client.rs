@@ -12,6 +12,7 @@
 //! our certificate after our side of the handshake is complete; its refusal then arrives in place of CONNACK and is
 //! reported as [`ClientError::CertificateRefused`], as in TLS 1.2.
 
+mod core;
 mod driver;
 mod error;
 mod packets;
