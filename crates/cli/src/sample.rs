@@ -52,14 +52,14 @@ pub(crate) async fn sample(place: &Place, args: Sample, as_json: bool) -> Outcom
     report.sum();
     match ending {
         Ending::Stopped if out_of_time.load(Ordering::Relaxed) && report.sessions() == 0 => {
-            Err(report.fault("there was no connection"))
+            Err(Fault::no("there was no connection").hint("the lines above say why"))
         }
         Ending::Counted | Ending::Stopped => Ok(()),
         // What stood in the way has been said.
         Ending::NotProvisioned => Err(Fault::no(
             "the credentials could not be written, so nothing was connected",
         )),
-        Ending::Fatal => Err(report.fault("a fatal error ended it")),
+        Ending::Fatal => Err(Fault::no("a fatal error ended it")),
     }
 }
 

@@ -277,7 +277,9 @@ fn a_private_key_from_a_file_is_warned_about_and_can_be_forbidden() {
         "{warned:#?}"
     );
     assert!(
-        warned.stderr.contains("error: there was no connection: "),
+        warned
+            .stderr
+            .contains("error: there was no connection\n\nhint: the lines above say why\n"),
         "{warned:#?}"
     );
     let forbidden = sample(&home, &[&args[..], &["--no-test-keys"]].concat()).expect_code(1);
@@ -384,6 +386,7 @@ fn what_cannot_be_meant_together_is_refused() {
         &["--edition", "2.2"],
         &["--address", "127.0.0.1"],
         &["--press", "9"],
+        &["--publish-topic", "a/#", "--no-provision", "--plain"],
         &["--cipher", "TLS_NULL"],
         &["--modem", "ttyACM0"],
         &[

@@ -229,7 +229,7 @@ async fn new_files_are_taken_on_request_without_a_restart() {
 
 #[tokio::test]
 async fn a_broker_that_was_gone_finds_its_device_again() {
-    let mut desk = Desk::new().await;
+    let desk = Desk::new().await;
     desk.provision("dev-17");
     let mut options = desk.sample();
     options.folder = None;
@@ -401,4 +401,52 @@ fn folder(desk: &Desk, secondary: Option<SecTag>) -> Folder {
         primary: tag(),
         secondary,
     }
+}
+
+#[tokio::test]
+async fn a_fatal_error_boots_anew_and_can_be_stopped_meanwhile() {
+    let desk = Desk::new().await;
+    desk.provision("dev-17");
+    let mut options = desk.sample();
+    options.folder = None;
+    options.config = options.config.faithful();
+    options.config.client_id = Some("x".repeat(50));
+    let (ending, heard) = desk
+        .run_while(&options, async |watch| {
+            watch.until("FATAL error, rebooting").await;
+        })
+        .await;
+    assert_eq!(ending, Ending::Stopped);
+    assert!(
+        heard
+            .lines()
+            .contains(&"client_id_get, error: -122".to_owned())
+    );
+    desk.house.down().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_the_broker_refuses_is_said_to_be() {
+    let desk = Desk::new().await;
+    desk.provision("dev-17");
+    let mut options = desk.sample();
+    options.folder = None;
+    // Not below the name in its certificate.
+    options.config.client_id = Some("somebody-else".to_owned());
+    let (_, heard) = desk
+        .run_while(&options, async |watch| {
+            watch.until("Topic subscription failed, error: 128").await;
+        })
+        .await;
+    assert!(
+        heard.troubles[0].contains("somebody-else/my/subscribe/topic"),
+        "{:?}",
+        heard.troubles
+    );
+    assert!(
+        heard.hints[0].contains("below `dev-17/`"),
+        "{:?}",
+        heard.hints
+    );
+    desk.house.down().await;
 }

@@ -54,11 +54,40 @@ pub(super) fn choose(place: &Place, args: &Sample) -> Outcome<Chosen> {
         tls.server_name.clone_from(&args.server_name);
         tls.cipher_suites.clone_from(&args.ciphers);
     }
+    names(&options)?;
     look_at_files(args, &options)?;
     Ok(Chosen {
         options,
         own_broker,
     })
+}
+
+/// What no broker takes; the firmware reboots over it, or is thrown out.
+fn names(options: &Options) -> Outcome {
+    let config = &options.config;
+    if config.faithful {
+        return Ok(());
+    }
+    if let Some(id) = config
+        .client_id
+        .as_ref()
+        .filter(|id| id.len() >= config.client_id_buffer)
+    {
+        let longest = config.client_id_buffer - 1;
+        return Err(Fault::untried(format!(
+            "a client id of {} bytes is too long; MQTT takes {longest}",
+            id.len()
+        )));
+    }
+    let topic = &config.publish_topic;
+    if topic.is_empty() || topic.contains(['+', '#', '\0']) {
+        return Err(
+            Fault::untried(format!("`{topic}` is no topic to publish to")).hint(
+                "a topic is not empty and holds no wildcard; wildcards are for --subscribe-topic",
+            ),
+        );
+    }
+    Ok(())
 }
 
 fn typed(args: &Sample) -> Outcome<Choices> {

@@ -1,21 +1,19 @@
 //! What is printed while it runs: the log as data; lights, causes and bytes as talk.
 
-use crate::fault::Fault;
 use crate::output;
 use sectag_device::failures::Explanation;
 use sectag_device::link::LinkError;
 use sectag_device::sample::{Happening, ProvisionError, Session};
 use sectag_modem::credentials::Written;
-use sectag_mqtt::Traffic;
+use sectag_mqtt::{ClientError, Traffic};
 use serde_json::json;
 use std::time::Duration;
 
-/// Listens to a run, and remembers what its end needs.
+/// Listens to a run, and remembers what its connections cost.
 pub(super) struct Report {
     as_json: bool,
     own_broker: bool,
     sessions: Vec<(Duration, Traffic)>,
-    trouble: Option<(String, Option<String>)>,
 }
 
 impl Report {
@@ -24,27 +22,12 @@ impl Report {
             as_json,
             own_broker,
             sessions: Vec::new(),
-            trouble: None,
         }
     }
 
     /// Connections so far.
     pub(super) fn sessions(&self) -> usize {
         self.sessions.len()
-    }
-
-    /// The last trouble, as the reason for the end.
-    pub(super) fn fault(&self, what: &str) -> Fault {
-        match &self.trouble {
-            Some((sentence, fix)) => {
-                let fault = Fault::no(format!("{what}: {sentence}"));
-                match fix {
-                    Some(fix) => fault.hint(fix.clone()),
-                    None => fault,
-                }
-            }
-            None => Fault::no(what),
-        }
     }
 
     pub(super) fn tell(&mut self, happening: &Happening<'_>) {
@@ -72,12 +55,10 @@ impl Report {
                     file.path.display()
                 );
             }
-            Happening::NotProvisioned(error) => self.not_provisioned(error),
-            Happening::Modem(words) => {
-                eprintln!("  modem: {words}");
-                self.trouble = Some(((*words).to_owned(), None));
-            }
+            Happening::NotProvisioned(error) => not_provisioned(error),
+            Happening::Modem(words) => eprintln!("  modem: {words}"),
             Happening::NotConnected(error) => self.not_connected(error),
+            Happening::Refused(error, explanation) => explain(error, *explanation),
             Happening::Warning(warning) => {
                 eprintln!("warning: {}\n  {}", warning.sentence, warning.fix)
             }
@@ -86,50 +67,31 @@ impl Report {
         }
     }
 
-    fn not_provisioned(&mut self, error: &ProvisionError) {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        eprintln!("  {text}");
-        if let Some(hint) = error.hint() {
-            eprintln!("  hint: {hint}");
-        }
-        self.trouble = Some((text, error.hint()));
-    }
-
-    fn not_connected(&mut self, error: &LinkError) {
-        let (sentence, fix) = match error.explain() {
-            Some(explanation) => (explanation.to_string(), Some(explanation.fix)),
-            None => (error.to_string(), None),
-        };
-        eprintln!("  {sentence}");
-        if let Some(fix) = &fix {
-            eprintln!("  hint: {fix}");
-        }
+    fn not_connected(&self, error: &LinkError) {
         let unreachable = matches!(
             error,
             LinkError::Session {
-                error: sectag_mqtt::ClientError::Tcp { .. },
+                error: ClientError::Tcp { .. },
                 ..
             }
         );
+        let explanation = error.explain();
+        match &explanation {
+            Some(explanation) => eprintln!("  {explanation}"),
+            None => eprintln!("  {error}"),
+        }
         if self.own_broker && unreachable {
             eprintln!(
-                "  hint: this home's broker runs with `sectag up`; another one is named with --host"
+                "  hint: start this home's broker with `sectag up`, or name another with --host"
             );
+        } else if let Some(explanation) = explanation {
+            eprintln!("  hint: {}", explanation.fix);
         }
-        self.trouble = Some((sentence, fix));
     }
 
     fn session(&mut self, session: &Session) {
         if let Some((error, explanation)) = &session.lost {
-            match explanation {
-                Some(Explanation { sentence, fix, .. }) => eprintln!("  {sentence}\n  hint: {fix}"),
-                None => eprintln!("  {error}"),
-            }
+            explain(error, explanation.as_ref());
         }
         self.sessions.push((session.lasted, session.traffic));
         if self.as_json {
@@ -167,6 +129,26 @@ impl Report {
                 in_words(lasted, &all)
             );
         }
+    }
+}
+
+fn explain(error: &ClientError, explanation: Option<&Explanation>) {
+    match explanation {
+        Some(explanation) => eprintln!("  {explanation}\n  hint: {}", explanation.fix),
+        None => eprintln!("  {error}"),
+    }
+}
+
+fn not_provisioned(error: &ProvisionError) {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    eprintln!("  {text}");
+    if let Some(hint) = error.hint() {
+        eprintln!("  hint: {hint}");
     }
 }
 

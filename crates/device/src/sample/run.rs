@@ -32,6 +32,9 @@ const LISTEN_EVERY: Duration = Duration::from_millis(100);
 /// Between two questions to a modem that should be on the network and says nothing on its own.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// What a device is silent for while it boots.
+const REBOOT_PAUSE: Duration = Duration::from_secs(5);
+
 /// Results of tasks that wait.
 const RESULTS_MAX: usize = 256;
 
@@ -94,6 +97,8 @@ pub enum Happening<'a> {
     Modem(&'a str),
     /// There is no link, and why.
     NotConnected(&'a LinkError),
+    /// The broker refused the subscription.
+    Refused(&'a ClientError, Option<&'a Explanation>),
     /// There is a link, and something about it that the user should know.
     Warning(&'a Explanation),
     /// A link is over, and what it was.
@@ -126,9 +131,24 @@ pub async fn run(
 ) -> Ending {
     loop {
         let mut run = Run::new(board, options, observe);
-        match run.life(remote).await {
-            Some(ending) => return ending,
-            None => tokio::time::sleep(options.config.connect_delay).await,
+        if let Some(ending) = run.life(remote).await {
+            return ending;
+        }
+        if !boots(remote).await {
+            return Ending::Stopped;
+        }
+    }
+}
+
+/// Buttons are not felt while a device boots, but it can be switched off: `false`.
+async fn boots(remote: &mut Remote) -> bool {
+    let begun = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(begun + REBOOT_PAUSE) => return true,
+            command = remote.0.recv() => if matches!(command, Some(Command::Stop) | None) {
+                return false;
+            },
         }
     }
 }
@@ -159,6 +179,7 @@ enum TaskResult {
     Opened(u64, Result<Box<MqttLink>, Box<LinkError>>),
     Arrived(u64, Incoming),
     Closed(u64, ClientError, Option<Explanation>),
+    Refused(ClientError, Option<Explanation>),
     Answered(Input),
 }
 
@@ -167,6 +188,8 @@ struct Open {
     number: u64,
     since: Instant,
     client: Client,
+    /// For the reader of the link, which can explain them.
+    refusals: mpsc::Sender<ClientError>,
 }
 
 impl<'a, 'b> Run<'a, 'b> {
@@ -281,6 +304,10 @@ impl<'a, 'b> Run<'a, 'b> {
     fn result(&mut self, result: TaskResult) -> Option<Input> {
         match result {
             TaskResult::Answered(input) => Some(input),
+            TaskResult::Refused(error, explanation) => {
+                (self.observe)(Happening::Refused(&error, explanation.as_ref()));
+                None
+            }
             TaskResult::Opened(number, _) if number != self.attempts => None,
             TaskResult::Opened(_, Ok(link)) => Some(self.opened(*link)),
             TaskResult::Opened(_, Err(error)) => {
@@ -362,19 +389,27 @@ impl<'a, 'b> Run<'a, 'b> {
         for warning in link.warnings() {
             (self.observe)(Happening::Warning(warning));
         }
+        let (refusals, mut refused) = mpsc::channel(1);
         self.link = Some(Open {
             number,
             since: Instant::now(),
             client: link.client().clone(),
+            refusals,
         });
         let results = self.results.clone();
         tokio::spawn(async move {
-            while let Some(message) = link.next().await {
-                if results
-                    .send(TaskResult::Arrived(number, message))
-                    .await
-                    .is_err()
-                {
+            loop {
+                let result = tokio::select! {
+                    message = link.next() => match message {
+                        Some(message) => TaskResult::Arrived(number, message),
+                        None => break,
+                    },
+                    Some(error) = refused.recv() => {
+                        let explanation = link.explain(&error);
+                        TaskResult::Refused(error, explanation)
+                    }
+                };
+                if results.send(result).await.is_err() {
                     return;
                 }
             }
@@ -389,6 +424,7 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn subscribe(&mut self, topic: String, qos: Qos) {
         let client = self.link.as_ref().map(|link| link.client.clone());
+        let refusals = self.link.as_ref().map(|link| link.refusals.clone());
         self.spawn(async move {
             let Some(client) = client else {
                 return Input::SubscribeFailed {
@@ -399,7 +435,12 @@ impl<'a, 'b> Run<'a, 'b> {
                 Ok(granted) => Input::Subscribed {
                     code: granted as u8,
                 },
-                Err(ClientError::SubscribeRefused { code, .. }) => Input::Subscribed { code },
+                Err(error @ ClientError::SubscribeRefused { code, .. }) => {
+                    if let Some(refusals) = refusals {
+                        let _ = refusals.send(error).await;
+                    }
+                    Input::Subscribed { code }
+                }
                 Err(error) => Input::SubscribeFailed {
                     errno: not_zero(errno::of_client(&error)),
                 },

@@ -257,6 +257,10 @@ impl Note {
                 Self::Trouble(text, error.hint())
             }
             Happening::NotConnected(error) => Self::Trouble(error.to_string(), error.hint()),
+            Happening::Refused(error, explanation) => Self::Trouble(
+                error.to_string(),
+                explanation.map(|explanation| explanation.fix.clone()),
+            ),
             Happening::Session(session) => Self::Session((*session).clone()),
             _ => Self::Other,
         }
