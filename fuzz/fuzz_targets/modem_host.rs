@@ -16,7 +16,8 @@ fuzz_target!(|input: (u8, u16, &[u8])| {
         if which < 128 {
             let mut host = AtHost::new(terminator);
             for piece in pieces {
-                host.receive(piece, &mut modem, &mut out).expect("a virtual modem answers");
+                host.receive(piece, &mut modem, &mut out)
+                    .expect("a virtual modem answers");
             }
             host.poll(&mut modem, &mut out);
         } else {
