@@ -14,14 +14,18 @@
  *
  * Rules for every function
  * - Results are 0 (or what the function says) or a negative errno value of <errno.h>, e.g. -EINVAL.
- * - A NULL that is not called optional gives -EINVAL. -EIO: a defect of the library itself; only free the handle then.
+ * - A NULL that is not called optional gives -EINVAL. -EIO, where a function does not say what it means: a defect of the
+ *   library itself; only free the handle then. No memory: the program ends by abort().
  * - Functions may be called from any thread and from inside callbacks, except that one thread at a time drives
- *   (`_init`, `_step`, `_run`): a second one gets -EBUSY, and so does a callback that tries. Built without `std`:
- *   all calls from one thread, since there is nothing to lock with. Never from an interrupt.
+ *   (`_init`, `_step`, `_run`, and `_set_interval` while it stores): a second one that tries `_init`, `_step` or `_run`
+ *   gets -EBUSY, and so does a callback. Built without `std`: all calls from one thread, since there is nothing to lock
+ *   with. Never from an interrupt.
  * - Freeing ends all use: no other thread may be inside a function of that handle.
  *
  * Rules for every callback
- * - Called by the thread that drives, one at a time, with the `user` pointer of its structure.
+ * - Called by the thread that drives, one at a time, with the `user` pointer of its structure. Two exceptions:
+ *   `uptime_ms` is called by every thread that calls a function, also while another callback runs, and may call none
+ *   itself; `log` is also called by the thread that makes a client or session.
  * - What it is handed belongs to the library and is valid until it returns. What it fills in belongs to the library too.
  * - It must return: no longjmp, no C++ exception through the library.
  *
@@ -129,11 +133,12 @@ struct sectag_request {
 struct sectag_answer {
 	/** HTTP status; 0 on entry. */
 	int status;
-	/** Where the body goes; the buffer is the library's, `rx_bytes_max` bytes. */
+	/** Where the body goes; the buffer is the library's. */
 	uint8_t *body;
-	/** Room in `body`. */
+	/** Room in `body`: `rx_bytes_max` for a fetch, 1024 bytes for a report. */
 	size_t body_size;
-	/** Bytes put there; 0 on entry. What does not fit: return -EMSGSIZE. */
+	/** Bytes put there; 0 on entry. What does not fit: return -EMSGSIZE for a fetch, drop it for a report, where only
+	 *  the status counts. */
 	size_t body_len;
 	/** Seconds of `Retry-After`; -1 (on entry) when there is none. */
 	int64_t retry_after_s;
@@ -244,7 +249,7 @@ struct sectag_config {
 	int auto_start;
 	/** SCHEDULED: 1 comes back by itself; needs auto_start. Default 0. */
 	int scheduled;
-	/** INTERVAL_S. At least 1, default 86400. */
+	/** INTERVAL_S. At least 1, default 86400. A stored interval counts before it. */
 	uint32_t interval_s;
 	/** SPREAD_S. Default 100 (firmware: 0). */
 	uint32_t spread_s;
@@ -274,7 +279,8 @@ int sectag_configure(const struct sectag_config *config, const struct sectag_car
  * Initialises. Asks the modem for what the options leave open, so at_line is called from here; with auto_start the
  * first session begins with the next sectag_run or sectag_step.
  *
- * -EINVAL: no callback. -EALREADY: initialised before. -EFAULT: not configured. Else what at_line returned.
+ * -EINVAL: no callback. -EALREADY: initialised before. -EFAULT: not configured. -EIO: the modem did not say it. Else what
+ * at_line returned. After each of them it may be tried again.
  */
 int nrf_provisioning_init(nrf_provisioning_event_cb_t callback);
 
@@ -282,7 +288,8 @@ int nrf_provisioning_init(nrf_provisioning_event_cb_t callback);
 int nrf_provisioning_trigger_manually(void);
 
 /**
- * Sets the interval of a scheduled client; a changed one is stored and the schedule made anew.
+ * Sets the interval of a scheduled client, 0: to `interval_s` of the options. A changed one is stored and the schedule
+ * made anew; one that is stored already is not written again.
  *
  * -EFAULT: not initialised. -EINVAL: negative. -ENOTSUP: not scheduled. -ENOSTR: could not be stored, the old one
  * stays; while another thread or a callback drives, the log callback is told so and the result is 0.
@@ -294,7 +301,8 @@ int nrf_provisioning_set_interval(int interval_s);
  *
  * 0: a session ended; `*result` (optional) is 1 for DONE, else a negative errno value: -ENODATA no commands, -EACCES
  * not claimed, -ECONNREFUSED wrong root CA, -ENOMEM too many commands, -ETIME no valid time, -EBUSY, -ETIMEDOUT …
- * (the last one's, should the event callback have triggered the next at once).
+ * (the last one's, should the event callback have triggered the next at once). Also after FATAL_ERROR, with its result.
+ * A callback is not cut short when the time is over.
  * -EAGAIN: none ended in that time; call again. -EFAULT: not initialised. -EBUSY: somebody drives already. -ENOTSUP: no
  * way to wait (built without `std`, and no `wait` in the carrier).
  */
@@ -308,7 +316,8 @@ int sectag_run(uint32_t timeout_ms, int *result);
 int sectag_step(uint32_t *wait_ms);
 
 /** Tells whether a packet data network is active: 1 at `+CGEV: ME PDN ACT 0`, 0 at `+CGEV: ME DETACH` and the like.
- *  Told nothing, a scheduled client takes it for active. -EFAULT: not configured. */
+ *  Told nothing, a scheduled client takes it for active. Told 0, it asks nothing of the modem until it is told 1: tell
+ *  both or none, so read notifications between sessions too. -EFAULT: not configured. */
 int sectag_network(int active);
 
 /** Forgets the process's client; everything the library allocated for it is freed. -EBUSY: somebody drives. */
@@ -319,7 +328,7 @@ int sectag_release(void);
 /** A client; several can live in one process. */
 struct sectag_client;
 
-/** Makes a client in `*client`; results as sectag_configure, and -ENOMEM. The caller frees it. */
+/** Makes a client in `*client`, NULL unless 0 is returned; results as sectag_configure. The caller frees it. */
 int sectag_client_new(const struct sectag_config *config, const struct sectag_carrier *carrier,
 		      struct sectag_client **client);
 /** As nrf_provisioning_init; `user` goes to the callback. */
@@ -342,8 +351,9 @@ int sectag_client_free(struct sectag_client *client);
 /** One conversation with the service, to be run again and again. */
 struct sectag_session;
 
-/** Makes a session in `*session`; asks the modem as nrf_provisioning_init does. `callback` and `user` are optional.
- *  The options of clients are not looked at. The caller frees it. */
+/** Makes a session in `*session`, NULL unless 0 is returned; asks the modem as nrf_provisioning_init does, with the same
+ *  results, and -EINVAL as sectag_configure. `callback` and `user` are optional. The options of clients are not used. The
+ *  caller frees it. */
 int sectag_session_new(const struct sectag_config *config, const struct sectag_carrier *carrier,
 		       sectag_event_fn callback, void *user, struct sectag_session **session);
 /** Begins. -EALREADY: one runs. */

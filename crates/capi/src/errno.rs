@@ -8,7 +8,21 @@ use sectag_proto::device::{CallError, Errno, StoreFailure, TransportError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Code(c_int);
 
-#[cfg(not(any(target_os = "linux", target_os = "none")))]
+#[cfg(any(
+    not(any(target_os = "linux", target_os = "none")),
+    all(
+        target_os = "linux",
+        // Linux has numbers of its own there.
+        any(
+            target_arch = "mips",
+            target_arch = "mips64",
+            target_arch = "mips32r6",
+            target_arch = "mips64r6",
+            target_arch = "sparc",
+            target_arch = "sparc64"
+        )
+    )
+))]
 compile_error!("the errno numbers of this system's C library are not known: add them to the table");
 
 macro_rules! codes {

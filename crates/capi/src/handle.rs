@@ -86,10 +86,12 @@ impl Handle {
     }
 
     pub(crate) fn init_client(&self, listener: Listener) -> Result<(), Code> {
+        let driving = self.drive();
+        // Looked at while nobody else can initialise.
         if self.is_initialised()? {
             return Err(Code::ALREADY);
         }
-        let _driving = self.drive()?;
+        let _driving = driving?;
         let mut client = self.options.client(&self.carrier)?;
         client.init(self.carrier.uptime()).map_err(Code::of_call)?;
         self.begin(Machine::Client(Box::new(client)), Some(listener))
@@ -186,7 +188,7 @@ impl Handle {
             }
         })?;
         loop {
-            let (wake, calls) = self.work_off()?;
+            let (wake, calls) = self.work_off(deadline)?;
             if let Some(result) = self.state.with(|state| state.ended.take())? {
                 return Ok(result);
             }
@@ -205,14 +207,18 @@ impl Handle {
             return Err(Code::FAULT);
         }
         let _driving = self.drive()?;
-        let (wake, _) = self.work_off()?;
+        let (wake, _) = self.work_off(None)?;
         let now = self.carrier.uptime();
         Ok(wake.map(|wake| wake.since(now)))
     }
 
     fn begin(&self, machine: Machine, listener: Option<Listener>) -> Result<(), Code> {
+        let now = self.carrier.uptime();
         Ok(self.state.with(|state| {
-            state.machine = Some(machine);
+            let machine = state.machine.insert(machine);
+            if let Some(active) = state.network {
+                machine.handle(Input::Network(active), now);
+            }
             state.listener = listener;
         })?)
     }
@@ -236,11 +242,15 @@ impl Handle {
         mine.then(|| Driving(self)).ok_or(Code::BUSY)
     }
 
-    /// Until the machine waits: for when, and how many calls it knew of.
-    fn work_off(&self) -> Result<(Option<Uptime>, u64), Code> {
+    /// Until the machine waits, or the deadline is over: until when it waits, and how many calls it knew of.
+    fn work_off(&self, deadline: Option<Uptime>) -> Result<(Option<Uptime>, u64), Code> {
         loop {
             if let Step::Wait { until, calls } = self.step_once(true)? {
                 return Ok((until, calls));
+            }
+            if deadline.is_some_and(|deadline| deadline < self.carrier.uptime()) {
+                let calls = self.state.with(|state| state.calls)?;
+                return Ok((deadline, calls));
             }
         }
     }
@@ -372,6 +382,10 @@ impl Handle {
                 Event::Stop => state.ended = Some(state.result),
                 Event::IntervalNotStored(_) => state.interval_not_stored = true,
                 event => state.result = result_of(event).unwrap_or(state.result),
+            }
+            if matches!(event, Event::FatalError(_)) {
+                // No session ends any more, and whoever waits for one has to know.
+                state.ended = Some(state.result);
             }
             (state.listener, state.result)
         })?;

@@ -542,6 +542,89 @@ fn an_interval_is_stored_before_the_call_returns() {
 }
 
 #[test]
+fn an_interval_that_is_stored_already_is_not_written_again() {
+    let desk = Desk::new();
+    let mut config = config();
+    (config.auto_start, config.scheduled) = (1, 1);
+    for _boot in 0..5 {
+        let client = Client::new(&desk, &config);
+        // SAFETY: a live handle.
+        unsafe {
+            assert_eq!(sectag_client_set_interval(client.0, 600), 0);
+            // Also with a session on its way: the call carries none of it.
+            assert_eq!(sectag_client_trigger(client.0), 0);
+            assert_eq!(sectag_client_set_interval(client.0, 600), 0);
+        }
+        assert!(!desk.story().contains(&START), "{:?}", desk.story());
+    }
+    assert_eq!(desk.script(|script| script.saved.len()), 1);
+}
+
+#[test]
+fn a_client_that_cannot_go_on_does_not_let_its_program_wait_for_ever() {
+    let desk = Desk::new();
+    let mut config = config();
+    (config.auto_start, config.scheduled, config.faithful) = (1, 1, 1);
+    let client = Client::new(&desk, &config);
+    desk.script(|script| script.load_returns = IO);
+    assert_eq!(client.run(FOREVER), (0, IO));
+    assert_eq!(desk.story(), [FATAL]);
+}
+
+#[test]
+fn a_network_that_was_told_before_init_counts() {
+    let desk = Desk::new();
+    let mut config = config();
+    (config.auto_start, config.scheduled, config.spread_s) = (1, 1, 0);
+    let client = Client::blank(&desk, &config);
+    // SAFETY: a live handle; the desk outlives it.
+    unsafe {
+        assert_eq!(sectag_client_network(client.0, 0), 0);
+        assert_eq!(sectag_client_init(client.0, Some(event), desk.user()), 0);
+    }
+    assert_eq!(client.run(30_000), (AGAIN, 99));
+    assert!(!desk.story().contains(&START), "{:?}", desk.story());
+}
+
+#[test]
+fn run_gives_back_in_time_from_a_session_that_never_waits() {
+    let desk = Desk::new();
+    let client = Client::new(&desk, &config());
+    let handle = AtomicPtr::new(client.0);
+    let place = AtomicPtr::new(desk.user());
+    desk.on_event(move |told| {
+        // SAFETY: the desk is alive, and events come without its script being held.
+        let desk = unsafe { &*place.load(Ordering::Relaxed).cast::<Desk>() };
+        desk.script(|script| {
+            script.now += 10;
+            assert!(script.told.len() < 1000, "it never gives back");
+        });
+        if told.number == STOP {
+            // SAFETY: a live handle.
+            assert_eq!(
+                unsafe { sectag_client_trigger(handle.load(Ordering::Relaxed)) },
+                0
+            );
+        }
+    });
+    // SAFETY: a live handle.
+    assert_eq!(unsafe { sectag_client_trigger(client.0) }, 0);
+    assert_eq!(client.run(2000), (0, NODATA));
+    desk.script(|script| assert!(script.now < 2100, "{}", script.now));
+}
+
+#[test]
+fn an_empty_value_has_a_place_in_memory() {
+    let desk = Desk::new();
+    desk.batch(&[stores("u.1", "app/name", ""), finished("u.2")]);
+    let client = Client::new(&desk, &config());
+    // SAFETY: a live handle.
+    assert_eq!(unsafe { sectag_client_trigger(client.0) }, 0);
+    assert_eq!(client.run(600_000), (0, 1));
+    desk.script(|script| assert_eq!(script.saved, [("app/name".to_owned(), String::new())]));
+}
+
+#[test]
 fn another_thread_ends_the_librarys_own_wait() {
     let desk = Desk::new();
     let mut carrier = desk.carrier();

@@ -179,12 +179,19 @@ impl Carrier {
             place,
             size,
         );
-        let bytes = match usize::try_from(taken) {
-            Ok(bytes @ 1..) if bytes <= size => bytes,
-            Ok(_) => return Err(Code::IO),
-            Err(_) => return Err(Code::of_callback(taken)),
+        let failed = match usize::try_from(taken) {
+            Ok(bytes @ 1..) if bytes <= size => {
+                answer.truncate(bytes);
+                None
+            }
+            Ok(_) => Some(Code::IO),
+            Err(_) => Some(Code::of_callback(taken)),
         };
-        answer.truncate(bytes);
+        if let Some(code) = failed {
+            // It may hold a part of a JWT.
+            drop(Secret::new(answer));
+            return Err(code);
+        }
         while answer.last() == Some(&0) {
             answer.pop();
         }
@@ -228,7 +235,12 @@ impl Carrier {
     pub(crate) fn save(&self, key: &str, value: &str) -> Result<(), StoreFailure> {
         let save = self.callbacks.save.ok_or(StoreFailure::Io)?;
         let key = terminated(key).ok_or(StoreFailure::Invalid)?;
-        let (key, text) = (key.expose().as_ptr().cast(), value.as_ptr().cast());
+        // An empty text of Rust has no place in memory, and C wants one.
+        let text = match value {
+            "" => c"".as_ptr(),
+            value => value.as_ptr().cast(),
+        };
+        let key = key.expose().as_ptr().cast();
         match save(self.callbacks.user, key, text, value.len()) {
             0.. => Ok(()),
             code => Err(Code::of_callback(code).store()),

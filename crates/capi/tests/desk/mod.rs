@@ -53,6 +53,7 @@ pub(crate) const NO_TIME: c_int = 9;
 pub(crate) const LTE_OFF: c_int = 10;
 pub(crate) const LTE_ON: c_int = 11;
 pub(crate) const SCHEDULED: c_int = 12;
+pub(crate) const FATAL: c_int = 13;
 
 pub(crate) const FOREVER: u32 = u32::MAX;
 
@@ -97,6 +98,8 @@ pub(crate) struct Script {
     pub(crate) answers: VecDeque<(&'static str, Result<Vec<u8>, c_int>)>,
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) save_returns: c_int,
+    /// Negative: the settings cannot be read.
+    pub(crate) load_returns: c_int,
     pub(crate) mode: u8,
     pub(crate) now: u64,
 
@@ -433,6 +436,10 @@ extern "C" fn load(
     value: *mut c_char,
     size: usize,
 ) -> c_int {
+    let broken = desk(user).script(|script| script.load_returns);
+    if broken < 0 {
+        return broken;
+    }
     match desk(user).script(|script| script.settings.get(&text(key)).cloned()) {
         None => ENOENT,
         Some(found) => {
@@ -450,6 +457,7 @@ extern "C" fn save(
     value: *const c_char,
     len: usize,
 ) -> c_int {
+    assert!(value.addr() > 4096, "no page is there");
     // SAFETY: so many bytes are there.
     let value = unsafe { slice::from_raw_parts(value.cast::<u8>(), len) };
     let (key, value) = (text(key), String::from_utf8(value.to_vec()).unwrap());
