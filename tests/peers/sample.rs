@@ -325,7 +325,7 @@ fn a_cut_network_is_noticed_and_the_sample_comes_back_with_the_new_certificate()
                     "--certs",
                     &certs,
                 ][..],
-                &["--keep-alive", "3"],
+                &["--keep-alive", "1"],
                 &QUICK,
                 interval,
             ]

@@ -93,14 +93,13 @@ fn names(options: &Options) -> Outcome {
 fn typed(args: &Sample) -> Outcome<Choices> {
     let tag = |tag: Option<u32>| tag.map(|tag| SecTag::new(u64::from(tag))).transpose();
     let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+    let edition = match args.edition {
+        Some(EditionName::V2_2) => Edition::V2_2,
+        Some(EditionName::Current) | None => Edition::Current,
+    };
     let flag = |yes: bool, no: bool| (yes || no).then_some(yes);
     Ok(Choices {
-        program: args.academy.then(|| {
-            Program::Academy(match args.edition {
-                Some(EditionName::V2_2) => Edition::V2_2,
-                Some(EditionName::Current) | None => Edition::Current,
-            })
-        }),
+        program: args.academy.then_some(Program::Academy(edition)),
         faithful: args.faithful,
         host: args.host.clone(),
         address: args.address.clone(),

@@ -23,8 +23,7 @@ pub struct Options {
     pub keep_session: bool,
     /// Default none.
     pub will: Option<Will>,
-    /// For each stage of connecting and each acknowledgement; at most three quarters of the keep-alive. Default 60 s, the
-    /// library's send timeout.
+    /// For each stage of connecting and each acknowledgement, a ping's included. Default 60 s, the library's send timeout.
     pub timeout: Duration,
     /// Files to put under the tags before connecting; `None`: what is under the tags is used as it is.
     pub folder: Option<Folder>,
@@ -58,17 +57,8 @@ impl Options {
             keep_alive: self.keep_alive,
             clean: !self.keep_session,
             will: self.will.clone(),
-            timeout: self.answer_timeout(),
+            timeout: self.timeout,
             ..LinkOptions::new(host)
-        }
-    }
-
-    /// An answer to a ping must have its time before the next ping is due, or a broker that says nothing is never missed.
-    fn answer_timeout(&self) -> Duration {
-        if self.keep_alive.is_zero() {
-            self.timeout
-        } else {
-            self.timeout.min(self.keep_alive * 3 / 4)
         }
     }
 

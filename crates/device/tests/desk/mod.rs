@@ -237,7 +237,7 @@ enum Note {
     Led(u8, bool),
     Written(String),
     Trouble(String, Option<String>),
-    Session(Session),
+    Session(Box<Session>),
     Other,
 }
 
@@ -261,7 +261,7 @@ impl Note {
                 error.to_string(),
                 explanation.map(|explanation| explanation.fix.clone()),
             ),
-            Happening::Session(session) => Self::Session((*session).clone()),
+            Happening::Session(session) => Self::Session(Box::new((*session).clone())),
             _ => Self::Other,
         }
     }
@@ -296,7 +296,7 @@ impl Heard {
                 self.troubles.push(text);
                 self.hints.extend(hint);
             }
-            Note::Session(session) => self.sessions.push(session),
+            Note::Session(session) => self.sessions.push(*session),
             Note::Other => {}
         }
     }
