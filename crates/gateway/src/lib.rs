@@ -12,6 +12,10 @@
 //! Nothing here opens a socket. What the machine looks like is one value, [`facts::Facts`], filled through `sectag_keep`;
 //! tests write it down. The rules are `spec/gateway-config.md`.
 
+pub mod config;
+pub mod document;
+pub mod keys;
 pub mod settings;
+pub mod value;
 
 pub use settings::{Client, External, Host, Internal, Level, Settings, Source, Sourced};
