@@ -103,7 +103,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Option<Ca>,
     },
-    /// Look at certificates
+    /// Certificates: show, lint, fetch a chain, write headers
     Cert {
         #[command(subcommand)]
         verb: Cert,

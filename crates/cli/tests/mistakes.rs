@@ -84,9 +84,11 @@ Commands:
   commands  The command queue of a device
   keys      API keys of owners
   device    Be a device: a virtual modem and the provisioning client
-  mqtt      Publish or subscribe over MQTT with mutual TLS
+  modem     A virtual modem on a pty or TCP; one AT line to any modem
+  creds     Credentials under security tags: over AT serial, a virtual modem, or files
+  mqtt      Publish or subscribe over MQTT; the SDK's sample
   ca        The home's certificate authorities
-  cert      Look at certificates
+  cert      Certificates: show, lint, fetch a chain, write headers
   help      Print this message or the help of the given subcommand(s)
 
 Options:
