@@ -5,6 +5,7 @@
 //!  write_pair                       both temp files → mark "ready" → rename key → rename certificate → unmark
 //!  load_pair                        ready? finish the renames : throw unfinished files away; then read both
 //!  edit                             lock directory → read → change → temp file as it was set up → fsync → rename → fsync directory
+//!  look                             modes and owners at a path and on the way to it
 //!  lock                             one process at a time; the lock file names the holder
 //! ```
 //!
@@ -19,6 +20,7 @@ pub mod crash;
 mod edit;
 mod error;
 mod lock;
+mod look;
 mod pair;
 mod write;
 
@@ -28,6 +30,7 @@ mod stop;
 pub use edit::edit;
 pub use error::KeepError;
 pub use lock::{Lock, lock};
+pub use look::{End, Look, Node, content, look, names};
 pub use pair::{load_pair, write_pair};
 pub use write::{
     FILE_BYTES_MAX, private_dir, read_private, read_public, remove, write_private, write_public,

@@ -25,6 +25,7 @@ pub mod header;
 mod identity;
 mod key;
 pub mod lint;
+pub mod material;
 pub mod pem;
 pub mod topics;
 

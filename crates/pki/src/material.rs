@@ -1,0 +1,240 @@
+//! What a file of certificates, keys or revocation lists holds, taken apart section by section.
+//!
+//! A section that cannot be read is a problem with its reason, and the others are still read: whoever judges a file wants
+//! to know all of it. Nothing secret is kept, so a [`Material`] may be printed.
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
+
+use crate::certificate::{parse, seconds};
+use crate::identity::name_text;
+use crate::lint::public_of;
+use crate::{CertificateFacts, PkiError, show};
+
+/// The sections of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Material {
+    /// Certificates, in their order.
+    pub certificates: Vec<Held>,
+    /// Private keys, in their order. TLS libraries take the first.
+    pub keys: Vec<KeyFacts>,
+    /// Revocation lists, in their order.
+    pub revocations: Vec<RevocationFacts>,
+    /// What could not be read, each with its reason.
+    pub problems: Vec<String>,
+}
+
+/// A certificate and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// As DER.
+    pub der: Vec<u8>,
+    /// What it says.
+    pub facts: CertificateFacts,
+}
+
+/// What can be said about a private key without showing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// A pass phrase is needed to read it.
+    pub is_encrypted: bool,
+    /// Its public key in the form that certificates hold; `None` when it is encrypted, or of a kind that is not read
+    /// here (RSA below 2048 bits, unusual curves).
+    pub public: Option<Vec<u8>>,
+}
+
+/// What a revocation list says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationFacts {
+    /// As DER.
+    pub der: Vec<u8>,
+    /// Issuer in the order of RFC 4514.
+    pub issuer: String,
+    /// When it was made, Unix seconds.
+    pub this_update_s: u64,
+    /// When the next one is due, Unix seconds; strict verifiers refuse the list after it.
+    pub next_update_s: Option<u64>,
+    /// How many certificates it revokes.
+    pub revoked: usize,
+}
+
+impl KeyFacts {
+    /// Is it the key of this certificate? `None` when that cannot be told.
+    ///
+    /// # Errors
+    /// [`PkiError::Malformed`] when `certificate` is none.
+    pub fn belongs_to(&self, certificate: &[u8]) -> Result<Option<bool>, PkiError> {
+        let parsed = parse(certificate)?;
+        let theirs = parsed.public_key().subject_public_key.data.as_ref();
+        Ok(self.public.as_ref().map(|ours| ours == theirs))
+    }
+}
+
+/// Takes a file apart. PEM only: that is what brokers and clients read.
+pub fn material(file: &[u8]) -> Material {
+    let mut material = Material::default();
+    if let Ok(facts) = show(file) {
+        material.problems.push(format!(
+            "it is DER, and PEM is needed (the certificate of {})",
+            facts.subject
+        ));
+        return material;
+    }
+    let text = String::from_utf8_lossy(file);
+    for section in sections(&text) {
+        match section {
+            Ok((label, text)) => material.take(label, text),
+            Err(label) => material
+                .problems
+                .push(format!("`BEGIN {label}` has no end")),
+        }
+    }
+    material
+}
+
+impl Material {
+    fn take(&mut self, label: &str, text: &str) {
+        if label.ends_with("PRIVATE KEY") {
+            let is_encrypted =
+                label == "ENCRYPTED PRIVATE KEY" || text.contains("Proc-Type: 4,ENCRYPTED");
+            self.keys.push(KeyFacts {
+                is_encrypted,
+                public: if is_encrypted { None } else { public_of(text) },
+            });
+        } else if label == "CERTIFICATE" {
+            let number = self.certificates.len() + self.problems.len() + 1;
+            let read = CertificateDer::from_pem_slice(text.as_bytes())
+                .map_err(|e| PkiError::malformed("PEM section", e))
+                .and_then(|der| {
+                    let facts = show(&der)?;
+                    Ok(Held {
+                        der: der.to_vec(),
+                        facts,
+                    })
+                });
+            match read {
+                Ok(held) => self.certificates.push(held),
+                Err(e) => self.problems.push(format!("certificate {number}: {e}")),
+            }
+        } else if label == "X509 CRL" {
+            match revocation(text) {
+                Ok(facts) => self.revocations.push(facts),
+                Err(e) => self.problems.push(e.to_string()),
+            }
+        } else if matches!(label, "TRUSTED CERTIFICATE" | "X509 CERTIFICATE") {
+            self.problems.push(format!(
+                "a section is labelled `BEGIN {label}`, and only `BEGIN CERTIFICATE` is read everywhere"
+            ));
+        }
+    }
+}
+
+fn revocation(text: &str) -> Result<RevocationFacts, PkiError> {
+    let wrong = |e: &dyn std::fmt::Display| PkiError::malformed("revocation list", e);
+    let der =
+        CertificateRevocationListDer::from_pem_slice(text.as_bytes()).map_err(|e| wrong(&e))?;
+    let (_, list) = CertificateRevocationList::from_der(&der).map_err(|e| wrong(&e))?;
+    Ok(RevocationFacts {
+        issuer: name_text(list.issuer()),
+        this_update_s: seconds(list.last_update().timestamp()),
+        next_update_s: list.next_update().map(|time| seconds(time.timestamp())),
+        revoked: list.iter_revoked_certificates().count(),
+        der: der.to_vec(),
+    })
+}
+
+/// The PEM sections with their labels; the label alone for one that does not end.
+fn sections(text: &str) -> impl Iterator<Item = Result<(&str, &str), &str>> {
+    const BEGIN: &str = "-----BEGIN ";
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let begin = rest.find(BEGIN)?;
+            let from = &rest[begin..];
+            let line = from.lines().next().unwrap_or_default();
+            let Some(label) = line[BEGIN.len()..].trim_end().strip_suffix("-----") else {
+                rest = &from[BEGIN.len()..];
+                continue;
+            };
+            let close = format!("-----END {label}-----");
+            return Some(match from.find(&close) {
+                Some(at) => {
+                    let end = at + close.len();
+                    rest = &from[end..];
+                    Ok((label, &from[..end]))
+                }
+                None => {
+                    rest = &from[BEGIN.len()..];
+                    Err(label)
+                }
+            });
+        }
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Authority, PrivateKey, pem};
+
+    const NOW_S: u64 = 1_750_000_000;
+
+    #[test]
+    fn a_file_is_taken_apart() {
+        let root = Authority::root("Root", NOW_S).unwrap();
+        let other = PrivateKey::generate().unwrap();
+        let list = root.crl(&[("0a", NOW_S)], NOW_S, NOW_S + 60).unwrap();
+        let file = format!(
+            "subject=Root\n{}{}{}",
+            root.certificate_pem(),
+            root.key().to_pem().as_str(),
+            pem::encode("X509 CRL", &list)
+        );
+        let found = material(file.as_bytes());
+        assert_eq!(found.problems, Vec::<String>::new());
+        assert_eq!(found.certificates[0].facts.subject, "CN=Root");
+        assert_eq!(
+            found.keys[0].belongs_to(root.certificate_der()).unwrap(),
+            Some(true)
+        );
+        let list = &found.revocations[0];
+        assert_eq!((list.revoked, list.next_update_s), (1, Some(NOW_S + 60)));
+        let other = material(other.to_pem().as_bytes());
+        assert_eq!(
+            other.keys[0].belongs_to(root.certificate_der()).unwrap(),
+            Some(false)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_problem_and_the_rest_is_read() {
+        let root = Authority::root("Root", NOW_S).unwrap().certificate_pem();
+        let broken = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+        let found = material(format!("{broken}{root}-----BEGIN CERTIFICATE-----\nMIIB").as_bytes());
+        assert_eq!(
+            (found.certificates.len(), found.problems.len()),
+            (1, 2),
+            "{found:?}"
+        );
+        let der = pem::certificates(&root).unwrap().remove(0);
+        assert!(material(&der).problems[0].starts_with("it is DER"));
+        assert_eq!(material(b"hello -----BEGIN"), Material::default());
+        assert_eq!(material(&[0x30, 0xff, 0, 200]), Material::default());
+    }
+
+    #[test]
+    fn an_encrypted_key_is_known_by_its_label_and_by_its_header() {
+        for text in [
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nMIIB\n-----END EC PRIVATE KEY-----\n",
+        ] {
+            let found = material(text.as_bytes());
+            assert!(
+                found.keys[0].is_encrypted && found.keys[0].public.is_none(),
+                "{found:?}"
+            );
+        }
+    }
+}
