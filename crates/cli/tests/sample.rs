@@ -208,7 +208,7 @@ fn two_samples_for_one_device_are_one_too_many() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let socket = home.path().join("sample-device-1.sock");
+    let socket = home.path().join("devices/device-1.sample.sock");
     let begun = std::time::Instant::now();
     while !socket.exists() {
         assert!(begun.elapsed() < support::DEADLINE);
@@ -386,6 +386,7 @@ fn what_cannot_be_meant_together_is_refused() {
         &["--edition", "2.2"],
         &["--address", "127.0.0.1"],
         &["--press", "9"],
+        &["--press", "1", "--name", "../x"],
         &["--publish-topic", "a/#", "--no-provision", "--plain"],
         &["--cipher", "TLS_NULL"],
         &["--modem", "ttyACM0"],

@@ -9,6 +9,7 @@
 //!
 //! [`Sample`] decides, [`run()`] carries. What the firmware does badly is behind [`Config::faithful`].
 
+mod board;
 mod choices;
 mod config;
 mod credentials;
@@ -23,6 +24,7 @@ mod run;
 mod tests;
 mod words;
 
+pub use board::{Board, Happening, Observer, Session};
 pub use choices::{Choices, SEC_TAG_ACADEMY, SEC_TAG_SAMPLE, WILL_MESSAGE, WILL_TOPIC};
 pub use config::{Config, Edition, Program};
 pub use credentials::{Credentials, FILE_BYTES_MAX, File, Folder, FolderError, ProvisionError};
@@ -31,5 +33,5 @@ pub use helper::{Helper, HelperCall, HelperState, IllegalTransition, WrongState}
 pub use machine::Sample;
 pub use options::Options;
 pub use remote::{Handle, Remote, remote};
-pub use run::{Board, Happening, Observer, Session, run};
+pub use run::run;
 pub use words::{Level, Line};

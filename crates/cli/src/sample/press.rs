@@ -3,6 +3,7 @@
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use sectag_device::sample::Handle;
+use sectag_device::state::DeviceState;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +27,7 @@ impl Drop for Socket {
 
 /// Presses a button of the sample that runs for this device.
 pub(super) async fn press(place: &Place, name: &str, button: u8) -> Outcome {
-    let path = path(place, name);
+    let path = path(place, name)?;
     let nobody = |error: std::io::Error| {
         Fault::no(format!("no sample runs for device `{name}`: {error}"))
             .hint(format!("start one with `sectag mqtt sample --name {name}`"))
@@ -56,7 +57,8 @@ pub(super) async fn press(place: &Place, name: &str, button: u8) -> Outcome {
 /// Listens for [`press`].
 pub(super) fn listen(place: &Place, name: &str, handle: &Handle) -> Outcome<Option<Socket>> {
     sectag_keep::private_dir(&place.home)?;
-    let path = path(place, name);
+    sectag_keep::private_dir(&place.home.join("devices"))?;
+    let path = path(place, name)?;
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
         return Err(
             Fault::untried(format!("a sample runs already for device `{name}`"))
@@ -112,6 +114,8 @@ async fn answer(stream: UnixStream, handle: &Handle) -> std::io::Result<()> {
     writer.write_all(word.as_bytes()).await
 }
 
-fn path(place: &Place, name: &str) -> PathBuf {
-    place.home.join(format!("sample-{name}.sock"))
+/// Beside the device's folder: a device whose credentials are elsewhere has none.
+fn path(place: &Place, name: &str) -> Outcome<PathBuf> {
+    let folder = DeviceState::folder(&place.home, name)?;
+    Ok(folder.with_file_name(format!("{name}.sample.sock")))
 }

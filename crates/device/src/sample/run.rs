@@ -2,29 +2,24 @@
 //!
 //! Every connection reads the sec tags anew, so credentials that were written meanwhile are used at the next one.
 
-use std::sync::Arc;
+mod hardware;
+
 use std::time::{Duration, Instant};
 
-use sectag_modem::credentials::{self, AtStore, FileStore, Written};
-use sectag_modem::{Modem, TagSigner};
-use sectag_mqtt::client::{Client, Traffic};
+use sectag_mqtt::client::Client;
 use sectag_mqtt::{ClientError, Incoming, Qos};
 use sectag_proto::Uptime;
-use sectag_proto::at::{Answer, Verdict};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::config::Program;
-use super::credentials::{Credentials, File, ProvisionError};
+use super::board::{Board, Happening, Observer, Parts, Session};
 use super::errno;
-use super::events::{Ending, Input, Output, Step};
+use super::events::{Ending, Input, Output};
 use super::machine::Sample;
 use super::options::Options;
 use super::remote::{Command, Remote};
-use super::words::Line;
 use crate::failures::Explanation;
-use crate::link::{LinkError, MqttLink, Security};
-use crate::verbs;
+use crate::link::{LinkError, MqttLink};
 
 /// Between two looks at what the modem says on its own.
 const LISTEN_EVERY: Duration = Duration::from_millis(100);
@@ -37,89 +32,6 @@ const REBOOT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Results of tasks that wait.
 const RESULTS_MAX: usize = 256;
-
-/// What the sample runs on.
-pub struct Board {
-    parts: Parts,
-    signer: Arc<dyn TagSigner>,
-}
-
-enum Parts {
-    Modem(Box<dyn Modem + Send>),
-    Files(FileStore),
-}
-
-impl Board {
-    /// A device with a modem: its notifications are the network, its IMEI is the hardware's id.
-    pub fn modem(modem: Box<dyn Modem + Send>, signer: Arc<dyn TagSigner>) -> Self {
-        Self {
-            parts: Parts::Modem(modem),
-            signer,
-        }
-    }
-
-    /// A host whose credentials are files. Its network is always up; its hardware has no id, so a number is drawn.
-    pub fn files(store: FileStore) -> Self {
-        Self {
-            signer: Arc::new(store.clone()),
-            parts: Parts::Files(store),
-        }
-    }
-}
-
-impl std::fmt::Debug for Board {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.parts {
-            Parts::Modem(_) => "Board(modem)",
-            Parts::Files(_) => "Board(files)",
-        })
-    }
-}
-
-/// What can be watched.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Happening<'a> {
-    /// A line of the log.
-    Line(&'a Line),
-    /// A light changed.
-    Led {
-        /// Numbers begin at 1.
-        number: u8,
-        /// Whether it shines.
-        on: bool,
-    },
-    /// A credential file is under its tag.
-    Provisioned(&'a File, Written),
-    /// Credentials could not be put under their tags.
-    NotProvisioned(&'a ProvisionError),
-    /// The modem did not do as told; its words.
-    Modem(&'a str),
-    /// There is no link, and why.
-    NotConnected(&'a LinkError),
-    /// The broker refused the subscription.
-    Refused(&'a ClientError, Option<&'a Explanation>),
-    /// There is a link, and something about it that the user should know.
-    Warning(&'a Explanation),
-    /// A link is over, and what it was.
-    Session(&'a Session),
-}
-
-/// A connection that is over.
-#[derive(Debug, Clone)]
-pub struct Session {
-    /// The first is 1.
-    pub number: u64,
-    /// From CONNACK to the end.
-    pub lasted: Duration,
-    /// What it cost.
-    pub traffic: Traffic,
-    /// Why it ended; `None` when this side ended it.
-    pub lost: Option<(ClientError, Option<Explanation>)>,
-}
-
-/// Watches a run.
-pub type Observer<'a> = dyn FnMut(Happening<'_>) + Send + 'a;
 
 /// Runs it until it ends: by [`Handle::stop`](super::Handle::stop), by [`Config::count`](super::Config::count), or because it cannot go on. Dropping the future ends
 /// it without a goodbye.
@@ -463,154 +375,6 @@ impl<'a, 'b> Run<'a, 'b> {
             let input = work.await;
             let _ = results.send(TaskResult::Answered(input)).await;
         });
-    }
-
-    fn hardware_id(&mut self) -> Result<String, i32> {
-        match &mut self.board.parts {
-            Parts::Modem(modem) => {
-                credentials::imei(&mut **modem).map_err(|error| errno::of_store(&error))
-            }
-            Parts::Files(_) => {
-                let mut number = [0; 4];
-                getrandom::fill(&mut number).map_err(|_| -errno::EIO)?;
-                Ok(u32::from_ne_bytes(number).to_string())
-            }
-        }
-    }
-
-    /// The CN of the certificate that the next connection will present.
-    fn look_at_name(&mut self) {
-        let Security::Tls(tls) = &self.options.security else {
-            return;
-        };
-        let name = tls.tags.iter().find_map(|tag| {
-            let pem = self.board.signer.certificate_chain(*tag).ok()?;
-            let chain = sectag_pki::pem::certificates(&pem).ok()?;
-            Some(sectag_pki::identity(chain.first()?).ok()?.cn)
-        });
-        self.tell(Input::CommonName(name));
-    }
-
-    fn provision(&mut self) -> Result<(), i32> {
-        let Some(folder) = &self.options.folder else {
-            return Ok(());
-        };
-        let outcome = match folder.read() {
-            Ok(credentials) => self.write(&credentials),
-            Err(error) => Err(error.into()),
-        };
-        outcome.map_err(|error| {
-            (self.observe)(Happening::NotProvisioned(&error));
-            match error {
-                ProvisionError::Store { source, .. } => errno::of_store(&source),
-                ProvisionError::Folder(_) => -errno::ENOENT,
-            }
-        })
-    }
-
-    fn write(&mut self, credentials: &Credentials) -> Result<(), ProvisionError> {
-        let config = &self.options.config;
-        let always = config.faithful && config.program == Program::Sample;
-        let mut steps = Vec::new();
-        let observe = &mut *self.observe;
-        let mut step = |step: Step| steps.push(step);
-        let mut done = |file: &File, written| observe(Happening::Provisioned(file, written));
-        let outcome = match &mut self.board.parts {
-            Parts::Modem(modem) => {
-                let mut store = AtStore::new(&mut **modem);
-                credentials.provision(&mut store, always, &mut step, &mut done)
-            }
-            Parts::Files(store) => credentials.provision(store, always, &mut step, &mut done),
-        };
-        for step in steps {
-            self.tell(Input::Provisioning(step));
-        }
-        outcome
-    }
-
-    fn online(&mut self) {
-        let Parts::Modem(modem) = &mut self.board.parts else {
-            return self.tell(Input::Network(true));
-        };
-        let mode = verbs::functional_mode(&mut **modem).ok();
-        self.line("AT+CGEREP=1");
-        self.ask_at = Some(Instant::now());
-        if !matches!(mode, Some(1 | 21)) {
-            self.mode_before = self.mode_before.or(mode);
-            if !self.line("AT+CFUN=1") {
-                self.tell(Input::Fatal);
-            }
-        }
-        self.listen();
-    }
-
-    fn offline(&mut self) {
-        self.ask_at = None;
-        if self.has_modem() {
-            self.line("AT+CFUN=4");
-            self.listen();
-        }
-        // A modem that was never attached says nothing when it goes.
-        self.tell(Input::Network(false));
-    }
-
-    fn listen(&mut self) {
-        let Parts::Modem(modem) = &mut self.board.parts else {
-            return;
-        };
-        let mut heard: Vec<bool> = modem
-            .notifications()
-            .iter()
-            .filter_map(|notification| network(notification))
-            .collect();
-        // Behind the firmware's shell a modem says nothing on its own, and one that is attached already has said it.
-        if heard.is_empty() && self.ask_at.is_some_and(|at| at <= Instant::now()) {
-            self.ask_at = Some(Instant::now() + ASK_EVERY);
-            heard.extend(verbs::registered(&mut **modem).filter(|there| *there));
-        }
-        for up in heard {
-            if up {
-                self.ask_at = None;
-                self.look_at_name();
-            }
-            self.tell(Input::Network(up));
-        }
-    }
-
-    /// Whether the modem said OK; what else it said goes to the observer.
-    fn line(&mut self, line: &str) -> bool {
-        let Parts::Modem(modem) = &mut self.board.parts else {
-            return true;
-        };
-        let said = match modem.line(line) {
-            Ok(said) => said,
-            Err(error) => {
-                (self.observe)(Happening::Modem(&format!("{line}: {error}")));
-                return false;
-            }
-        };
-        let ok = Answer::parse(&said).is_ok_and(|answer| answer.verdict == Verdict::Ok);
-        if !ok {
-            (self.observe)(Happening::Modem(&format!("{line}: {}", said.trim())));
-        }
-        ok
-    }
-
-    const fn has_modem(&self) -> bool {
-        matches!(self.board.parts, Parts::Modem(_))
-    }
-}
-
-/// What a notification says about the network.
-fn network(notification: &str) -> Option<bool> {
-    let event = notification.strip_prefix("+CGEV: ")?;
-    let gone = ["ME DETACH", "NW DETACH", "ME PDN DEACT 0", "NW PDN DEACT 0"];
-    if event.starts_with("ME PDN ACT 0") {
-        Some(true)
-    } else {
-        gone.iter()
-            .any(|word| event.starts_with(word))
-            .then_some(false)
     }
 }
 
