@@ -50,15 +50,23 @@ pub(crate) fn radio(
     wish: RadioWish,
     by_program: bool,
 ) -> Result<FunctionalMode, String> {
-    let lines: &[&str] = match wish {
-        _ if by_program => &[],
-        RadioWish::Query => &[],
-        RadioWish::Offline => &["AT+CFUN=4"],
-        // With the subscriptions that the firmware library makes each time (spec/device-protocol §14).
-        RadioWish::Online => &["AT+CGEREP=1", "AT%XTIME=1", "AT+CFUN=1"],
-    };
     let failed = |line: &str, code: Code| format!("{line}: at_line returned {}", code.get());
-    for line in lines {
+    let switch = match wish {
+        _ if by_program => None,
+        RadioWish::Query => None,
+        RadioWish::Offline => Some("AT+CFUN=4"),
+        RadioWish::Online => {
+            // The subscriptions that the firmware library makes each time (spec/device-protocol §14). Without them the
+            // radio comes back all the same.
+            for line in ["AT+CGEREP=1", "AT%XTIME=1"] {
+                if let Err(code) = carrier.line(line) {
+                    carrier.log(&failed(line, code));
+                }
+            }
+            Some("AT+CFUN=1")
+        }
+    };
+    if let Some(line) = switch {
         // What the modem made of it shows in its functional mode.
         carrier.line(line).map_err(|code| failed(line, code))?;
     }

@@ -614,6 +614,21 @@ fn run_gives_back_in_time_from_a_session_that_never_waits() {
 }
 
 #[test]
+fn a_subscription_that_fails_does_not_leave_the_radio_off() {
+    for line in ["AT+CGEREP", "AT%XTIME"] {
+        let desk = Desk::new();
+        desk.batch(&[at("u.1", "%CMNG", "1"), finished("u.2")])
+            .answer(line, Err(TIMEDOUT));
+        let client = Client::new(&desk, &config());
+        // SAFETY: a live handle.
+        assert_eq!(unsafe { sectag_client_trigger(client.0) }, 0);
+        assert_eq!(client.run(600_000), (0, 1));
+        let log = desk.script(|script| script.logged.join("\n"));
+        assert!(log.contains(line), "{log}");
+    }
+}
+
+#[test]
 fn an_empty_value_has_a_place_in_memory() {
     let desk = Desk::new();
     desk.batch(&[stores("u.1", "app/name", ""), finished("u.2")]);
