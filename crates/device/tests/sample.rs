@@ -69,7 +69,7 @@ async fn a_hundred_boots_are_one_write_and_the_firmware_writes_each_time() {
     }
     assert_eq!(writes(), first);
     let mut faithful = desk.sample();
-    faithful.config = faithful.config.faithful();
+    faithful.config = faithful.config.to_the_letter();
     desk.boot(&faithful).await;
     assert_eq!(writes(), first + 3);
     desk.house.down().await;
@@ -409,7 +409,7 @@ async fn a_fatal_error_boots_anew_and_can_be_stopped_meanwhile() {
     desk.provision("dev-17");
     let mut options = desk.sample();
     options.folder = None;
-    options.config = options.config.faithful();
+    options.config = options.config.to_the_letter();
     options.config.client_id = Some("x".repeat(50));
     let (ending, heard) = desk
         .run_while(&options, async |watch| {

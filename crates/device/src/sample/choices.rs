@@ -19,6 +19,8 @@ pub const SEC_TAG_SAMPLE: u32 = 955;
 pub const SEC_TAG_ACADEMY: u32 = 24;
 /// Topic of the library's last will.
 pub const WILL_TOPIC: &str = "lastwilltopic";
+/// As good as none: a broker that says nothing for a day.
+const NO_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// Payload of the library's last will.
 pub const WILL_MESSAGE: &str = "{\"lastwill\": \"offline\"}";
 
@@ -116,7 +118,7 @@ impl Choices {
             .filter_map(|name| kconfig.flag(name))
             .reduce(|one, other| one && other);
         let timeout = match kconfig.flag("MQTT_HELPER_SEND_TIMEOUT") {
-            Some(false) => None,
+            Some(false) => Some(NO_TIMEOUT),
             _ => seconds(&["MQTT_HELPER_SEND_TIMEOUT_SEC"]),
         };
         Self {
@@ -232,7 +234,7 @@ impl Choices {
             Program::Academy(edition) => Config::academy(edition, host, port, tls),
         };
         if self.faithful {
-            config = config.faithful();
+            config = config.to_the_letter();
         }
         config.client_id.clone_from(&self.client_id);
         set(&mut config.publish_topic, &self.publish_topic);

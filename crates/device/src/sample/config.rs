@@ -31,7 +31,7 @@ pub enum Edition {
 pub struct Config {
     /// Which program.
     pub program: Program,
-    /// Do as the firmware does, flaws and limits included ([`Config::faithful`]). Default `false`.
+    /// Do as the firmware does, flaws and limits included ([`Config::to_the_letter`]). Default `false`.
     pub faithful: bool,
     /// Broker, for the log.
     pub host: String,
@@ -116,7 +116,7 @@ impl Config {
     }
 
     /// The same as the firmware does it, with its flaws and its buffers.
-    pub fn faithful(self) -> Self {
+    pub fn to_the_letter(self) -> Self {
         let client_id_buffer = match self.program {
             Program::Academy(Edition::Current) => 20,
             Program::Sample | Program::Academy(Edition::V2_2) => 50,
@@ -134,7 +134,7 @@ impl Config {
     }
 
     /// The client id, or the negative errno why there is none.
-    pub(super) fn client_id(&self, names: &Names) -> Result<String, i32> {
+    pub(super) fn client_id_of(&self, names: &Names) -> Result<String, i32> {
         let certificate = names.certificate.as_ref().filter(|_| !self.faithful);
         let id = match (&self.client_id, self.program, certificate) {
             (Some(id), ..) => id.clone(),
@@ -153,11 +153,11 @@ impl Config {
         }
     }
 
-    pub(super) fn publish_topic(&self, client_id: &str, names: &Names) -> String {
+    pub(super) fn topic_to_publish(&self, client_id: &str, names: &Names) -> String {
         self.topic(client_id, names, &self.publish_topic)
     }
 
-    pub(super) fn subscribe_topic(&self, client_id: &str, names: &Names) -> String {
+    pub(super) fn topic_to_hear(&self, client_id: &str, names: &Names) -> String {
         self.topic(client_id, names, &self.subscribe_topic)
     }
 

@@ -158,7 +158,7 @@ pub enum Ending {
     Counted,
     /// The user ended it.
     Stopped,
-    /// A fatal error, and [`Config::reboot_on_fatal`] is off.
+    /// A fatal error, and [`Config::reboot_on_fatal`](super::Config::reboot_on_fatal) is off.
     Fatal,
     /// Credentials could not be written; the firmware's sample would go on and fail to connect.
     NotProvisioned,

@@ -118,7 +118,7 @@ fn academy(edition: Edition) -> Config {
 }
 
 fn faithful(config: Config) -> Config {
-    config.faithful()
+    config.to_the_letter()
 }
 
 #[test]
@@ -698,7 +698,7 @@ mod any_order {
         (0..all.len(), any::<bool>()).prop_map(move |(which, to_the_letter)| {
             let config = all[which].clone();
             if to_the_letter {
-                config.faithful()
+                config.to_the_letter()
             } else {
                 config
             }

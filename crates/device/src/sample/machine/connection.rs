@@ -14,7 +14,7 @@ use crate::sample::words;
 
 impl Sample {
     pub(super) fn connect(&mut self) {
-        let id = match self.config.client_id(&self.names) {
+        let id = match self.config.client_id_of(&self.names) {
             Ok(id) => id,
             Err(errno) => {
                 let text = match self.config.program {
@@ -70,7 +70,7 @@ impl Sample {
     }
 
     pub(super) fn subscribe(&mut self) {
-        let topic = self.config.subscribe_topic(&self.client_id, &self.names);
+        let topic = self.config.topic_to_hear(&self.client_id, &self.names);
         let (text, qos, message_id) = match self.config.program {
             Program::Sample => (
                 format!("Subscribing to: {topic}"),
@@ -101,7 +101,7 @@ impl Sample {
     }
 
     pub(super) fn subscribed(&mut self, code: u8) {
-        let topic = self.config.subscribe_topic(&self.client_id, &self.names);
+        let topic = self.config.topic_to_hear(&self.client_id, &self.names);
         let module = self.module();
         if i32::from(code) == SUBACK_FAILURE {
             return self.log(words::subscription_failed(module, SUBACK_FAILURE));

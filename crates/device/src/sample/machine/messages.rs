@@ -9,7 +9,7 @@ use crate::sample::words;
 
 impl Sample {
     pub(super) fn publish(&mut self, payload: String) {
-        let topic = self.config.publish_topic(&self.client_id, &self.names);
+        let topic = self.config.topic_to_publish(&self.client_id, &self.names);
         let message = Message { topic, payload };
         if !self.may(HelperCall::Publish) {
             return self.not_sent(-EOPNOTSUPP);
