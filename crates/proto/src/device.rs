@@ -21,7 +21,7 @@
 //!
 //! Two things differ from the firmware library on purpose, and [`Conduct::Firmware`] switches both off. A report is kept
 //! until it is acknowledged, because the service cannot know what a lost one said; and after a timeout everything that
-//! was changed on the modem is put back. Everything that a service can notice in the requests themselves is the same.
+//! was changed on the modem is put back, the radio by asking again while it is in flight mode. Everything that a service can notice in the requests themselves is the same.
 //!
 //! The firmware notices a too small answer buffer while it reads from the modem. Here the answer arrives whole, so its
 //! length is compared with the size the buffer would have at that moment, and the same retries follow.
@@ -52,7 +52,7 @@ use core::time::Duration;
 
 use crate::Uptime;
 use crate::query::FetchQuery;
-use crate::secret::SecretText;
+use crate::secret::{Secret, SecretText};
 use crate::wire::{CborRefusal, DecodeLimits, decode_commands};
 use batch::{Batch, Results};
 
@@ -198,8 +198,10 @@ impl Session {
             },
 
             (State::AwaitCommands, Input::Fetched { status, body }) => {
+                // It may hold a private key.
+                let body = Secret::new(body);
                 match Errno::of_status(status) {
-                    None => self.take_batch(&body),
+                    None => self.take_batch(body.expose()),
                     Some(errno) => self.end(Ending::Failed(errno)),
                 }
             }
@@ -244,13 +246,16 @@ impl Session {
                 self.send_online(batch, now)
             }
             (State::AwaitOnline { batch, deadline }, Input::RadioIs(radio)) if wake.is_none() => {
-                self.network_is(batch, deadline, radio.pdn_active, now)
+                self.network_is(batch, deadline, Some(radio), now)
             }
             (State::AwaitOnline { batch, deadline }, Input::ModemFailed(_)) if wake.is_none() => {
-                self.network_is(batch, deadline, false, now)
+                self.network_is(batch, deadline, None, now)
             }
             (State::AwaitOnline { batch, deadline }, Input::Tick) if due => {
-                self.push(Output::Radio(RadioWish::Query));
+                self.push(Output::Radio(match batch.offline {
+                    true => RadioWish::Online,
+                    false => RadioWish::Query,
+                }));
                 State::AwaitOnline { batch, deadline }
             }
             (State::AwaitRest(batch), Input::Tick) if due => self.close_batch(&batch),

@@ -2,9 +2,11 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::words::Errno;
 use crate::CorrelationId;
+use crate::secret::SecretText;
 use crate::wire::{Action, WireCommand, WireResponse, WireResult, encode_responses};
 
 /// A decoded batch and its results so far.
@@ -25,6 +27,17 @@ pub(super) struct Batch {
     pub(super) took_radio: bool,
     /// Ends the session without a report once everything is restored.
     pub(super) abort: Option<Errno>,
+}
+
+impl Drop for Batch {
+    /// Parameters may hold a private key.
+    fn drop(&mut self) {
+        for command in &mut self.commands {
+            if let Action::At { parameters, .. } = &mut command.action {
+                drop(SecretText::new(mem::take(parameters)));
+            }
+        }
+    }
 }
 
 /// What a batch leaves behind.

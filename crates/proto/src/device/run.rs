@@ -179,11 +179,15 @@ impl Session {
 
     pub(super) fn network_is(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         deadline: Uptime,
-        active: bool,
+        radio: Option<RadioState>,
         now: Uptime,
     ) -> State {
+        let active = radio.is_some_and(|radio| radio.pdn_active);
+        // A wish whose answer was lost is wished again: nobody else brings the radio back.
+        batch.offline = self.config.conduct == Conduct::Careful
+            && radio.is_none_or(|radio| radio.mode == FunctionalMode::OFFLINE);
         if active && self.config.radio_rest.is_zero() {
             return self.close_batch(&batch);
         }

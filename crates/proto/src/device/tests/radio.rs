@@ -83,6 +83,44 @@ fn a_network_that_does_not_come_back_keeps_the_report_for_the_next_session() {
 }
 
 #[test]
+fn a_lost_wish_for_the_radio_is_wished_again_and_the_firmware_stays_off() {
+    for (mut table, wishes) in [(Table::careful(), 3), (Table::firmware(), 1)] {
+        table = table.batch(&[at("u.1", "%X", "1", &[])]);
+        let mut lost = 0;
+        table.session.handle(Input::Triggered, table.now);
+        loop {
+            let answer = match table.session.poll() {
+                Output::Wait(None) => break,
+                Output::Wait(Some(until)) => {
+                    table.now = until;
+                    Input::Tick
+                }
+                Output::Event(event) => {
+                    table.events.push(event);
+                    continue;
+                }
+                Output::Radio(RadioWish::Online) if lost < wishes => {
+                    lost += 1;
+                    match lost {
+                        // The line failed, then the modem did not do it, then it did.
+                        1 => Input::ModemFailed(String::new()),
+                        2 => table.answer_to(Output::Radio(RadioWish::Query)),
+                        _ => table.answer_to(Output::Radio(RadioWish::Online)),
+                    }
+                }
+                other => table.answer_to(other),
+            };
+            table.session.handle(answer, table.now);
+        }
+        assert_eq!(lost, wishes);
+        assert_eq!(table.mode, if wishes == 3 { 1 } else { 4 });
+        let told = table.events.iter();
+        let asked = told.filter(|event| **event == Event::NeedLteActivated);
+        assert_eq!(asked.count(), 1, "told once");
+    }
+}
+
+#[test]
 fn a_radio_that_is_offline_already_is_left_alone() {
     let mut table = Table::careful().batch(&[at("u.1", "%X", "1", &[])]);
     table.mode = 4;
