@@ -14,8 +14,11 @@
 
 pub mod config;
 pub mod document;
+pub mod findings;
 pub mod keys;
+pub mod mosquitto;
 pub mod settings;
 pub mod value;
+pub mod verbs;
 
 pub use settings::{Client, External, Host, Internal, Level, Settings, Source, Sourced};

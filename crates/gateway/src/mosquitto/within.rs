@@ -1,0 +1,271 @@
+//! The gateway's file among the broker's others: where its `include_dir` line goes, and what both do to each other.
+//!
+//! The whole configuration is read twice, as it is without our file and as it would be with it. What differs, and what
+//! keeps the broker from starting, becomes findings with file and line. Other files are never changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::BrokerVersion;
+use super::effective::{Effective, Listener, Problem, ProblemKind};
+use super::parse::{Files, Overlay, read};
+use crate::findings::{Finding, FindingId, Severity};
+
+/// The comment above our line in the broker's main file.
+const COMMENT: &str =
+    "# Listeners of Sectag's gateway; `sectag gateway remove` takes these two lines out again.";
+
+/// A file of ours and the main file that includes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed<'a> {
+    /// The broker's main file.
+    pub main: &'a Path,
+    /// Our file; its directory is included.
+    pub fragment: &'a Path,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// `main` with a line that includes `directory`, before its first `include_dir` or at its end (amendment A5), and the
+/// number of that line. Unchanged when the line is there.
+pub fn with_include(main: &str, directory: &Path) -> (String, usize) {
+    let wanted = format!("include_dir {}", directory.display());
+    if let Some(index) = main
+        .lines()
+        .position(|line| line.trim_end_matches('\r') == wanted)
+    {
+        return (main.to_owned(), index + 1);
+    }
+    let before = main
+        .lines()
+        .position(|line| line.trim_start_matches(' ').starts_with("include_dir "))
+        .unwrap_or_else(|| main.lines().count());
+    let mut text = String::with_capacity(main.len() + COMMENT.len() + wanted.len() + 4);
+    for (index, line) in main.split_inclusive('\n').enumerate() {
+        if index == before {
+            text.push_str(&format!("{COMMENT}\n{wanted}\n\n"));
+        }
+        text.push_str(line);
+    }
+    if before >= main.lines().count() {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&format!("{COMMENT}\n{wanted}\n"));
+    }
+    (text, before + 2)
+}
+
+/// `main` without the line that includes `directory`, and without what [`with_include`] put around it.
+pub fn remove_include(main: &str, directory: &Path) -> String {
+    let wanted = format!("include_dir {}", directory.display());
+    let lines: Vec<&str> = main.split_inclusive('\n').collect();
+    let bare = |index: usize| {
+        lines
+            .get(index)
+            .map(|line| line.trim_end_matches(['\n', '\r']))
+    };
+    let mut text = String::with_capacity(main.len());
+    let mut index = 0;
+    while index < lines.len() {
+        if bare(index) == Some(COMMENT) && bare(index + 1) == Some(wanted.as_str()) {
+            index += 2;
+            if index < lines.len() && bare(index) == Some("") {
+                index += 1;
+            }
+        } else if bare(index) == Some(wanted.as_str()) {
+            index += 1;
+        } else {
+            text.push_str(lines[index]);
+            index += 1;
+        }
+    }
+    text
+}
+
+/// What the broker's other files and ours do to each other, worst first.
+pub fn within(placed: Placed<'_>, files: &dyn Files, version: BrokerVersion) -> Vec<Finding> {
+    let directory = placed.fragment.parent().unwrap_or(Path::new("/"));
+    let main = files
+        .read(placed.main)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let overlay = |main: String, fragment: Option<&str>| Overlay {
+        below: files,
+        above: BTreeMap::from([
+            (placed.main.to_owned(), Some(main)),
+            (placed.fragment.to_owned(), fragment.map(str::to_owned)),
+        ]),
+    };
+    let (with, number) = with_include(&main, directory);
+    let without = remove_include(&main, directory);
+    let before = read(placed.main, &overlay(without, None), version);
+    let after = read(placed.main, &overlay(with, Some(placed.text)), version);
+    let alone = read(
+        placed.fragment,
+        &overlay(String::new(), Some(placed.text)),
+        version,
+    );
+    let mut judge = Judge {
+        placed,
+        number,
+        findings: Vec::new(),
+    };
+    judge.problems(&after);
+    judge.ours(&alone, &after);
+    judge.others(&before, &after);
+    let mut findings = judge.findings;
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+struct Judge<'a> {
+    placed: Placed<'a>,
+    /// Of our `include_dir` in the main file.
+    number: usize,
+    findings: Vec<Finding>,
+}
+
+impl Judge<'_> {
+    /// What keeps the whole from starting, or loses lines.
+    fn problems(&mut self, after: &Effective) {
+        for problem in &after.problems {
+            let (id, severity) = match problem.kind {
+                ProblemKind::SamePort => (FindingId::B2, Severity::Error),
+                ProblemKind::Lost => (FindingId::B4, Severity::Error),
+                _ if problem.stops => (FindingId::B3, Severity::Error),
+                ProblemKind::OrderTrap | ProblemKind::HalfPair | ProblemKind::CaWithoutTls => {
+                    (FindingId::B3, Severity::Warn)
+                }
+                _ => continue,
+            };
+            let fix = self.fix(problem);
+            self.add(id, severity, problem.to_string(), problem, fix);
+        }
+    }
+
+    fn fix(&self, problem: &Problem) -> String {
+        let place = problem
+            .at
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        match problem.kind {
+            ProblemKind::SamePort => {
+                "sectag config set mqtt.external.bind.port <port>, or take the other listener out"
+                    .to_owned()
+            }
+            ProblemKind::PerListenerTooLate => format!(
+                "move the security directives that stand before line {} of {} into a file that is included after it",
+                self.number,
+                self.placed.main.display()
+            ),
+            ProblemKind::Lost => format!("move the line at {place} above the first `include_dir`"),
+            ProblemKind::OrderTrap => format!("put a `listener` above the line at {place}"),
+            ProblemKind::Unreadable => format!("check the path and its mode: {place}"),
+            _ => format!("correct the line at {place}"),
+        }
+    }
+
+    /// Our listeners must be what we wrote.
+    fn ours(&mut self, alone: &Effective, after: &Effective) {
+        let ours = |listener: &&Listener| {
+            listener
+                .at
+                .as_ref()
+                .is_some_and(|at| at.file == self.placed.fragment)
+        };
+        let mut changed = Vec::new();
+        for (wanted, got) in alone
+            .listeners
+            .iter()
+            .filter(ours)
+            .zip(after.listeners.iter().filter(ours))
+        {
+            let (was, is) = (alone.allows_anonymous(wanted), after.allows_anonymous(got));
+            if was != is {
+                changed.push((
+                    Severity::Error,
+                    format!("`{got}` would {} anonymous clients", verb(is)),
+                ));
+            }
+            if after.knows_users(got) && !alone.knows_users(wanted) {
+                let sentence = format!("passwords or plugins of other files apply to `{got}` too");
+                changed.push((Severity::Warn, sentence));
+            }
+            if after.level(got) != alone.level(wanted) {
+                let sentence = format!("`{got}` would have the level {}", after.level(got));
+                changed.push((Severity::Error, sentence));
+            }
+        }
+        for (severity, sentence) in changed {
+            let main = self.placed.main.display();
+            let fix = format!("sectag gateway check {main}");
+            self.findings.push(Finding {
+                id: FindingId::B4,
+                severity,
+                sentence: format!("{sentence}, because of the broker's other files"),
+                values: vec![("main file".to_owned(), main.to_string())],
+                fix,
+            });
+        }
+    }
+
+    /// Listeners of others must stay what they are.
+    fn others(&mut self, before: &Effective, after: &Effective) {
+        for was in before
+            .listeners
+            .iter()
+            .filter(|listener| listener.at.is_some())
+        {
+            // Lines of the main file may have moved; port and address do not.
+            let same = |is: &&Listener| is.port == was.port && is.address == was.address;
+            let Some(is) = after.listeners.iter().find(same) else {
+                continue;
+            };
+            let (old, new) = (before.allows_anonymous(was), after.allows_anonymous(is));
+            if old == new {
+                continue;
+            }
+            let place = is.at.as_ref().map(ToString::to_string).unwrap_or_default();
+            let word = if new { "true" } else { "false" };
+            let sentence = format!(
+                "{place}: `{is}` would {} anonymous clients: with `per_listener_settings true` the broker-wide `allow_anonymous` does not reach it",
+                verb(new)
+            );
+            let old = if old { "true" } else { "false" };
+            self.findings.push(Finding {
+                id: FindingId::B4,
+                severity: Severity::Error,
+                sentence,
+                values: vec![("allow_anonymous".to_owned(), format!("{old} → {word}"))],
+                fix: format!("write `allow_anonymous {old}` below the line at {place}"),
+            });
+        }
+    }
+
+    fn add(
+        &mut self,
+        id: FindingId,
+        severity: Severity,
+        sentence: String,
+        problem: &Problem,
+        fix: String,
+    ) {
+        let place = problem
+            .at
+            .as_ref()
+            .map(|at| ("line".to_owned(), at.to_string()));
+        self.findings.push(Finding {
+            id,
+            severity,
+            sentence,
+            values: place.into_iter().collect(),
+            fix,
+        });
+    }
+}
+
+const fn verb(allows: bool) -> &'static str {
+    if allows { "let in" } else { "refuse" }
+}
