@@ -175,4 +175,41 @@ proptest! {
             prop_assert!(pair[1] - pair[0] >= 60_000 || pair[1] == pair[0], "{pair:?}");
         }
     }
+
+    /// Whatever happened before: with a network and a service that answers, a scheduled client of ours fetches within the
+    /// longest back-off, hint or interval, each with its chance and its slot.
+    #[test]
+    fn ours_comes_back_in_time_from_anything(
+        happens in proptest::collection::vec((0_u8..9, 0_u64..200_000), 1..25),
+        seed in any::<u64>(),
+        spread in prop_oneof![Just(0_u64), Just(100), 0..10_000_u64],
+    ) {
+        let mut world = World::new(ClientConfig {
+            spread: Duration::from_secs(spread),
+            seed,
+            ..scheduled(ClientConfig::default())
+        });
+        world.client.init(world.now).unwrap();
+        for (what, number) in happens {
+            match what {
+                0 => world.client.trigger(world.now).unwrap(),
+                1 => world.client.set_interval(i64::try_from(3600 + number).unwrap(), world.now).unwrap(),
+                2 => world.client.handle(Input::Network(number % 2 == 0), world.now),
+                3 => world.hint = (number % 2 == 0).then(|| Duration::from_secs(number * 1000)),
+                4 => world.fetches.push_back(Ok(([500, 401, 503, 204][usize::try_from(number % 4).unwrap()], Vec::new()))),
+                5 => world.fetches.push_back(Err(TransportError::Timeout)),
+                6 => world.no_time = number % 2 == 0,
+                7 => world.store_fails = (number % 2 == 0).then_some(StoreFailure::Io),
+                _ => world.go_on_until(world.now.0 / 1000 + number),
+            }
+        }
+        (world.hint, world.no_time, world.store_fails) = (None, false, None);
+        world.fetches.clear();
+        world.client.handle(Input::Network(true), world.now);
+        let fetched = world.fetched.len();
+        let interval = world.client.interval().as_secs().max(203_600);
+        let longest = interval.max(86_400 * 3 / 2) + spread + 200;
+        world.go_on_until(world.now.0 / 1000 + longest);
+        prop_assert!(world.fetched.len() > fetched, "{:?} {longest}", world.client);
+    }
 }
