@@ -629,6 +629,26 @@ fn a_subscription_that_fails_does_not_leave_the_radio_off() {
 }
 
 #[test]
+fn a_clock_that_stands_at_its_end_is_no_busy_loop() {
+    let desk = Desk::new();
+    let mut config = config();
+    (config.auto_start, config.scheduled) = (1, 1);
+    for _ in 0..5 {
+        desk.fetch(Exchange::RetryAfter(500, i64::MAX));
+    }
+    let client = Client::new(&desk, &config);
+    desk.script(|script| script.now = u64::MAX);
+    // SAFETY: a live handle.
+    unsafe {
+        assert_eq!(sectag_client_trigger(client.0), 0);
+        let mut wait_ms = 0;
+        assert_eq!(sectag_client_step(client.0, &mut wait_ms), 0);
+        assert_eq!(wait_ms, FOREVER);
+    }
+    assert_eq!(desk.script(|script| script.asked.len()), 1);
+}
+
+#[test]
 fn an_empty_value_has_a_place_in_memory() {
     let desk = Desk::new();
     desk.batch(&[stores("u.1", "app/name", ""), finished("u.2")]);

@@ -132,13 +132,17 @@ impl Schedule {
         self.interval() != before
     }
 
-    /// When the client wakes by itself.
+    /// When the client wakes by itself. The clock's last moment is what it cannot count, and never comes: a clock that
+    /// stands there would make every wait a busy loop.
     pub(super) const fn wake(&self) -> Option<Uptime> {
-        self.wake
+        match self.wake {
+            Some(Uptime(u64::MAX)) => None,
+            wake => wake,
+        }
     }
 
     pub(super) fn is_due(&self, now: Uptime) -> bool {
-        self.wake.is_some_and(|wake| now >= wake)
+        self.wake().is_some_and(|wake| now >= wake)
     }
 
     pub(super) const fn has_network(&self) -> bool {
@@ -635,7 +639,8 @@ mod tests {
             schedule.network(true, now);
             schedule.begin(now);
             schedule.schedule(now);
-            prop_assert!(schedule.wake() >= Some(now));
+            prop_assert!(schedule.wake().is_none_or(|wake| wake >= now));
+            prop_assert!(now < Uptime(u64::MAX) || !schedule.is_due(now));
         }
     }
 }
