@@ -15,6 +15,7 @@ mod load;
 pub use environment::{Environment, Locations};
 pub use load::{LoadError, conflict};
 
+use crate::document::Document;
 use crate::keys::{Default, KeyName, Slot};
 use crate::settings::{Settings, Source};
 use crate::value::Value;
@@ -107,6 +108,26 @@ impl Config {
         load::load(locations, environment)
     }
 
+    /// What a file says that is read already, and the environment.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of(
+        locations: &Locations,
+        document: &Document,
+        environment: &Environment,
+    ) -> Result<Self, LoadError> {
+        load::of(locations, document, environment)
+    }
+
+    /// What a file says, whatever the environment says.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_document(locations: &Locations, document: &Document) -> Result<Self, LoadError> {
+        load::of(locations, document, &Environment::default())
+    }
+
     /// The value in effect of a key in its cloud's default profile, and who said it.
     pub fn get(&self, key: KeyName) -> Option<(Value, Source)> {
         self.value(&Slot::of(key))
@@ -126,6 +147,18 @@ impl Config {
         if let Some(setting) = self.set.get(slot) {
             return Some((setting.value.clone(), setting.source));
         }
+        self.unset_value(slot)
+    }
+
+    /// The value that the key would have if nobody set it.
+    pub fn default_value(&self, slot: &Slot) -> Option<Value> {
+        let mut without = self.clone();
+        without.set.remove(slot);
+        without.unset_value(slot).map(|(value, _)| value)
+    }
+
+    fn unset_value(&self, slot: &Slot) -> Option<(Value, Source)> {
+        let key = slot.key.key();
         match key.default {
             Default::Unset | Default::Certificate => None,
             Default::Fixed(text) => {
@@ -149,6 +182,11 @@ impl Config {
     /// What file or environment say about it, before defaults and inference.
     pub fn setting(&self, slot: &Slot) -> Option<&Setting> {
         self.set.get(slot)
+    }
+
+    /// Whether somebody says something about it, be it that it is unset.
+    pub fn is_said(&self, slot: &Slot) -> bool {
+        self.set.contains_key(slot) || self.cleared.contains(slot)
     }
 
     /// The path in effect, of a key whose values are paths.

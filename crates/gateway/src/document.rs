@@ -48,6 +48,16 @@ pub enum DocumentError {
     Unsafe(String),
 }
 
+impl Default for Document {
+    /// An empty file.
+    fn default() -> Self {
+        Self {
+            parsed: toml_edit::Document::parse(String::new()).expect("an empty text is TOML"),
+            crlf: false,
+        }
+    }
+}
+
 impl Document {
     /// Parses a text.
     ///

@@ -39,6 +39,11 @@ pub fn edit<T, E: From<KeepError>>(
     Ok(answer)
 }
 
+/// Whether `path` leads to a directory; `None` when it leads nowhere, or not for us.
+pub fn is_dir(path: &Path) -> Option<bool> {
+    fs::metadata(path).ok().map(|found| found.is_dir())
+}
+
 /// Links in a row that are followed, as the kernel does.
 const LINKS_MAX: usize = 40;
 

@@ -27,7 +27,7 @@ mod write;
 #[cfg(test)]
 mod stop;
 
-pub use edit::edit;
+pub use edit::{edit, is_dir};
 pub use error::KeepError;
 pub use lock::{Lock, lock};
 pub use look::{End, Look, Node, content, look, names};

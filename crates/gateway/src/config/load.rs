@@ -48,11 +48,18 @@ pub enum LoadError {
 }
 
 pub(super) fn load(locations: &Locations, environment: &Environment) -> Result<Config, LoadError> {
+    let document = Document::read(&locations.file())?;
+    Config::of(locations, &document, environment)
+}
+
+pub(super) fn of(
+    locations: &Locations,
+    document: &Document,
+    environment: &Environment,
+) -> Result<Config, LoadError> {
     if let Some(name) = environment.not_text().first() {
         return Err(LoadError::NoText(name.clone()));
     }
-    let path = locations.file();
-    let document = Document::read(&path)?;
     let mut config = Config {
         locations: locations.clone(),
         set: BTreeMap::new(),
@@ -60,7 +67,7 @@ pub(super) fn load(locations: &Locations, environment: &Environment) -> Result<C
         problems: Vec::new(),
         notices: Vec::new(),
     };
-    read_file(&mut config, &document, path)?;
+    read_file(&mut config, document, locations.file())?;
     read_environment(&mut config, environment)?;
     Ok(config)
 }
