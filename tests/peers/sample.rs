@@ -184,6 +184,39 @@ fn without_tls_the_sample_speaks_plain_mqtt() {
 }
 
 #[test]
+fn keys_on_a_terminal_are_buttons_and_switches() {
+    if !have(&["mosquitto", "script"]) {
+        return;
+    }
+    let home = Home::new();
+    let house = House::new("house");
+    let broker = Mosquitto::plain(&house);
+    let mut sample = Running::on_a_terminal(
+        &home,
+        &[
+            &["--host", "127.0.0.1", "--port", broker.port(), "--plain"][..],
+            &["--client-id", "me"],
+            &QUICK,
+        ]
+        .concat(),
+    );
+    sample.until_start("keys: ");
+    sample.until("Subscribed to topic me/my/subscribe/topic");
+    for key in ["b", "1", "2"] {
+        sample.key(key);
+        sample.until_start("Published message: ");
+    }
+    sample.key("n");
+    sample.until("Network connectivity lost");
+    sample.until("Disconnected from MQTT broker");
+    sample.key("n");
+    sample.until("Network connectivity established");
+    sample.until("Subscribed to topic me/my/subscribe/topic");
+    sample.key("q");
+    assert_eq!(sample.end().0, Some(0));
+}
+
+#[test]
 fn the_exercise_works_as_printed_in_both_editions() {
     if !have(&["mosquitto", "mosquitto_pub"]) {
         return;

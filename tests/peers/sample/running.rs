@@ -1,7 +1,7 @@
 //! A running `sectag mqtt sample`, read line by line.
 
 use crate::support::{DEADLINE, Home, sectag};
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -17,10 +17,31 @@ pub struct Running {
 
 impl Running {
     pub fn start(home: &Home, args: &[&str]) -> Self {
-        let mut child = sectag(&home.path())
-            .args(["mqtt", "sample"])
-            .args(args)
-            .stdin(Stdio::null())
+        let mut command = sectag(&home.path());
+        command.args(["mqtt", "sample"]).args(args);
+        Self::spawn(command.stdin(Stdio::null()))
+    }
+
+    /// With a keyboard: a pty of util-linux' script, on which log and talk are mixed.
+    pub fn on_a_terminal(home: &Home, args: &[&str]) -> Self {
+        let sample = [&["mqtt", "sample"], args].concat().join(" ");
+        let mut command = Command::new("script");
+        command
+            .arg("-qec")
+            .arg(format!("{} {sample}", env!("CARGO_BIN_EXE_sectag")))
+            .arg("/dev/null")
+            .env("SECTAG_HOME", home.path());
+        Self::spawn(command.stdin(Stdio::piped()))
+    }
+
+    /// Presses a key.
+    pub fn key(&mut self, key: &str) {
+        let keyboard = self.child.stdin.as_mut().unwrap();
+        keyboard.write_all(key.as_bytes()).unwrap();
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -135,7 +156,7 @@ fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
+            if sender.send(line.trim_end_matches('\r').to_owned()).is_err() {
                 break;
             }
         }
