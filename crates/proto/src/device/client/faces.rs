@@ -18,7 +18,7 @@ use crate::device::config::{Conduct, Config};
 /// | the service's hint (`Retry-After`) | lower bound, plus up to half of it by chance, in the next slot | ignored |
 /// | network comes up in a back-off | in the next slot | at once |
 /// | interval changed in the store by somebody else | a due session runs first | the due session is skipped |
-/// | interval changed before the first run or in a back-off | does not delay it | delays it |
+/// | interval changed before the first run or in a back-off | does not delay it; a shorter one ends no back-off from a busy service and no hint | a new schedule |
 /// | trigger while a session runs | one more session | the same, but swallowed with SCHEDULED |
 /// | settings cannot be read | told, defaults count | FATAL_ERROR, nothing comes by itself |
 /// | SCHEDULED_PROVISIONING | also tells back-offs | only regular runs |
