@@ -1,11 +1,19 @@
-//! Which topics a certificate opens: the rules as pure functions. `mqtt` enforces them.
+//! Which topics a client may use: the default rule as pure functions, and a small language for other [`Rules`]. `mqtt`
+//! enforces them.
 //!
-//! A device publishes and subscribes below its own name, `<CN>/#`. An operator subscribes to everything and
+//! By default a device publishes and subscribes below its own name, `<CN>/#`. An operator subscribes to everything and
 //! publishes below its own name. `$` topics are closed to both; a shared subscription `$share/<group>/<filter>` is
 //! judged by its inner filter. A name that could not be a single plain topic level opens nothing.
 //!
 //! Containment is exact: a filter is inside `<CN>/#` if and only if its first level is `<CN>` itself, because a
 //! wildcard there matches other names too (MQTT 3.1.1 §4.7, MQTT 5 §4.7 and §4.8.2).
+
+mod rules;
+
+pub use rules::{
+    Access, Client, DEFAULT_RULES, OPEN_RULES, Pattern, RULES_MAX, Rights, Rule, RuleError, Rules,
+    Whom,
+};
 
 use crate::{ClientIdentity, Role};
 
@@ -93,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    fn client(cn: &str, role: Role) -> ClientIdentity {
+    pub(super) fn client(cn: &str, role: Role) -> ClientIdentity {
         ClientIdentity {
             cn: cn.to_owned(),
             role,
@@ -173,7 +181,7 @@ mod tests {
     }
 
     /// The honest model: does `filter` match `topic`, level by level?
-    fn matches(filter: &[&str], topic: &[&str]) -> bool {
+    pub(super) fn matches(filter: &[&str], topic: &[&str]) -> bool {
         match (filter, topic) {
             (["#"], _) => true,
             ([], []) => true,
@@ -183,15 +191,14 @@ mod tests {
         }
     }
 
-    /// All topics of up to three levels over a small alphabet.
-    fn all_topics() -> Vec<Vec<&'static str>> {
-        let levels = ["a", "b", ""];
-        let mut topics: Vec<Vec<&str>> = levels.iter().map(|l| vec![*l]).collect();
-        for depth in 1..3 {
+    /// All topics of up to `depth_max` levels over these names.
+    pub(super) fn all_topics<'a>(names: &[&'a str], depth_max: usize) -> Vec<Vec<&'a str>> {
+        let mut topics: Vec<Vec<&str>> = names.iter().map(|level| vec![*level]).collect();
+        for depth in 1..depth_max {
             let longer: Vec<Vec<&str>> = topics
                 .iter()
-                .filter(|t| t.len() == depth)
-                .flat_map(|t| levels.iter().map(|l| [&t[..], &[*l]].concat()))
+                .filter(|topic| topic.len() == depth)
+                .flat_map(|topic| names.iter().map(|level| [&topic[..], &[*level]].concat()))
                 .collect();
             topics.extend(longer);
         }
@@ -209,7 +216,7 @@ mod tests {
                 levels.push("#");
             }
             let filter = levels.join("/");
-            let contained = all_topics()
+            let contained = all_topics(&["a", "b", ""], 3)
                 .iter()
                 .filter(|topic| matches(&levels, topic))
                 .all(|topic| matches(&["a", "#"], topic));
