@@ -351,7 +351,8 @@ impl Client {
         } else if self.schedule.has_network() {
             self.run(now);
         } else {
-            self.back_off(true, now);
+            let wait = self.schedule.miss_network(now);
+            self.tell_own(Some(wait));
         }
     }
 

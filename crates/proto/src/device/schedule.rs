@@ -26,6 +26,7 @@
 //!   or as twice the back-off.
 //! - Every failure is retried by back-off, a missing time included. For other results than busy, timeout and missing time
 //!   the interval ends the waiting if it is shorter.
+//! - Without a network the back-off grows for itself: a service that is busy when it is back is not made to pay for it.
 //! - When the network comes up during a back-off, the next slot is taken (the firmware runs at once, and so does everybody
 //!   who lost the same cell).
 //! - A spread of zero means no slots: then only the jitter keeps a herd apart.
@@ -60,6 +61,8 @@ pub(super) struct Schedule {
     stored: u64,
     /// The last back-off; zero when there is none.
     backoff: Duration,
+    /// What it was when a session ended; without a network it grows for itself.
+    backoff_of_session: Duration,
     /// The interval does not cut the back-off short.
     patient: bool,
     /// The service's, until the waiting that follows its answer is decided.
@@ -93,6 +96,7 @@ impl Schedule {
             origin: Uptime(0),
             stored: 0,
             backoff: Duration::ZERO,
+            backoff_of_session: Duration::ZERO,
             patient: false,
             hint: None,
             not_before: Uptime(0),
@@ -161,6 +165,9 @@ impl Schedule {
         self.first = false;
         self.hint = None;
         self.not_before = Uptime(0);
+        if self.conduct == Conduct::Careful {
+            self.backoff = self.backoff_of_session;
+        }
     }
 
     /// Nothing comes by itself.
@@ -184,6 +191,7 @@ impl Schedule {
     /// The first run after the start, or the next one after a session that needs no back-off. Returns how long from now.
     pub(super) fn schedule(&mut self, now: Uptime) -> Duration {
         self.backoff = Duration::ZERO;
+        self.backoff_of_session = Duration::ZERO;
         self.patient = false;
         let at = match (self.conduct, self.first) {
             (Conduct::Firmware, first) => {
@@ -218,7 +226,15 @@ impl Schedule {
         at.since(now)
     }
 
-    /// A back-off. `patient`: the interval does not cut it short. Returns how long from now.
+    /// A back-off, since there is no network to run on. Returns how long from now.
+    pub(super) fn miss_network(&mut self, now: Uptime) -> Duration {
+        let of_session = self.backoff_of_session;
+        let wait = self.back_off(true, now);
+        self.backoff_of_session = of_session;
+        wait
+    }
+
+    /// A back-off after a session. `patient`: the interval does not cut it short. Returns how long from now.
     pub(super) fn back_off(&mut self, patient: bool, now: Uptime) -> Duration {
         self.first = false;
         self.patient = patient;
@@ -228,6 +244,7 @@ impl Schedule {
             self.backoff.saturating_mul(2)
         }
         .min(BACKOFF_MAX);
+        self.backoff_of_session = self.backoff;
         let at = match self.conduct {
             Conduct::Firmware => now.plus(self.backoff),
             Conduct::Careful => {
@@ -554,6 +571,31 @@ mod tests {
         schedule.set_interval(1);
         schedule.reschedule(ended);
         assert_eq!(schedule.wake(), wake);
+    }
+
+    #[test]
+    fn a_long_time_without_a_network_does_not_lengthen_the_back_off_from_a_busy_service() {
+        let mut schedule = careful(1);
+        schedule.network(false, Uptime(5000));
+        let mut now = Uptime(0);
+        for _ in 0..12 {
+            now = schedule.wake().expect("scheduled");
+            schedule.miss_network(now);
+        }
+        assert!(schedule.wake() >= Some(now.plus(DAY)));
+        schedule.network(true, now);
+        let ended = run(&mut schedule, 1000);
+        let wait = schedule.back_off(true, ended);
+        assert!(wait <= MINUTE * 3 / 2 + SPREAD, "{wait:?}");
+        // The next outage goes on from there, and so does the next busy answer.
+        let due = schedule.wake().expect("scheduled");
+        schedule.miss_network(due);
+        let ended = run(&mut schedule, 1000);
+        let wait = schedule.back_off(true, ended);
+        assert!(
+            wait >= MINUTE * 2 && wait <= MINUTE * 3 + SPREAD,
+            "{wait:?}"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::device::config::{Conduct, Config};
 /// | no valid time | back-off | never again by itself |
 /// | other failures (not claimed, wrong root CA, …) | back-off or interval, whichever is sooner | interval |
 /// | the service's hint (`Retry-After`) | lower bound, plus up to half of it by chance, in the next slot | ignored |
+/// | busy after a long time without a network | back-off from its first step | back-off goes on where the network left it |
 /// | network comes up in a back-off | in the next slot | at once |
 /// | interval changed in the store by somebody else | a due session runs first | the due session is skipped |
 /// | interval changed before the first run or in a back-off | does not delay it; a shorter one ends no back-off from a busy service and no hint | a new schedule |
