@@ -12,11 +12,14 @@
 //! Nothing here opens a socket. What the machine looks like is one value, [`facts::Facts`], filled through `sectag_keep`;
 //! tests write it down. The rules are `spec/gateway-config.md`.
 
+pub mod acl;
 pub mod config;
 pub mod document;
 pub mod findings;
 pub mod keys;
 pub mod mosquitto;
+pub mod plan;
+pub mod restart;
 pub mod settings;
 pub mod value;
 pub mod verbs;
