@@ -1,5 +1,7 @@
 //! A certificate authority: a root, its two issuing authorities, and what they sign.
 
+mod local;
+
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -15,7 +17,9 @@ use time::OffsetDateTime;
 use crate::certificate::{parse, seconds};
 use crate::identity::{OPERATOR_UNIT, name_text};
 use crate::key::check_p256_spki;
-use crate::{Certificate, PkiError, PrivateKey, topics};
+use crate::{Certificate, KeyPair, KeyType, PkiError, topics};
+
+pub use local::{Terms, identity_problem, looks_like_device_id};
 
 const DAY_S: u64 = 86_400;
 const YEAR_S: u64 = 365 * DAY_S + DAY_S / 4;
@@ -78,7 +82,7 @@ impl FromStr for ServerName {
 #[derive(Debug)]
 pub struct Authority {
     certificate: Certificate,
-    key: PrivateKey,
+    key: KeyPair,
     name: String,
     is_root: bool,
     /// `None` when its certificate allows both.
@@ -91,7 +95,15 @@ impl Authority {
     /// # Errors
     /// [`PkiError::BadName`], [`PkiError::BadTime`], [`PkiError::Crypto`].
     pub fn root(name: &str, now_s: u64) -> Result<Self, PkiError> {
-        let key = PrivateKey::generate()?;
+        Self::root_with(name, KeyType::P256, now_s)
+    }
+
+    /// As [`Authority::root`], with a key of this type.
+    ///
+    /// # Errors
+    /// As [`Authority::root`].
+    pub fn root_with(name: &str, kind: KeyType, now_s: u64) -> Result<Self, PkiError> {
+        let key = KeyPair::generate(kind)?;
         let mut params = params(name, None, now_s, now_s.saturating_add(ROOT_S))?;
         certify(&mut params, 1);
         let made = params
@@ -105,6 +117,19 @@ impl Authority {
     /// # Errors
     /// [`PkiError::WrongAuthority`] when this is not a root, and as [`Authority::root`].
     pub fn issuing(&self, purpose: Purpose, now_s: u64) -> Result<Self, PkiError> {
+        self.issuing_with(purpose, KeyType::P256, now_s)
+    }
+
+    /// As [`Authority::issuing`], with a key of this type.
+    ///
+    /// # Errors
+    /// As [`Authority::issuing`].
+    pub fn issuing_with(
+        &self,
+        purpose: Purpose,
+        kind: KeyType,
+        now_s: u64,
+    ) -> Result<Self, PkiError> {
         if !self.is_root {
             return Err(self.wrong("other authorities"));
         }
@@ -113,7 +138,7 @@ impl Authority {
             Purpose::Devices => ("devices", ExtendedKeyUsagePurpose::ClientAuth),
         };
         let common_name = format!("{} {suffix}", common_name_of(&self.certificate)?);
-        let key = PrivateKey::generate()?;
+        let key = KeyPair::generate(kind)?;
         let mut params = params(&common_name, None, now_s, self.end(now_s, ISSUING_S)?)?;
         certify(&mut params, 0);
         params.extended_key_usages = vec![usage];
@@ -126,13 +151,14 @@ impl Authority {
     /// # Errors
     /// [`PkiError::NotAnAuthority`], [`PkiError::KeyMismatch`], [`PkiError::Malformed`].
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, PkiError> {
-        Self::from_parts(
-            Certificate::from_pem(certificate)?,
-            PrivateKey::from_pem(key)?,
-        )
+        Self::from_parts(Certificate::from_pem(certificate)?, KeyPair::from_pem(key)?)
     }
 
-    fn from_parts(certificate: Certificate, key: PrivateKey) -> Result<Self, PkiError> {
+    /// An authority by its certificate and its key.
+    ///
+    /// # Errors
+    /// [`PkiError::NotAnAuthority`], [`PkiError::KeyMismatch`], [`PkiError::Malformed`].
+    pub fn from_parts(certificate: Certificate, key: KeyPair) -> Result<Self, PkiError> {
         let parsed = parse(certificate.der())?;
         let name = name_text(parsed.subject());
         let lacks = |why| PkiError::NotAnAuthority {
@@ -149,7 +175,8 @@ impl Authority {
                 "its key usage does not allow signing certificates and CRLs",
             ));
         }
-        if parsed.public_key().raw != key.spki_der() {
+        let public = &parsed.public_key().subject_public_key.data;
+        if public.as_ref() != rcgen::PublicKeyData::der_bytes(&key) {
             return Err(PkiError::KeyMismatch { subject: name });
         }
         let purpose = match parsed.extended_key_usage().map_err(unreadable)? {
@@ -193,8 +220,18 @@ impl Authority {
     }
 
     /// Its private key, to be kept in a private file.
-    pub fn key(&self) -> &PrivateKey {
+    pub fn key(&self) -> &KeyPair {
         &self.key
+    }
+
+    /// What its certificate lets it issue; `None` for both.
+    pub fn purpose(&self) -> Option<Purpose> {
+        self.purpose
+    }
+
+    /// Is its certificate issued by itself?
+    pub fn is_root(&self) -> bool {
+        self.is_root
     }
 
     /// Signs a server certificate: 397 days, `serverAuth`, all `names` as alternative names, the first as CN.
@@ -207,6 +244,7 @@ impl Authority {
         names: &[ServerName],
         now_s: u64,
     ) -> Result<Certificate, PkiError> {
+        check_p256_spki(spki)?;
         if self.purpose == Some(Purpose::Devices) {
             return Err(self.wrong("server certificates"));
         }
@@ -273,6 +311,7 @@ impl Authority {
         now_s: u64,
         lifetime_s: u64,
     ) -> Result<Certificate, PkiError> {
+        check_p256_spki(spki)?;
         if self.purpose == Some(Purpose::Servers) {
             return Err(self.wrong("client certificates"));
         }
@@ -301,6 +340,20 @@ impl Authority {
         now_s: u64,
         next_update_s: u64,
     ) -> Result<Vec<u8>, PkiError> {
+        self.crl_numbered(revoked, now_s, now_s, next_update_s)
+    }
+
+    /// As [`Authority::crl`], with a CRL number of the caller's, which must grow from list to list (RFC 5280 §5.2.3).
+    ///
+    /// # Errors
+    /// As [`Authority::crl`].
+    pub fn crl_numbered(
+        &self,
+        revoked: &[(&str, u64)],
+        number: u64,
+        now_s: u64,
+        next_update_s: u64,
+    ) -> Result<Vec<u8>, PkiError> {
         let revoked_certs = revoked
             .iter()
             .map(|(serial, when_s)| {
@@ -315,7 +368,7 @@ impl Authority {
         let list = CertificateRevocationListParams {
             this_update: moment(now_s)?,
             next_update: moment(next_update_s)?,
-            crl_number: SerialNumber::from(now_s),
+            crl_number: SerialNumber::from(number),
             issuing_distribution_point: None,
             revoked_certs,
             key_identifier_method: self.key_identifier()?,
@@ -327,17 +380,24 @@ impl Authority {
     }
 
     fn sign(&self, params: &mut CertificateParams, spki: &[u8]) -> Result<Certificate, PkiError> {
-        check_p256_spki(spki)?;
         let public_key = rcgen::SubjectPublicKeyInfo::from_der(spki)
             .map_err(PkiError::crypto("read the public key"))?;
         params.use_authority_key_identifier_extension = true;
         let made = params
             .signed_by(&public_key, &self.issuer()?)
             .map_err(PkiError::crypto("sign a certificate"))?;
+        let (ours, theirs) = (parse(self.certificate.der())?, parse(made.der())?);
+        if ours.subject().as_raw() != theirs.issuer().as_raw() {
+            // Names that repeat a type, such as DC=example,DC=org: verifiers compare the bytes, and would find no issuer.
+            return Err(PkiError::BadName {
+                name: self.name.clone(),
+                why: "an authority whose name repeats an attribute cannot issue here",
+            });
+        }
         Certificate::from_der(made.der())
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, &PrivateKey>, PkiError> {
+    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, PkiError> {
         let der = CertificateDer::from(self.certificate.der());
         Issuer::from_ca_cert_der(&der, &self.key)
             .map_err(PkiError::crypto("use the authority's certificate"))
@@ -410,7 +470,7 @@ fn certify(params: &mut CertificateParams, path_length: u8) {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
 }
 
-fn random_serial() -> Result<SerialNumber, PkiError> {
+pub(crate) fn random_serial() -> Result<SerialNumber, PkiError> {
     let mut bytes = [0; SERIAL_BYTES];
     SystemRandom::new()
         .fill(&mut bytes)
@@ -459,7 +519,7 @@ fn common_name_of(certificate: &Certificate) -> Result<String, PkiError> {
     Ok(name.unwrap_or("Sectag").to_owned())
 }
 
-fn moment(seconds_: u64) -> Result<OffsetDateTime, PkiError> {
+pub(crate) fn moment(seconds_: u64) -> Result<OffsetDateTime, PkiError> {
     let wrong = || PkiError::BadTime { seconds: seconds_ };
     let signed = i64::try_from(seconds_).map_err(|_| wrong())?;
     debug_assert_eq!(seconds(signed), seconds_);

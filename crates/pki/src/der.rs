@@ -7,7 +7,7 @@ pub(crate) const UTF8_STRING: u8 = 0x0c;
 pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const SET: u8 = 0x31;
 pub(crate) const CONTEXT_0: u8 = 0xa0;
-const INTEGER: u8 = 0x02;
+pub(crate) const INTEGER: u8 = 0x02;
 
 /// One element: its tag, its content, and the bytes of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

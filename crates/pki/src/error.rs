@@ -77,6 +77,18 @@ pub enum PkiError {
         /// What was given.
         serial: String,
     },
+    /// A private key that cannot be read without a passphrase.
+    #[error("the private key is encrypted, and no passphrase was given")]
+    Encrypted,
+    /// The passphrase does not open the key, or the file is damaged; nobody can tell which.
+    #[error("the passphrase does not open the private key")]
+    Passphrase,
+    /// A public key of a kind or size that is not certified.
+    #[error("{found} is not certified: ECDSA P-256, ECDSA P-384 or RSA from 2048 bits is needed")]
+    WeakKey {
+        /// What was given: "RSA, 1024 bits".
+        found: String,
+    },
     /// The cryptographic library refused; it does not say why.
     #[error("cannot {action}")]
     Crypto {

@@ -73,7 +73,7 @@ pub fn show(der: &[u8]) -> Result<CertificateFacts, PkiError> {
                 facts.path_length = basic.path_len_constraint;
             }
             ParsedExtension::SubjectAlternativeName(san) => {
-                facts.names = san.general_names.iter().map(name).collect()
+                facts.names = san.general_names.iter().map(general_name).collect()
             }
             ParsedExtension::KeyUsage(usage) => {
                 let set = KEY_USAGES
@@ -123,7 +123,7 @@ const KEY_USAGES: [&str; 9] = [
     "decipherOnly",
 ];
 
-fn name(name: &GeneralName<'_>) -> String {
+pub(crate) fn general_name(name: &GeneralName<'_>) -> String {
     match name {
         GeneralName::DNSName(dns) => format!("DNS:{dns}"),
         GeneralName::URI(uri) => format!("URI:{uri}"),

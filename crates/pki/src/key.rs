@@ -79,6 +79,10 @@ impl PrivateKey {
         })
     }
 
+    pub(crate) fn into_parts(self) -> (Zeroizing<Vec<u8>>, EcdsaKeyPair) {
+        (self.pkcs8, self.pair)
+    }
+
     /// The key as PKCS#8 PEM: a secret that leaves this type.
     pub fn to_pem(&self) -> Zeroizing<String> {
         Zeroizing::new(pem::encode("PRIVATE KEY", &self.pkcs8))

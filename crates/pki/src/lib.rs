@@ -19,22 +19,28 @@ mod certificate;
 pub mod chain;
 pub mod csr;
 mod der;
+mod encrypted;
 mod error;
 mod facts;
 pub mod header;
 mod identity;
 mod key;
+mod key_pair;
 pub mod lint;
 pub mod material;
+pub mod own;
 pub mod pem;
 pub mod topics;
 
-pub use authority::{Authority, Purpose, ServerName};
+pub use authority::{
+    Authority, Purpose, ServerName, Terms, identity_problem, looks_like_device_id,
+};
 pub use certificate::Certificate;
 pub use error::PkiError;
 pub use facts::{CertificateFacts, show};
 pub use identity::{ClientIdentity, OPERATOR_UNIT, Role, identity};
 pub use key::{PrivateKey, SPKI_BYTES, check_p256_spki};
+pub use key_pair::{KeyPair, KeyType};
 
 /// SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -31,6 +31,15 @@ pub fn encode(label: &str, der: &[u8]) -> String {
     text
 }
 
+/// The first section under `label` as DER; `None` when there is none, or it is broken. Lines inside may have any length.
+pub fn decode(label: &str, text: &str) -> Option<Vec<u8>> {
+    let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
+    let mut digits = zeroize::Zeroizing::new(String::with_capacity(body.len()));
+    digits.extend(body.split_ascii_whitespace());
+    STANDARD.decode(digits.as_bytes()).ok()
+}
+
 /// All certificates of a PEM text in their order, as DER. Other sections and text between them are skipped.
 ///
 /// # Errors
@@ -57,6 +66,7 @@ mod tests {
             let der = vec![0xa5; length];
             let text = encode("CERTIFICATE", &der);
             assert!(text.lines().all(|line| line.len() <= 64));
+            assert_eq!(decode("CERTIFICATE", &text).unwrap(), der);
             assert_eq!(certificates(&text).unwrap(), [der]);
         }
         assert!(certificates("no PEM").is_err());
