@@ -8,7 +8,9 @@ use sectag_device::failures::Cause;
 use sectag_device::link::{LinkError, LinkOptions, MqttLink, Security, TlsOptions};
 use sectag_device::{Explanation, HostedModem};
 use sectag_modem::{SharedModem, VirtualModem};
-use sectag_mqtt::{Broker, BrokerConfig, ClientError, Qos, Trust, TrustMaterial, Version};
+use sectag_mqtt::{
+    Broker, BrokerConfig, ClientError, Listener, Qos, Trust, TrustMaterial, Version,
+};
 use sectag_pki::{Authority, PrivateKey, Purpose, ServerName};
 use sectag_proto::at::{self, Answer};
 use sectag_proto::token::KeygenOutput;
@@ -38,8 +40,8 @@ impl House {
         )
         .unwrap();
         let trust = Arc::new(Trust::new(material).unwrap());
-        let config = BrokerConfig::new("127.0.0.1:0".parse().unwrap());
-        let broker = Broker::start(config, trust).await.unwrap();
+        let config = BrokerConfig::new([Listener::tls("127.0.0.1:0".parse().unwrap(), trust)]);
+        let broker = Broker::start(config).await.unwrap();
         Self {
             root,
             devices,

@@ -1,13 +1,14 @@
-//! The embedded broker: a listener with mutual TLS in front of the [`Router`].
+//! The embedded broker: listeners, each plaintext, TLS or mutual TLS, in front of one [`Router`].
 //!
 //! ```text
-//!   accept loop ──► one task per connection: handshake (deadline) → CONNECT (same deadline) → Link ◄─► Router
+//!   accept loops ─► one task per connection: handshake (deadline) → CONNECT (same deadline) → Link ◄─► Router
 //!        │                                                                          ▲
 //!        └── limits: connections, handshakes            set_trust, shutdown ────────┘ every task hears of both
 //! ```
 //!
-//! The accept loop never waits for a client. A change of trust holds for new handshakes at once and is checked against
-//! every live connection, which is closed if its certificate would be refused.
+//! The accept loops never wait for a client. A change of trust holds for new handshakes at once and is checked against
+//! every live connection, which is closed if its certificate would be refused. Sessions of one listener's anonymous
+//! clients are out of reach for those of another, and for everybody with a certificate, and the other way round.
 
 mod accept;
 mod socket;
@@ -19,11 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use sectag_pki::topics::Rules;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::counters::{Counters, Snapshot};
+use crate::identity::Identity;
 use crate::link::{Kick, LinkLimits};
 use crate::router::{LinkId, Router, RouterLimits};
 use crate::trust::Trust;
@@ -65,22 +69,115 @@ impl Default for BrokerLimits {
     }
 }
 
-/// What [`Broker::start`] needs besides the [`Trust`].
+/// What [`Broker::start`] needs.
 #[derive(Debug, Clone)]
 pub struct BrokerConfig {
-    /// Address to listen on; port 0 takes any free one, see [`Broker::local_addr`].
-    pub listen: SocketAddr,
-    /// Bounds.
+    /// Where to listen, and how; at least one.
+    pub listeners: Vec<Listener>,
+    /// Bounds, common to all listeners.
     pub limits: BrokerLimits,
 }
 
+/// Addresses with one level of security and one set of topic rules.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Where to listen, at least one; port 0 takes any free one, see [`Broker::local_addrs`].
+    pub addresses: Vec<SocketAddr>,
+    /// How it is secured.
+    pub security: Security,
+    /// Who may use which topics.
+    pub rules: Arc<Rules>,
+}
+
+/// How a listener is secured. Plaintext has to be asked for by name.
+#[derive(Debug, Clone)]
+pub enum Security {
+    /// MQTT over TCP.
+    Plain,
+    /// MQTT over TLS, with or without client certificates as [`Trust::is_mutual`] says.
+    Tls(Arc<Trust>),
+}
+
+/// The level of security of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Plaintext; clients are anonymous.
+    Plain,
+    /// TLS, the broker proves who it is; clients are anonymous.
+    Server,
+    /// TLS, both prove who they are.
+    Mutual,
+}
+
+/// One address that was bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Position in [`BrokerConfig::listeners`].
+    pub listener: usize,
+    /// With the port that was taken.
+    pub address: SocketAddr,
+}
+
 impl BrokerConfig {
-    /// Listens on `listen` with the default limits.
-    pub fn new(listen: SocketAddr) -> Self {
+    /// These listeners with the default limits.
+    pub fn new(listeners: impl IntoIterator<Item = Listener>) -> Self {
         Self {
-            listen,
+            listeners: listeners.into_iter().collect(),
             limits: BrokerLimits::default(),
         }
+    }
+}
+
+impl Listener {
+    /// MQTT over TLS on `address`. With mutual trust the default rules hold, `<CN>/#`; without client certificates
+    /// everything is open except topics that begin with `$`.
+    pub fn tls(address: SocketAddr, trust: Arc<Trust>) -> Self {
+        let rules = match trust.is_mutual() {
+            true => Rules::default(),
+            false => Rules::open(),
+        };
+        Self {
+            addresses: vec![address],
+            security: Security::Tls(trust),
+            rules: Arc::new(rules),
+        }
+    }
+
+    /// MQTT over plain TCP on `address`, open to everybody who reaches it, except topics that begin with `$`.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self {
+            addresses: vec![address],
+            security: Security::Plain,
+            rules: Arc::new(Rules::open()),
+        }
+    }
+
+    /// Its level of security.
+    pub fn level(&self) -> Level {
+        match &self.security {
+            Security::Plain => Level::Plain,
+            Security::Tls(trust) => trust.level(),
+        }
+    }
+}
+
+impl Trust {
+    /// [`Level::Server`] or [`Level::Mutual`].
+    pub fn level(&self) -> Level {
+        match self.is_mutual() {
+            true => Level::Mutual,
+            false => Level::Server,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plaintext",
+            Self::Server => "server TLS",
+            Self::Mutual => "mutual TLS",
+        })
     }
 }
 
@@ -96,12 +193,17 @@ pub enum BrokerError {
         #[source]
         source: std::io::Error,
     },
+    /// No listener, or one without an address.
+    #[error("the MQTT broker has nowhere to listen")]
+    Nowhere,
 }
 
 impl BrokerError {
     /// What the reader can do about it.
     pub fn hint(&self) -> String {
-        let Self::Listen { address, source } = self;
+        let Self::Listen { address, source } = self else {
+            return "give at least one listener with an address".into();
+        };
         match source.kind() {
             std::io::ErrorKind::AddrInUse => format!(
                 "another program (mosquitto, or this service) listens on port {}; stop it or choose another port, 0 takes any free one",
@@ -125,46 +227,80 @@ impl BrokerError {
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
-    local_addr: SocketAddr,
-    accept_loop: Option<JoinHandle<()>>,
+    bound: Vec<Bound>,
+    first: SocketAddr,
+    loops: JoinSet<()>,
 }
 
 impl Broker {
-    /// Binds the address and starts accepting. Must be called inside a tokio runtime.
+    /// Binds all addresses or none, and starts accepting. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`BrokerError::Listen`] when the address is taken, foreign or privileged.
-    pub async fn start(config: BrokerConfig, trust: Arc<Trust>) -> Result<Self, BrokerError> {
-        let failed = |source| BrokerError::Listen {
-            address: config.listen,
-            source,
-        };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let local_addr = listener.local_addr().map_err(failed)?;
+    /// [`BrokerError::Listen`] when an address is taken, foreign or privileged; [`BrokerError::Nowhere`].
+    pub async fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        let mut sockets = Vec::new();
+        let mut bound = Vec::new();
+        for (listener, asked) in config.listeners.iter().enumerate() {
+            if asked.addresses.is_empty() {
+                return Err(BrokerError::Nowhere);
+            }
+            for &address in &asked.addresses {
+                let failed = |source| BrokerError::Listen { address, source };
+                let socket = TcpListener::bind(address).await.map_err(failed)?;
+                let address = socket.local_addr().map_err(failed)?;
+                sockets.push((socket, listener));
+                bound.push(Bound { listener, address });
+            }
+        }
+        let first = bound.first().ok_or(BrokerError::Nowhere)?.address;
         let counters = Arc::new(Counters::default());
+        let limits = config.limits;
+        let gates = config.listeners.into_iter().enumerate();
         let shared = Arc::new(Shared {
-            limits: config.limits,
-            trust: ArcSwap::new(trust),
+            limits,
+            connections: Arc::new(Semaphore::new(limits.connections_max)),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
+            gates: gates
+                .map(|(at, listener)| Gate::new(at, listener))
+                .collect(),
             changes: watch::channel(Change::None).0,
             inner: Mutex::new(Inner {
-                router: Router::new(config.limits.router, counters.clone()),
+                router: Router::new(limits.router, counters.clone()),
                 doors: HashMap::new(),
             }),
             counters,
             started: Instant::now(),
         });
-        let accept_loop = tokio::spawn(accept::run(listener, shared.clone()));
-        tracing::info!(address = %local_addr, "MQTT broker listens");
+        let mut loops = JoinSet::new();
+        loops.spawn(accept::sweep(shared.clone()));
+        for (socket, listener) in sockets {
+            loops.spawn(accept::run(socket, listener, shared.clone()));
+        }
+        for Bound { listener, address } in &bound {
+            let level = shared.gates[*listener].level();
+            tracing::info!(%address, %level, "MQTT broker listens");
+        }
         Ok(Self {
             shared,
-            local_addr,
-            accept_loop: Some(accept_loop),
+            bound,
+            first,
+            loops,
         })
     }
 
-    /// The address that was bound.
+    /// The first address that was bound.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.first
+    }
+
+    /// All addresses that were bound, in the order of [`BrokerConfig::listeners`].
+    pub fn local_addrs(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// The level of security of a listener at this moment; `None` when there is no such listener.
+    pub fn level(&self, listener: usize) -> Option<Level> {
+        self.shared.gates.get(listener).map(Gate::level)
     }
 
     /// What was counted until now.
@@ -172,10 +308,15 @@ impl Broker {
         self.shared.counters.snapshot()
     }
 
-    /// Replaces certificate, authorities and revocation lists for new connections, and closes live ones whose certificate is
-    /// trusted no more.
-    pub fn set_trust(&self, trust: Arc<Trust>) {
-        self.shared.trust.store(trust);
+    /// Replaces certificate, authorities and revocation lists of a listener for new connections, and closes live ones whose
+    /// certificate is trusted no more. False, and nothing changes, when the listener has no TLS: plaintext stays plaintext,
+    /// and TLS stays TLS.
+    pub fn set_trust(&self, listener: usize, trust: Arc<Trust>) -> bool {
+        let gate = self.shared.gates.get(listener);
+        let Some(current) = gate.and_then(|gate| gate.trust.as_ref()) else {
+            return false;
+        };
+        current.store(trust);
         self.shared.changes.send_modify(|change| {
             if let Change::None | Change::Trust(_) = change {
                 let round = match change {
@@ -185,26 +326,15 @@ impl Broker {
                 *change = Change::Trust(round);
             }
         });
+        true
     }
 
     /// Stops accepting, tells MQTT 5 clients that the server shuts down, closes everything. Wills are not published.
     pub async fn shutdown(mut self) {
         self.shared.changes.send_replace(Change::Stop);
-        if let Some(mut accept_loop) = self.accept_loop.take()
-            && tokio::time::timeout(SHUTDOWN_DEADLINE + Duration::from_secs(1), &mut accept_loop)
-                .await
-                .is_err()
-        {
-            accept_loop.abort();
-        }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(accept_loop) = self.accept_loop.take() {
-            accept_loop.abort();
-        }
+        let all = async { while self.loops.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE + Duration::from_secs(1), all).await;
+        // What did not end in time is aborted when the loops are dropped.
     }
 }
 
@@ -220,11 +350,23 @@ enum Change {
 /// What the tasks of one broker share.
 struct Shared {
     limits: BrokerLimits,
-    trust: ArcSwap<Trust>,
+    connections: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    /// In the order of the configuration.
+    gates: Vec<Gate>,
     changes: watch::Sender<Change>,
     inner: Mutex<Inner>,
     counters: Arc<Counters>,
     started: Instant,
+}
+
+/// One listener at run time.
+struct Gate {
+    /// `None`: plaintext.
+    trust: Option<ArcSwap<Trust>>,
+    rules: Arc<Rules>,
+    /// Who everybody is who was asked for no certificate.
+    anonymous: Arc<Identity>,
 }
 
 struct Inner {
@@ -238,6 +380,33 @@ struct Door {
     /// Something waits in the session queue, or `kick` was set.
     bell: Notify,
     kick: Mutex<Option<Kick>>,
+}
+
+impl Gate {
+    fn new(at: usize, listener: Listener) -> Self {
+        Self {
+            trust: match listener.security {
+                Security::Plain => None,
+                Security::Tls(trust) => Some(ArcSwap::new(trust)),
+            },
+            anonymous: Arc::new(Identity::anonymous(at + 1, listener.rules.clone())),
+            rules: listener.rules,
+        }
+    }
+
+    fn level(&self) -> Level {
+        self.trust
+            .as_ref()
+            .map_or(Level::Plain, |trust| trust.load().level())
+    }
+
+    /// Would a client with this chain be let in at this moment?
+    fn accepts(&self, chain: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
+        match &self.trust {
+            None => Ok(()),
+            Some(trust) => trust.load().accepts(chain, UnixTime::now()),
+        }
+    }
 }
 
 impl Shared {

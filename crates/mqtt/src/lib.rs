@@ -1,5 +1,4 @@
-//! MQTT for devices that hold a certificate: the embedded [`broker`] and a [`client`], 3.1.1 and 5, over mutual TLS; the client also
-//! over server-only TLS and plain TCP.
+//! MQTT for devices: the embedded [`broker`] and a [`client`], 3.1.1 and 5, over mutual TLS, server-only TLS and plain TCP.
 //!
 //! ```text
 //!            sockets                 conversation              decisions
@@ -8,9 +7,10 @@
 //!                 ▲ trust: certificate, authorities, CRLs
 //! ```
 //!
-//! The certificate is the identity: its CN is the user name and the first level of every topic. User name and password of
-//! CONNECT are ignored, any client id is taken, and a session belongs to (issuer, identity, client id). `link`,
-//! `router` and what is below have no sockets and no clock and are tested without them.
+//! The certificate is the identity: its CN is the user name and, by the default rules, the first level of every topic. User
+//! name and password of CONNECT are ignored, any client id is taken, and a session belongs to (issuer, identity, client id),
+//! or without a certificate to (listener, client id). `link`, `router` and what is below have no sockets and no clock and
+//! are tested without them.
 //!
 //! Offered: QoS 0, 1 and 2, retained messages, wills, persistent sessions (in memory), session and message expiry, flow
 //! control, packet size limits. Not offered, and said so in CONNACK or the acknowledgement: shared subscriptions, subscription identifiers, topic
@@ -31,7 +31,9 @@ mod tls_words;
 pub mod topic;
 mod trust;
 
-pub use broker::{Broker, BrokerConfig, BrokerError, BrokerLimits};
+pub use broker::{
+    Bound, Broker, BrokerConfig, BrokerError, BrokerLimits, Level, Listener, Security,
+};
 pub use client::{
     Client, ClientError, ConnectOptions, Incoming, Traffic, Transport, Version, Will,
 };

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The order of a life: `AwaitConnect` (one CONNECT, else refused) → `Open` → `Ended`. The user name and password of CONNECT are ignored: the
-//! certificate says who it is, as with `use_identity_as_username` in mosquitto.
+//! certificate says who it is, as with `use_identity_as_username` in mosquitto, and where none is asked for, nobody is
+//! told apart.
 
 mod answers;
 mod hello;
@@ -34,6 +35,9 @@ use crate::session::Acknowledgement;
 
 /// First byte of CONNECT in all versions. Checked before anything is buffered: what is no MQTT is refused at once.
 const CONNECT_HEADER: u8 = 0x10;
+
+/// First byte of a TLS handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Bounds of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +105,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link for a client whose certificate carries `identity`. `assigned_id` must be unique in the broker.
+    /// A link for a client that is `identity`. `assigned_id` must be unique in the broker.
     pub fn new(identity: Arc<Identity>, limits: LinkLimits, assigned_id: Arc<str>) -> Self {
         let options = ConnectionOptions::new()
             .maximum_packet_size_recv(limits.packet_bytes_max)
@@ -155,8 +159,11 @@ impl Link {
             && !std::mem::replace(&mut self.has_heard, true)
             && *first != CONNECT_HEADER
         {
-            let reason = "the first packet was not CONNECT".into();
-            self.end(Ended::Refused(reason), router, now);
+            let reason = match *first {
+                TLS_HANDSHAKE => "it speaks TLS, and this listener is plaintext",
+                _ => "the first packet was not CONNECT",
+            };
+            self.end(Ended::Refused(reason.into()), router, now);
         }
         let mut cursor = Cursor::new(bytes);
         while (cursor.position() as usize) < bytes.len() && self.ended.is_none() {

@@ -17,6 +17,9 @@ pub struct RetainedLimits {
     pub bytes_max: usize,
     /// Most retained messages one publisher may hold, so that one device cannot use up the store.
     pub messages_per_publisher_max: usize,
+    /// Most retained messages that the clients without certificate of one listener may hold together: one cannot be told from
+    /// the other.
+    pub messages_anonymous_max: usize,
 }
 
 /// Retained messages by topic.
@@ -40,8 +43,13 @@ impl Retained {
     }
 
     /// Keeps `message` as the last one of its topic; an empty payload clears the topic (MQTT 5 §3.3.1.3).
-    /// False if a bound is reached: the earlier message, if any, then stays.
-    pub(crate) fn set(&mut self, publisher: &Arc<str>, message: Message) -> bool {
+    /// False if a bound is reached: the earlier message, if any, then stays. `publisher_max`: the bound of this publisher.
+    pub(crate) fn set(
+        &mut self,
+        publisher: &Arc<str>,
+        publisher_max: usize,
+        message: Message,
+    ) -> bool {
         let replaced_bytes = self
             .by_topic
             .get(&message.topic)
@@ -55,8 +63,7 @@ impl Retained {
         }
         if replaced_bytes.is_none()
             && (self.by_topic.len() >= self.limits.messages_max
-                || self.by_publisher.get(publisher).copied().unwrap_or(0)
-                    >= self.limits.messages_per_publisher_max)
+                || self.by_publisher.get(publisher).copied().unwrap_or(0) >= publisher_max)
         {
             return false;
         }
@@ -139,6 +146,7 @@ mod tests {
             messages_max,
             bytes_max: 10_000,
             messages_per_publisher_max: per_publisher,
+            messages_anonymous_max: per_publisher,
         })
     }
 
@@ -146,14 +154,14 @@ mod tests {
     fn the_last_message_stays_and_an_empty_one_clears() {
         let me: Arc<str> = "dev".into();
         let mut store = store(10, 10);
-        assert!(store.set(&me, message("dev/a", "1")));
-        assert!(store.set(&me, message("dev/a", "2")));
+        assert!(store.set(&me, 10, message("dev/a", "1")));
+        assert!(store.set(&me, 10, message("dev/a", "2")));
         let texts: Vec<_> = store
             .matching("dev/#", Duration::ZERO)
             .map(|m| m.payload.as_slice().to_vec())
             .collect();
         assert_eq!(texts, [b"2".to_vec()]);
-        assert!(store.set(&me, message("dev/a", "")));
+        assert!(store.set(&me, 10, message("dev/a", "")));
         assert!(store.is_empty());
         assert_eq!(store.bytes, 0);
         assert!(store.by_publisher.is_empty());
@@ -163,11 +171,11 @@ mod tests {
     fn one_publisher_cannot_use_up_the_store() {
         let (greedy, modest): (Arc<str>, Arc<str>) = ("greedy".into(), "modest".into());
         let mut store = store(10, 2);
-        assert!(store.set(&greedy, message("greedy/1", "x")));
-        assert!(store.set(&greedy, message("greedy/2", "x")));
-        assert!(!store.set(&greedy, message("greedy/3", "x")));
-        assert!(store.set(&greedy, message("greedy/2", "replaced")));
-        assert!(store.set(&modest, message("modest/1", "x")));
+        assert!(store.set(&greedy, 2, message("greedy/1", "x")));
+        assert!(store.set(&greedy, 2, message("greedy/2", "x")));
+        assert!(!store.set(&greedy, 2, message("greedy/3", "x")));
+        assert!(store.set(&greedy, 2, message("greedy/2", "replaced")));
+        assert!(store.set(&modest, 2, message("modest/1", "x")));
     }
 
     #[test]
@@ -175,7 +183,7 @@ mod tests {
         let me: Arc<str> = "dev".into();
         let mut store = store(10, 10);
         for topic in ["a", "a/b", "ab", "a/b/c"] {
-            assert!(store.set(&me, message(topic, "x")));
+            assert!(store.set(&me, 10, message(topic, "x")));
         }
         let topics: Vec<_> = store
             .matching("a/#", Duration::ZERO)

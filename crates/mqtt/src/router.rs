@@ -34,6 +34,8 @@ pub struct RouterLimits {
     pub sessions_max: usize,
     /// Most sessions of one identity; its oldest disconnected one gives way.
     pub sessions_per_identity_max: usize,
+    /// The same for all clients without certificate of one listener together.
+    pub sessions_anonymous_max: usize,
     /// Longest time a disconnected session is kept; also the expiry of a 3.1.1 session with clean session 0.
     pub session_kept_max: Duration,
 }
@@ -51,9 +53,11 @@ impl Default for RouterLimits {
                 messages_max: 100_000,
                 bytes_max: 64 * 1024 * 1024,
                 messages_per_publisher_max: 100,
+                messages_anonymous_max: 10_000,
             },
             sessions_max: 50_000,
             sessions_per_identity_max: 8,
+            sessions_anonymous_max: 10_000,
             session_kept_max: Duration::from_secs(7 * 24 * 3600),
         }
     }
@@ -69,7 +73,7 @@ struct SessionId(u64);
 /// What a client asks for in CONNECT.
 #[derive(Debug)]
 pub struct Attach {
-    /// Who it is, from the certificate.
+    /// Who it is.
     pub identity: Arc<Identity>,
     /// Client identifier, never empty (the caller assigns one).
     pub client_id: Arc<str>,
@@ -275,7 +279,7 @@ impl Router {
         slot.link = None;
         slot.session.disconnected();
         let will = slot.will.take().filter(|_| ending == Ending::Lost);
-        let publisher = slot.key.identity.clone();
+        let publisher = slot.identity.clone();
         if slot.keep_for.is_zero() {
             self.forget(id);
         } else {
@@ -311,7 +315,7 @@ impl Router {
             self.counters.denied_publish.add(1);
             return Err(PublishError::Denied);
         }
-        let publisher = slot.key.identity.clone();
+        let publisher = slot.identity.clone();
         self.counters.published.add(1);
         self.distribute(&publisher, Some(id), message, now);
         Ok(())
@@ -439,7 +443,11 @@ impl Router {
     ) -> Result<SessionId, AttachError> {
         let owner = (key.issuer.clone(), key.identity.clone());
         let siblings = self.by_identity.get(&owner).map_or(&[][..], Vec::as_slice);
-        if siblings.len() >= self.limits.sessions_per_identity_max {
+        let siblings_max = match identity.is_anonymous() {
+            true => self.limits.sessions_anonymous_max,
+            false => self.limits.sessions_per_identity_max,
+        };
+        if siblings.len() >= siblings_max {
             let oldest = siblings
                 .iter()
                 .filter_map(|id| Some((self.sessions.get(id)?.forget_at?, *id)))
@@ -493,7 +501,7 @@ impl Router {
 
     fn distribute(
         &mut self,
-        publisher: &Arc<str>,
+        publisher: &Identity,
         from: Option<SessionId>,
         message: Message,
         now: Duration,
@@ -526,7 +534,14 @@ impl Router {
             }
             self.woken.extend(slot.link);
         }
-        if message.retain && !self.retained.set(publisher, message) {
+        if !message.retain {
+            return;
+        }
+        let publisher_max = match publisher.is_anonymous() {
+            true => self.limits.retained.messages_anonymous_max,
+            false => self.limits.retained.messages_per_publisher_max,
+        };
+        if !self.retained.set(&publisher.name, publisher_max, message) {
             self.counters.retained_refused.add(1);
         }
     }

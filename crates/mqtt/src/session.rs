@@ -17,9 +17,9 @@ use crate::message::Message;
 /// Whose session it is. Another issuer or another identity can never meet the same key, whatever client id it names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey {
-    /// Issuer of the client certificate.
+    /// Issuer of the client certificate; empty without one.
     pub issuer: Arc<str>,
-    /// Identity the certificate carries (its CN).
+    /// [`Identity::name`](crate::Identity::name).
     pub identity: Arc<str>,
     /// Client identifier from CONNECT, or the one the broker assigned.
     pub client_id: Arc<str>,

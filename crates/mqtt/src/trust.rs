@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -59,7 +60,8 @@ impl TrustMaterial {
 #[derive(Debug)]
 pub struct Trust {
     pub(crate) config: Arc<ServerConfig>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    /// `None`: clients are not asked for a certificate.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// Why a [`TrustMaterial`] is unusable.
@@ -126,11 +128,46 @@ impl Trust {
                 .map_err(|error| TrustError::RevocationList {
                     reason: error.to_string(),
                 })?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        Self::with(
+            Some(verifier),
+            material.server_chain,
+            material.server_key,
+            provider,
+        )
+    }
+
+    /// Prepares TLS 1.2 and 1.3 that proves the server and asks clients for no certificate.
+    ///
+    /// # Errors
+    /// [`TrustError`] when chain and key do not fit.
+    pub fn server_only(
+        server_chain: Vec<CertificateDer<'static>>,
+        server_key: PrivateKeyDer<'static>,
+    ) -> Result<Self, TrustError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Self::with(None, server_chain, server_key, provider)
+    }
+
+    /// Are clients asked for a certificate, and refused without?
+    pub fn is_mutual(&self) -> bool {
+        self.verifier.is_some()
+    }
+
+    fn with(
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+        server_chain: Vec<CertificateDer<'static>>,
+        server_key: PrivateKeyDer<'static>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TrustError> {
+        let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(TrustError::Versions)?
-            .with_client_cert_verifier(verifier.clone())
-            .with_single_cert(material.server_chain, material.server_key)
+            .map_err(TrustError::Versions)?;
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(server_chain, server_key)
             .map_err(TrustError::ServerCertificate)?;
         config.max_fragment_size = Some(TLS_RECORD_BYTES_MAX - TLS_RECORD_OVERHEAD_BYTES);
         Ok(Self {
@@ -146,11 +183,12 @@ impl Trust {
         chain: &[CertificateDer<'static>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
+        let Some(verifier) = &self.verifier else {
+            return Ok(());
+        };
         let (leaf, issuers) = chain
             .split_first()
             .ok_or(rustls::Error::NoCertificatesPresented)?;
-        self.verifier
-            .verify_client_cert(leaf, issuers, now)
-            .map(|_| ())
+        verifier.verify_client_cert(leaf, issuers, now).map(|_| ())
     }
 }

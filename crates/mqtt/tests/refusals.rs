@@ -3,16 +3,15 @@
 
 mod town;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sectag_mqtt::{
-    Broker, BrokerConfig, BrokerError, Client, ClientError, Qos, Transport, Version,
+    Broker, BrokerConfig, BrokerError, Client, ClientError, Listener, Qos, Transport, Version,
 };
 use sectag_pki::{PrivateKey, ServerName, chain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use town::{PATIENCE, Papers, Town, next, now_s, options, start, until};
+use town::{PATIENCE, Papers, Town, mutual, next, now_s, options, start, until};
 
 /// The refusal's words, however far the handshake came.
 async fn refused(town: &Town, broker: &Broker, papers: Option<&Papers>) -> String {
@@ -141,9 +140,9 @@ async fn plaintext_on_the_tls_port_is_refused() {
 #[tokio::test]
 async fn idle_connections_delay_nobody_and_are_closed_at_the_deadline() {
     let town = Town::new("Town");
-    let mut config = BrokerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut config = mutual(town.trust());
     config.limits.handshake_deadline = Duration::from_secs(5);
-    let broker = Broker::start(config, town.trust()).await.unwrap();
+    let broker = Broker::start(config).await.unwrap();
     let mut idle = Vec::new();
     for _ in 0..20 {
         idle.push(TcpStream::connect(broker.local_addr()).await.unwrap());
@@ -179,9 +178,9 @@ async fn idle_connections_delay_nobody_and_are_closed_at_the_deadline() {
 #[tokio::test]
 async fn too_many_connections_are_closed_at_once() {
     let town = Town::new("Town");
-    let mut config = BrokerConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let mut config = mutual(town.trust());
     config.limits.handshakes_max = 2;
-    let broker = Broker::start(config, town.trust()).await.unwrap();
+    let broker = Broker::start(config).await.unwrap();
     let _first = TcpStream::connect(broker.local_addr()).await.unwrap();
     let _second = TcpStream::connect(broker.local_addr()).await.unwrap();
     let mut third = TcpStream::connect(broker.local_addr()).await.unwrap();
@@ -197,10 +196,11 @@ async fn too_many_connections_are_closed_at_once() {
 async fn a_taken_port_is_named_with_what_to_do() {
     let town = Town::new("Town");
     let broker = town.broker().await;
-    let error = Broker::start(BrokerConfig::new(broker.local_addr()), town.trust())
-        .await
-        .unwrap_err();
-    let BrokerError::Listen { address, .. } = &error;
+    let taken = Listener::tls(broker.local_addr(), town.trust());
+    let error = Broker::start(BrokerConfig::new([taken])).await.unwrap_err();
+    let BrokerError::Listen { address, .. } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!(*address, broker.local_addr());
     assert!(error.to_string().contains(&address.to_string()));
     assert!(error.hint().contains("choose another port"));

@@ -16,7 +16,7 @@ async fn a_new_revocation_list_ends_the_live_session_and_spares_the_others() {
         .await;
     let (goes, _none) = town.connect(&broker, &bad, options(Version::V5, "a")).await;
     let roots = town.devices.certificate_pem();
-    broker.set_trust(town.trust_with(&roots, &[town.crl(&[&bad.serial])]));
+    broker.set_trust(0, town.trust_with(&roots, &[town.crl(&[&bad.serial])]));
     let reason = goes.closed().await;
     assert!(
         matches!(&reason, ClientError::Closed { reason, .. } if reason.contains("not authorized")),
@@ -47,7 +47,7 @@ async fn another_authority_comes_and_the_old_one_goes() {
         .await;
     // Both for a while: the new server certificate, both client authorities.
     let both = old.devices.certificate_pem() + &new.devices.certificate_pem();
-    broker.set_trust(new.trust_with(&both, &[]));
+    broker.set_trust(0, new.trust_with(&both, &[]));
     let (newcomer, _none) = new
         .connect(&broker, &new.device("dev-2"), options(Version::V311, "a"))
         .await;
@@ -56,7 +56,7 @@ async fn another_authority_comes_and_the_old_one_goes() {
         .await
         .unwrap();
     // Then the new one alone.
-    broker.set_trust(new.trust());
+    broker.set_trust(0, new.trust());
     veteran.closed().await;
     newcomer
         .publish("dev-2/x", "x", Qos::AtLeastOnce, false)

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use sectag_keep as keep;
-use sectag_mqtt::{Broker, BrokerConfig, BrokerError, Snapshot, Trust, TrustMaterial};
+use sectag_mqtt::{Broker, BrokerConfig, BrokerError, Listener, Snapshot, Trust, TrustMaterial};
 use sectag_proto::Timestamp;
 use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store};
 use serde_json::{Value, json};
@@ -143,18 +143,12 @@ impl Service {
         let device = bind("device", config.device).await?;
         let server = home.server_pair(&names)?;
         home.operator_pair()?;
-        let broker = Broker::start(
-            BrokerConfig::new(config.mqtt),
+        let broker = Broker::start(BrokerConfig::new([Listener::tls(
+            config.mqtt,
             broker_trust(&home, &server)?,
-        )
+        )]))
         .await
-        .map_err(
-            |BrokerError::Listen { address, source }| StartError::Listen {
-                what: "mqtt",
-                address,
-                source,
-            },
-        )?;
+        .map_err(no_broker)?;
         let broker = Arc::new(broker);
         let store = Arc::new(open_store(&home).await?);
         register_owner_key(&home, store.as_ref(), clock()).await?;
@@ -345,6 +339,17 @@ fn loopback_names() -> Vec<String> {
     ["localhost", "127.0.0.1", "::1"]
         .map(str::to_owned)
         .to_vec()
+}
+
+fn no_broker(error: BrokerError) -> StartError {
+    match error {
+        BrokerError::Listen { address, source } => StartError::Listen {
+            what: "mqtt",
+            address,
+            source,
+        },
+        error => StartError::Tls(error.to_string()),
+    }
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

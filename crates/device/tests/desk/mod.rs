@@ -11,7 +11,7 @@ use sectag_device::sample::{
     self, Board, Config, Ending, Folder, Handle, Happening, Options, Session,
 };
 use sectag_modem::{SharedModem, VirtualModem};
-use sectag_mqtt::{Broker, BrokerConfig, Trust, TrustMaterial};
+use sectag_mqtt::{Broker, BrokerConfig, Listener, Trust, TrustMaterial};
 use sectag_pki::{Authority, PrivateKey, Purpose, ServerName};
 use sectag_proto::{SecTag, at};
 use tokio::sync::{Mutex, mpsc};
@@ -86,8 +86,8 @@ impl House {
 }
 
 async fn start(listen: &str, trust: &Arc<Trust>) -> Broker {
-    let config = BrokerConfig::new(listen.parse().unwrap());
-    Broker::start(config, trust.clone()).await.unwrap()
+    let config = BrokerConfig::new([Listener::tls(listen.parse().unwrap(), trust.clone())]);
+    Broker::start(config).await.unwrap()
 }
 
 fn now_s() -> u64 {

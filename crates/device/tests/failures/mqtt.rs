@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sectag_device::Cause;
 use sectag_device::link::{LinkOptions, MqttLink, Security, TlsOptions};
-use sectag_mqtt::{Broker, BrokerConfig, Qos, Trust, TrustMaterial, Version};
+use sectag_mqtt::{Broker, BrokerConfig, Listener, Qos, Trust, TrustMaterial, Version};
 use sectag_pki::{PrivateKey, Purpose, ServerName};
 use sectag_proto::Secret;
 
@@ -51,8 +51,8 @@ async fn house() -> (Broker, Device, LinkOptions) {
         &[],
     );
     let trust = Arc::new(Trust::new(material.unwrap()).unwrap());
-    let config = BrokerConfig::new("127.0.0.1:0".parse().unwrap());
-    let broker = Broker::start(config, trust).await.unwrap();
+    let config = BrokerConfig::new([Listener::tls("127.0.0.1:0".parse().unwrap(), trust)]);
+    let broker = Broker::start(config).await.unwrap();
     let key = PrivateKey::generate().unwrap();
     let certificate = devices
         .issue_device(&key.spki_der(), "dev-17", now)

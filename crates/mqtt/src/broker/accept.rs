@@ -1,12 +1,12 @@
-//! The door: takes TCP connections, gives each a task, sweeps expired sessions, and waits for all at the end.
+//! The door: takes TCP connections, gives each a task, and waits for all at the end; beside it the sweep of what expired.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
@@ -15,6 +15,7 @@ use tokio_rustls::server::TlsStream;
 use super::{Change, SHUTDOWN_DEADLINE, Shared, socket};
 use crate::identity::Identity;
 use crate::tls_words;
+use crate::trust::Trust;
 
 /// How often expired sessions and messages are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -26,20 +27,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// and the client could lose the alert.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
-    let connections = Arc::new(Semaphore::new(shared.limits.connections_max));
-    let handshakes = Arc::new(Semaphore::new(shared.limits.handshakes_max));
+pub(super) async fn run(listener: TcpListener, gate: usize, shared: Arc<Shared>) {
     let mut changes = shared.changes.subscribe();
-    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, peer)) => {
                     let slots = (
-                        connections.clone().try_acquire_owned(),
-                        handshakes.clone().try_acquire_owned(),
+                        shared.connections.clone().try_acquire_owned(),
+                        shared.handshakes.clone().try_acquire_owned(),
                     );
                     let (Ok(connection), Ok(handshake)) = slots else {
                         shared.counters.refused_busy.add(1);
@@ -48,7 +45,7 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                     };
                     let shared = shared.clone();
                     tasks.spawn(async move {
-                        serve(tcp, shared, peer, handshake).await;
+                        serve(tcp, gate, shared, peer, handshake).await;
                         drop(connection);
                     });
                 }
@@ -57,10 +54,6 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            _ = sweep.tick() => {
-                let now = shared.now();
-                shared.with(|router, _| router.sweep(now));
-            }
             Some(_) = tasks.join_next() => {}
             () = stopped(&mut changes) => break,
         }
@@ -70,23 +63,51 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, all).await;
 }
 
+/// Forgets expired sessions and messages now and then, until the broker stops.
+pub(super) async fn sweep(shared: Arc<Shared>) {
+    let mut changes = shared.changes.subscribe();
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = sweep.tick() => {
+                let now = shared.now();
+                shared.with(|router, _| router.sweep(now));
+            }
+            () = stopped(&mut changes) => break,
+        }
+    }
+}
+
 async fn serve(
     tcp: TcpStream,
+    gate: usize,
     shared: Arc<Shared>,
-    peer: std::net::SocketAddr,
-    handshake: tokio::sync::OwnedSemaphorePermit,
+    peer: SocketAddr,
+    handshake: OwnedSemaphorePermit,
 ) {
-    let deadline = Instant::now() + shared.limits.handshake_deadline;
+    let connect_by = Instant::now() + shared.limits.handshake_deadline;
     let _ = tcp.set_nodelay(true);
     // Subscribed before trust is read, so that a change in between is seen by the connection's loop.
     let changes = shared.changes.subscribe();
+    let Some(trust) = &shared.gates[gate].trust else {
+        let client = socket::Client {
+            peer,
+            gate,
+            identity: shared.gates[gate].anonymous.clone(),
+            chain: Vec::new(),
+            connect_by,
+        };
+        return socket::drive(tcp, client, shared, changes, handshake).await;
+    };
     let refuse_tls = |reason: &str| {
         shared.counters.refused_tls.add(1);
         tracing::info!(%peer, reason, "MQTT connection refused in the TLS handshake");
     };
+    let trust = trust.load_full();
     let mut stop = changes.clone();
     let handshaken = tokio::select! {
-        handshaken = tokio::time::timeout_at(deadline, handshaken(tcp, &shared)) => handshaken,
+        handshaken = tokio::time::timeout_at(connect_by, handshaken(tcp, &trust)) => handshaken,
         () = stopped(&mut stop) => return,
     };
     let stream = match handshaken {
@@ -94,44 +115,46 @@ async fn serve(
         Ok(Err(reason)) => return refuse_tls(&reason),
         Err(_) => return refuse_tls("not finished in time"),
     };
-    let (chain, identity) = {
+    let chain = {
         let session = stream.get_ref().1;
-        let chain: Vec<_> = session
-            .peer_certificates()
-            .unwrap_or_default()
+        let chain = session.peer_certificates().unwrap_or_default();
+        let chain: Vec<_> = chain
             .iter()
-            .map(|certificate| certificate.clone().into_owned())
+            .map(|found| found.clone().into_owned())
             .collect();
         // A resumed TLS session skips the certificate check, and the certificate may have expired since.
         if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
-            && let Err(error) = shared.trust.load().accepts(&chain, UnixTime::now())
+            && let Err(error) = shared.gates[gate].accepts(&chain)
         {
             return refuse_tls(&format!("resumed session: {error}"));
         }
-        let identity = chain.first().map(|leaf| Identity::from_certificate(leaf));
-        (chain, identity)
+        chain
     };
-    let identity = match identity {
-        Some(Ok(identity)) => Arc::new(identity),
-        Some(Err(error)) => {
-            shared.counters.refused_connect.add(1);
-            tracing::info!(%peer, reason = %error, "MQTT connection refused: unusable identity");
-            return;
-        }
-        None => return refuse_tls("the client sent no certificate"),
+    let identity = match chain.first() {
+        Some(leaf) => match Identity::from_certificate(leaf, shared.gates[gate].rules.clone()) {
+            Ok(identity) => Arc::new(identity),
+            Err(error) => {
+                shared.counters.refused_connect.add(1);
+                tracing::info!(%peer, reason = %error, "MQTT connection refused: unusable identity");
+                return;
+            }
+        },
+        None if trust.is_mutual() => return refuse_tls("the client sent no certificate"),
+        None => shared.gates[gate].anonymous.clone(),
     };
     let client = socket::Client {
         peer,
+        gate,
         identity,
         chain,
-        connect_by: deadline,
+        connect_by,
     };
     socket::drive(stream, client, shared, changes, handshake).await;
 }
 
-async fn handshaken(tcp: TcpStream, shared: &Shared) -> Result<TlsStream<TcpStream>, String> {
-    let config = shared.trust.load().config.clone();
-    match TlsAcceptor::from(config).accept(tcp).into_fallible().await {
+async fn handshaken(tcp: TcpStream, trust: &Trust) -> Result<TlsStream<TcpStream>, String> {
+    let acceptor = TlsAcceptor::from(trust.config.clone());
+    match acceptor.accept(tcp).into_fallible().await {
         Ok(stream) => Ok(stream),
         Err((error, tcp)) => {
             tokio::spawn(linger(tcp));

@@ -1,16 +1,14 @@
-//! Carries bytes between one TLS stream and its [`Link`]; decides nothing.
+//! Carries bytes between one stream, TLS or TCP, and its [`Link`]; decides nothing.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
-use tokio::net::TcpStream;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
-use tokio_rustls::server::TlsStream;
 
 use super::{Change, Door, Shared, WRITE_STALL_MAX};
 use crate::identity::Identity;
@@ -25,6 +23,8 @@ const READ_PAUSE_BYTES: usize = 256 * 1024;
 
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
+    /// The listener it came through.
+    pub(super) gate: usize,
     pub(super) identity: Arc<Identity>,
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// CONNECT must have arrived by then.
@@ -33,7 +33,7 @@ pub(super) struct Client {
 
 /// Runs the connection to its end. `handshake` is given back when CONNECT is accepted.
 pub(super) async fn drive(
-    stream: TlsStream<TcpStream>,
+    stream: impl AsyncRead + AsyncWrite + Send,
     client: Client,
     shared: Arc<Shared>,
     mut changes: watch::Receiver<Change>,
@@ -119,10 +119,8 @@ pub(super) async fn drive(
             _ = changes.changed() => {
                 let kick = match *changes.borrow_and_update() {
                     Change::Stop => Some(Kick::Stopping),
-                    Change::Trust(_) | Change::None => shared
-                        .trust
-                        .load()
-                        .accepts(&client.chain, UnixTime::now())
+                    Change::Trust(_) | Change::None => shared.gates[client.gate]
+                        .accepts(&client.chain)
                         .is_err()
                         .then_some(Kick::TrustWithdrawn),
                 };
@@ -187,17 +185,14 @@ impl Drop for Entry {
 }
 
 enum Wrote {
-    /// So many bytes are in the TLS session, a flush is due.
+    /// So many bytes are in the stream, a flush is due.
     Bytes(usize),
-    /// Nothing is left inside the TLS session.
+    /// Nothing is left inside the stream.
     All,
 }
 
 /// One step of output; may be cancelled and called again.
-async fn write_some(
-    writer: &mut WriteHalf<TlsStream<TcpStream>>,
-    output: &[u8],
-) -> io::Result<Wrote> {
+async fn write_some(writer: &mut WriteHalf<impl AsyncWrite>, output: &[u8]) -> io::Result<Wrote> {
     if output.is_empty() {
         writer.flush().await?;
         return Ok(Wrote::All);

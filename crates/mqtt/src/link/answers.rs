@@ -39,6 +39,7 @@ impl Link {
             true => self.assigned_id.clone(),
             false => hello.client_id.as_str().into(),
         };
+        self.identity = self.identity.with_client_id(&self.client_id);
         self.expiry_was_zero = hello.keep_for.is_zero();
         let will = hello.will.map(|mut will| {
             will.expires_at = will.expires_at.map(|after| now + after);

@@ -9,8 +9,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_mqtt::client::tls_config;
 use sectag_mqtt::{
-    Broker, BrokerConfig, Client, ClientError, ConnectOptions, Incoming, Qos, Snapshot, Transport,
-    Trust, TrustMaterial, Version,
+    Broker, BrokerConfig, Client, ClientError, ConnectOptions, Incoming, Listener, Qos, Snapshot,
+    Transport, Trust, TrustMaterial, Version,
 };
 use sectag_pki::{Authority, Certificate, PrivateKey, Purpose, ServerName, chain};
 use tokio::sync::mpsc::Receiver;
@@ -197,11 +197,17 @@ impl Witness {
     }
 }
 
+pub fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// One listener with mutual TLS on any port.
+pub fn mutual(trust: Arc<Trust>) -> BrokerConfig {
+    BrokerConfig::new([Listener::tls(any_port(), trust)])
+}
+
 pub async fn start(trust: Arc<Trust>) -> Broker {
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Broker::start(BrokerConfig::new(any_port), trust)
-        .await
-        .unwrap()
+    Broker::start(mutual(trust)).await.unwrap()
 }
 
 pub fn options(version: Version, client_id: &str) -> ConnectOptions {
