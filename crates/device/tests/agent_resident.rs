@@ -152,6 +152,10 @@ async fn an_interval_is_set_and_stored() {
     let interval = running.handle.interval().await.unwrap();
     assert_eq!(interval.interval, Duration::from_secs(3600));
     running.handle.set_interval(3600).await.unwrap();
+    // The default, and again: nothing is to be written, and that is an answer too.
+    for _ in 0..2 {
+        running.handle.set_interval(0).await.unwrap();
+    }
     let refused = running.handle.set_interval(-1).await.unwrap_err();
     assert_eq!(refused.errno(), "-EINVAL");
     running.stop().await;
