@@ -6,11 +6,14 @@
 //!   what the server showed ──┘
 //! ```
 //!
+//! Where the keys `mqtt.client.*` said how to connect, `keys` says it in keys: which one, its value, the command.
+//!
 //! Nothing here looks at the text of an error: causes follow from TLS alerts, from errors of the TLS library, from
 //! the certificates of both sides, and from MQTT codes. `docs/reference/tls-failures.md` lists all of them.
 
 mod client;
 mod facts;
+mod keys;
 mod material;
 mod mqtt;
 mod server;
@@ -35,6 +38,8 @@ pub struct Explanation {
     pub sentence: String,
     /// What to do; no full stop.
     pub fix: String,
+    /// The configuration key to change, when keys `mqtt.…` said how to connect.
+    pub key: Option<&'static str>,
 }
 
 impl Explanation {
@@ -43,6 +48,14 @@ impl Explanation {
             cause,
             sentence: sentence.into(),
             fix: fix.into(),
+            key: None,
+        }
+    }
+
+    fn with_key(self, key: &'static str) -> Self {
+        Self {
+            key: Some(key),
+            ..self
         }
     }
 }
@@ -209,6 +222,27 @@ causes! {
     ChainTooLarge = "chain-too-large", REFUSED;
     /// Warning: the server was not verified.
     ServerNotVerified = "server-not-verified", None;
+    /// Warning: the server did not ask for the client certificate that is configured.
+    ClientCertificateUnasked = "client-certificate-unasked", None;
+}
+
+impl Cause {
+    /// May the next attempt succeed without anybody's doing? What is wrong with files, names, trust and rights stays.
+    pub const fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::NameNotResolved
+                | Self::ConnectionRefused
+                | Self::HostUnreachable
+                | Self::HandshakeTimeout
+                | Self::HandshakeCut
+                | Self::ConnackTimeout
+                | Self::ServerUnavailable
+                | Self::KeepAliveTimeout
+                | Self::ConnectionLost
+                | Self::AcknowledgementTimeout
+        )
+    }
 }
 
 impl fmt::Display for Cause {
@@ -220,6 +254,14 @@ impl fmt::Display for Cause {
 /// Explains an error of the MQTT client by what is known about the connection; `None` for what speaks for itself (an argument that
 /// cannot be sent, our own goodbye).
 pub fn explain(error: &ClientError, facts: &Facts) -> Option<Explanation> {
+    let explanation = seen(error, facts)?;
+    Some(match &facts.keys {
+        Some(settings) => keys::by_keys(explanation, facts, settings),
+        None => explanation,
+    })
+}
+
+fn seen(error: &ClientError, facts: &Facts) -> Option<Explanation> {
     match error {
         ClientError::Resolve { source, .. } => Some(transport::not_resolved(source, facts)),
         ClientError::Tcp { address, source } => {
@@ -265,6 +307,7 @@ pub fn explain(error: &ClientError, facts: &Facts) -> Option<Explanation> {
 pub(crate) fn explain_link(error: &LinkError) -> Option<Explanation> {
     match error {
         LinkError::Session { error, facts } => explain(error, facts),
+        LinkError::Gateway(unready) => Some(keys::found(unready)),
         LinkError::Tls(_) => None,
         other => material::explain(other),
     }
@@ -275,5 +318,12 @@ pub(crate) fn warnings(facts: &Facts, traffic: &Traffic) -> Vec<Explanation> {
     if traffic.resumed {
         return Vec::new();
     }
-    server::warnings(facts)
+    let mut warnings = server::warnings(facts);
+    warnings.extend(
+        facts
+            .keys
+            .as_deref()
+            .and_then(|settings| keys::unasked(facts, settings)),
+    );
+    warnings
 }

@@ -19,6 +19,7 @@ pub mod chain;
 pub mod console;
 pub mod control;
 pub mod failures;
+pub mod gateway_client;
 pub mod hosted;
 pub mod https;
 pub mod kconfig;
@@ -32,6 +33,7 @@ pub mod verbs;
 
 pub use agent::{Agent, Happening};
 pub use failures::{Cause, Explanation};
+pub use gateway_client::GatewayClient;
 pub use hosted::HostedModem;
 pub use https::Https;
 pub use link::{LinkError, LinkOptions, MqttLink, PeerVerify, Security, TlsOptions};

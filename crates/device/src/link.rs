@@ -1,4 +1,4 @@
-//! MQTT over TLS with what lies under sec tags, or over plain TCP when that is asked for.
+//! MQTT over TLS with what lies under sec tags or in files, as the keys `mqtt.client.*` say, or over plain TCP when that is asked for.
 //!
 //! ```text
 //!   sec tag 42   type 0 root CA ───────────► whom we trust: the authorities of all tags together
@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
+use sectag_gateway::Level;
 use sectag_modem::TagSigner;
 use sectag_mqtt::client::Will;
 use sectag_mqtt::{
@@ -44,7 +45,10 @@ pub use papers::Place;
 pub use suites::{CipherSuite, UnknownCipherSuite};
 pub use tls::SessionStore;
 
+pub use crate::signer::NoTags;
+
 use crate::failures::{self, Explanation, Facts};
+use crate::gateway_client::GatewayClient;
 
 /// What protects the connection.
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub enum Security {
     Plain,
     /// TLS 1.2 or 1.3, or no connection.
     Tls(TlsOptions),
+    /// What the keys `mqtt.client.*` say, whose files are read at each [`MqttLink::open`]; user name and password are theirs as well.
+    Gateway(GatewayClient),
 }
 
 impl Security {
@@ -62,15 +68,20 @@ impl Security {
     }
 
     /// Is it TLS?
-    pub const fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Tls(_) => true,
+            Self::Gateway(gateway) => gateway.level() != Level::None,
+        }
     }
 
-    /// 8883 with TLS, else 1883.
-    pub const fn default_port(&self) -> u16 {
+    /// 8883 with TLS, else 1883; by the keys, `mqtt.client.port`.
+    pub fn default_port(&self) -> u16 {
         match self {
             Self::Plain => 1883,
             Self::Tls(_) => LinkOptions::PORT_DEFAULT,
+            Self::Gateway(gateway) => gateway.settings().client.port.value.get(),
         }
     }
 }
@@ -112,10 +123,8 @@ impl TlsOptions {
 /// Credentials that lie in files; read by the caller.
 #[derive(Debug, Clone)]
 pub struct FileCredentials {
-    /// Where the authorities come from.
-    pub ca_path: PathBuf,
-    /// Whom to trust.
-    pub authorities: Vec<CertificateDer<'static>>,
+    /// Whom to trust, each with its file.
+    pub authorities: Vec<(PathBuf, CertificateDer<'static>)>,
     /// Who we are, with the path of the certificate; `None`: no client authentication.
     pub identity: Option<(PathBuf, Arc<CertifiedKey>)>,
 }
@@ -216,9 +225,20 @@ impl MqttLink {
         security: &Security,
         options: &LinkOptions,
     ) -> Result<Self, LinkError> {
-        let tls = match security {
-            Security::Plain => None,
-            Security::Tls(tls) => Some(tls::prepare(signer, tls, &options.host, options.port)?),
+        let ready = match security {
+            Security::Gateway(gateway) => Some(gateway.ready()?),
+            _ => None,
+        };
+        let login = ready.as_ref().map(|ready| ready.login(options));
+        let options = login.as_ref().unwrap_or(options);
+        let tls = match (security, &ready) {
+            (Security::Tls(tls), _) => Some(tls),
+            (_, Some(ready)) => ready.tls.as_ref(),
+            _ => None,
+        };
+        let tls = match tls {
+            Some(tls) => Some(tls::prepare(signer, tls, &options.host, options.port)?),
+            None => None,
         };
         let common_name = tls.as_ref().and_then(|tls| tls.common_name.clone());
         let client_id = [&options.client_id, &common_name, &options.hardware_id]
@@ -240,6 +260,9 @@ impl MqttLink {
         });
         let connected = Client::connect(&options.host, options.port, transport, connect).await;
         let mut facts = Facts::gather(options, client_id.clone(), tls.as_ref());
+        if let Security::Gateway(gateway) = security {
+            facts.note_keys(gateway.settings().clone());
+        }
         let (client, incoming) = match connected {
             Ok(connected) => connected,
             Err(error) => {
@@ -271,7 +294,7 @@ impl MqttLink {
         tracing::info!(
             host = options.host,
             port = options.port,
-            tls = security.is_tls(),
+            level = %facts.level(),
             client_id,
             "MQTT connected"
         );
@@ -304,6 +327,11 @@ impl MqttLink {
     /// For calls beside [`MqttLink::next`]; clones share the connection.
     pub const fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// What protects this connection: nothing, a server that proved who it is, or both sides that did.
+    pub fn level(&self) -> Level {
+        self.facts.level()
     }
 
     /// What the connection has cost in bytes.

@@ -1,12 +1,13 @@
-//! A TLS client key that stays in the modem: the handshake borrows a signature (design: `TagSigner`).
+//! A TLS client key that stays in the modem: the handshake borrows a signature (design: `TagSigner`). And who has no modem.
 
 use std::sync::Arc;
 
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::CertificateDer;
-use sectag_modem::TagSigner;
-use sectag_proto::SecTag;
+use sectag_modem::{SignerError, TagSigner};
+use sectag_proto::es256::PublicKey;
+use sectag_proto::{CredentialType, SecTag};
 
 /// A certificate chain whose key is the one under `tag`.
 pub(crate) fn certified(
@@ -45,6 +46,34 @@ impl Signer for TagKey {
 
     fn scheme(&self) -> SignatureScheme {
         SignatureScheme::ECDSA_NISTP256_SHA256
+    }
+}
+
+/// A signer without sec tags, for links that ask for none: plain TCP, or credentials in files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTags;
+
+impl NoTags {
+    fn missing<T>(tag: SecTag, credential: CredentialType) -> Result<T, SignerError> {
+        Err(SignerError::Missing { tag, credential })
+    }
+}
+
+impl TagSigner for NoTags {
+    fn sign(&self, tag: SecTag, _: &[u8]) -> Result<[u8; 64], SignerError> {
+        Self::missing(tag, CredentialType::CLIENT_PRIVATE_KEY)
+    }
+
+    fn public_key(&self, tag: SecTag) -> Result<PublicKey, SignerError> {
+        Self::missing(tag, CredentialType::CLIENT_PRIVATE_KEY)
+    }
+
+    fn certificate_chain(&self, tag: SecTag) -> Result<String, SignerError> {
+        Self::missing(tag, CredentialType::CLIENT_CERTIFICATE)
+    }
+
+    fn root_ca(&self, tag: SecTag) -> Result<String, SignerError> {
+        Self::missing(tag, CredentialType::ROOT_CA)
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is known about a connection when it is explained.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::CertificateError;
+use sectag_gateway::{Level, Settings};
 use sectag_mqtt::Version;
 use sectag_pki::CertificateFacts;
 
@@ -28,6 +30,8 @@ pub struct Facts {
     pub(super) tls: Option<TlsFacts>,
     /// What a server that is silent to plain MQTT answers to a TLS ClientHello.
     pub(super) answer_to_client_hello: Option<Vec<u8>>,
+    /// The keys that all of this comes from, if it does.
+    pub(super) keys: Option<Arc<Settings>>,
 }
 
 /// The part that only TLS has.
@@ -45,6 +49,7 @@ pub(super) struct TlsFacts {
     pub(super) sent_bytes: usize,
     pub(super) verdict: Option<CertificateError>,
     pub(super) asked: bool,
+    pub(super) presented: bool,
     /// Issuers whose client certificates the server takes, as text.
     pub(super) issuers: Vec<String>,
     pub(super) scheme_refused: bool,
@@ -71,6 +76,7 @@ impl Facts {
             now_s,
             tls: prepared.map(TlsFacts::gather),
             answer_to_client_hello: None,
+            keys: None,
         }
     }
 
@@ -82,6 +88,19 @@ impl Facts {
 
     pub(crate) fn note_answer_to_client_hello(&mut self, first_bytes: Option<Vec<u8>>) {
         self.answer_to_client_hello = first_bytes;
+    }
+
+    pub(crate) fn note_keys(&mut self, settings: Arc<Settings>) {
+        self.keys = Some(settings);
+    }
+
+    /// What protects the connection.
+    pub(crate) fn level(&self) -> Level {
+        match &self.tls {
+            None => Level::None,
+            Some(tls) if tls.presented => Level::Mutual,
+            Some(_) => Level::Server,
+        }
     }
 
     /// `host:port` as it was asked for.
@@ -108,6 +127,7 @@ impl TlsFacts {
             chain: chain.into_iter().map_while(Result::ok).collect(),
             verdict: seen.verdict,
             asked: seen.asked,
+            presented: seen.presented,
             issuers: seen.issuers.iter().map(|der| name_text(der)).collect(),
             scheme_refused: seen.scheme_refused,
         }

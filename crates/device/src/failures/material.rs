@@ -89,7 +89,7 @@ pub(super) fn explain(error: &LinkError) -> Option<Explanation> {
             "give a host name such as `broker.example`, or an IP address, without scheme and port"
                 .to_owned(),
         ),
-        LinkError::Tls(_) | LinkError::Session { .. } => None,
+        LinkError::Gateway(_) | LinkError::Tls(_) | LinkError::Session { .. } => None,
     }
 }
 

@@ -6,6 +6,7 @@ use sectag_proto::SecTag;
 
 use super::papers::Place;
 use crate::failures::{self, Explanation, Facts};
+use crate::gateway_client::Unready;
 
 /// Why there is no link; [`LinkError::explain`] has cause, sentence and fix.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,9 @@ pub enum LinkError {
     /// The name that the server shall have is none.
     #[error("`{0}` is neither a host name nor an IP address")]
     ServerName(String),
+    /// What the keys `mqtt.client.*` say cannot be done; nothing was sent.
+    #[error(transparent)]
+    Gateway(#[from] Box<Unready>),
     /// The TLS library refuses the settings.
     #[error("TLS could not be set up")]
     Tls(#[source] rustls::Error),
@@ -94,6 +98,12 @@ impl LinkError {
         failures::explain_link(self)
     }
 
+    /// May the next attempt succeed without anybody's doing?
+    pub fn may_pass(&self) -> bool {
+        self.explain()
+            .is_some_and(|explanation| explanation.cause.may_pass())
+    }
+
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         self.explain().map(|explanation| explanation.fix)
@@ -108,15 +118,25 @@ fn of(kind: u8, place: &Place) -> String {
     }
 }
 
+/// A directory of authorities has hundreds.
+const FILES_NAMED_MAX: usize = 3;
+
 /// `under sec tag 42`, `under sec tags 42 and 43`, `` in `ca.crt` ``.
 pub(crate) fn located(places: &[Place]) -> String {
     let mut tags = Vec::new();
     let mut parts = Vec::new();
+    let mut more = 0;
     for place in places {
         match place {
             Place::Tag(tag) => tags.push(*tag),
-            Place::File(path) => parts.push(format!("in `{}`", path.display())),
+            Place::File(path) if parts.len() < FILES_NAMED_MAX => {
+                parts.push(format!("in `{}`", path.display()));
+            }
+            Place::File(_) => more += 1,
         }
+    }
+    if more > 0 {
+        parts.push(format!("in {more} more files"));
     }
     if !tags.is_empty() || places.is_empty() {
         parts.insert(0, format!("under {}", tag_list(&tags)));

@@ -73,11 +73,13 @@ impl Papers {
             }
         }
         if let Some(files) = files {
-            let place = Place::File(files.ca_path.clone());
-            for der in &files.authorities {
+            for (path, der) in &files.authorities {
+                let place = Place::File(path.clone());
                 papers.anchors.push(anchor(&place, der.to_vec())?);
+                if papers.places.last() != Some(&place) {
+                    papers.places.push(place);
+                }
             }
-            papers.places.push(place);
             if let (None, Some((path, key))) = (&papers.pair, &files.identity) {
                 papers.pair = Some(pair_of(Place::File(path.clone()), key.clone())?);
             }
@@ -208,7 +210,7 @@ fn pair_of(place: Place, key: Arc<CertifiedKey>) -> Result<Pair, LinkError> {
 }
 
 /// What is wrong with a text that should be certificates in PEM, with the values that show it.
-fn pem_problem(text: &str) -> String {
+pub(crate) fn pem_problem(text: &str) -> String {
     let length = text.len();
     let begins = text.matches("-----BEGIN CERTIFICATE-----").count();
     let ends = text.matches("-----END CERTIFICATE-----").count();

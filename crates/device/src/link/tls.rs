@@ -55,7 +55,13 @@ pub(crate) fn prepare(
         .and_then(|key| options.sessions.get(key))
     {
         Some((config, notes)) => {
-            *notes.lock() = Seen::default();
+            let mut seen = notes.lock();
+            // A continued session is as good as the one it continues.
+            *seen = Seen {
+                presented: seen.presented,
+                ..Seen::default()
+            };
+            drop(seen);
             (config, notes)
         }
         None => {

@@ -22,6 +22,8 @@ pub(crate) struct Seen {
     pub(crate) asked: bool,
     /// Issuers whose client certificates it takes (DER names); empty also when it does not say.
     pub(crate) issuers: Vec<Vec<u8>>,
+    /// Our certificate was offered.
+    pub(crate) presented: bool,
     /// Our certificate was not offered, since the server takes no signature that its key can make.
     pub(crate) scheme_refused: bool,
 }
@@ -150,7 +152,9 @@ impl ResolvesClientCert for ClientWitness {
         seen.asked = true;
         seen.issuers = root_hint_subjects.iter().map(|der| der.to_vec()).collect();
         seen.scheme_refused = self.identity.as_ref().is_some_and(|key| !suits(key));
-        self.identity.clone().filter(suits)
+        let offered = self.identity.clone().filter(suits);
+        seen.presented = offered.is_some();
+        offered
     }
 
     fn has_certs(&self) -> bool {
