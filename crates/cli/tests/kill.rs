@@ -41,7 +41,9 @@ const PASSES_MAX: u64 = 200;
 
 #[test]
 fn whatever_was_acknowledged_survives_a_kill_at_every_point() {
-    let points: Vec<&str> = POINTS.iter().map(|(name, _)| *name).collect();
+    // Those of the gateway end another program: see `gateway_kill.rs`.
+    let names = POINTS.iter().map(|(name, _)| *name);
+    let points: Vec<&str> = names.filter(|name| !name.starts_with("gateway.")).collect();
     at_every_pass_of(&points, Mortals::Service);
 }
 

@@ -162,6 +162,66 @@ pub const POINTS: &[(&str, &str)] = &[
         "http.change.after-response",
         "tags, block, API keys or the allow-list: durable, the answer has left and the connection is closed",
     ),
+    (
+        "pki.issue.recorded",
+        "a new certificate is in the register, its pair is not on disk; it can be revoked though nobody has it",
+    ),
+    (
+        "pki.revoke.recorded",
+        "a revocation is in the register, the list that says so is not on disk; the next list has it",
+    ),
+    (
+        "pki.promote.checked",
+        "a renewed pair was checked, the old one is in place",
+    ),
+    (
+        "pki.promote.swapped",
+        "a renewed pair is in place, its `.new` files are still there",
+    ),
+    (
+        "gateway.apply.remembered",
+        "the journal and copies of what will change are on disk; nothing is changed",
+    ),
+    (
+        "gateway.apply.placed",
+        "one more file of the plan is in place",
+    ),
+    ("gateway.apply.removed", "one more file of ours is gone"),
+    (
+        "gateway.apply.tested",
+        "all files are in place, the broker has tested them if it can",
+    ),
+    (
+        "gateway.apply.marked",
+        "the journal says that the broker is about to take the files",
+    ),
+    (
+        "gateway.apply.told",
+        "the broker was told to reload or restart",
+    ),
+    ("gateway.apply.listening", "the broker serves again"),
+    (
+        "gateway.apply.probed",
+        "the new listeners are proved, nobody was told",
+    ),
+    (
+        "gateway.apply.decided",
+        "the journal says that the new files stay",
+    ),
+    (
+        "gateway.apply.recorded",
+        "what was applied is on record, the journal is still there",
+    ),
+    ("gateway.apply.finished", "the journal is gone"),
+    ("gateway.undo.restored", "one more file is as it was"),
+    (
+        "gateway.undo.told",
+        "the broker was told to take the old files",
+    ),
+    (
+        "gateway.undo.serving",
+        "the broker serves with the old files, the journal is still there",
+    ),
 ];
 
 /// The armed point's number, 0 for none.

@@ -4,7 +4,9 @@
 //!  write_private / write_public     temp file → fsync → rename → fsync directory
 //!  write_pair                       both temp files → mark "ready" → rename key → rename certificate → unmark
 //!  load_pair                        ready? finish the renames : throw unfinished files away; then read both
+//!  promote_pair                     a checked `.new` pair takes the place of the old one, owner and mode kept
 //!  edit                             lock directory → read → change → temp file as it was set up → fsync → rename → fsync directory
+//!  place                            as write, with the mode and owner that its reader needs
 //!  look                             modes and owners at a path and on the way to it
 //!  lock                             one process at a time; the lock file names the holder
 //! ```
@@ -22,6 +24,7 @@ mod error;
 mod lock;
 mod look;
 mod pair;
+mod place;
 mod write;
 
 #[cfg(test)]
@@ -31,7 +34,7 @@ pub use edit::{edit, is_dir};
 pub use error::KeepError;
 pub use lock::{Lock, lock};
 pub use look::{End, Look, Node, content, look, names};
-pub use pair::{load_pair, write_pair};
+pub use pair::{Previous, Secret, load_pair, new_beside, promote_pair, replace_pair, write_pair};
 pub use write::{
     FILE_BYTES_MAX, private_dir, read_private, read_public, remove, write_private, write_public,
 };
