@@ -75,7 +75,7 @@ fn replace(
     found: Option<&fs::Metadata>,
 ) -> Result<(), KeepError> {
     let temporary = place.beside("tmp");
-    let result = put(&temporary, content, found).and_then(|()| {
+    let result = put_like(&temporary, content, found, PUBLIC).and_then(|()| {
         step("keep.file.before-rename")
             .and_then(|()| fs::rename(&temporary, path))
             .map_err(KeepError::io("rename to", path))
@@ -89,8 +89,14 @@ fn replace(
         .map_err(KeepError::io("make durable", path))
 }
 
-/// Creates `path` anew with `content`, and with mode and owner of the file that it will replace.
-fn put(path: &Path, content: &[u8], like: Option<&fs::Metadata>) -> Result<(), KeepError> {
+/// Creates `path` anew with `content`, and with mode and owner of the file that it will replace; with `mode` when there is
+/// none.
+pub(crate) fn put_like(
+    path: &Path,
+    content: &[u8],
+    like: Option<&fs::Metadata>,
+    mode: u32,
+) -> Result<(), KeepError> {
     let create = || -> io::Result<File> {
         unlink(path)?; // what an earlier crash left
         changing()?;
@@ -105,7 +111,7 @@ fn put(path: &Path, content: &[u8], like: Option<&fs::Metadata>) -> Result<(), K
         Ok(file)
     };
     let file = create().map_err(KeepError::io("write", path))?;
-    let mode = like.map_or(PUBLIC, |like| like.mode() & 0o7777);
+    let mode = like.map_or(mode, |like| like.mode() & 0o7777);
     if let Some(like) = like {
         let own = || -> io::Result<()> {
             let ours = file.metadata()?;

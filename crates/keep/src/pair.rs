@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::KeepError;
+use crate::edit::put_like;
 use crate::write::{
     PRIVATE, PUBLIC, Place, changing, put, read_private, read_public, step, unlink,
 };
@@ -34,22 +35,140 @@ pub fn write_pair(
 ) -> Result<(), KeepError> {
     let pair = Pair::enter(cert_path, key_path)?;
     pair.recover()?;
-    let prepared = put(&pair.key_next, key, PRIVATE)
-        .and_then(|()| put(&pair.cert_next, cert, PUBLIC))
-        .and_then(|()| pair.sync("make durable"))
-        .and_then(|()| {
-            step("keep.pair.before-ready").map_err(KeepError::io("prepare", &pair.ready))
-        });
-    if let Err(e) = prepared {
-        // The error at hand says more than these would, and recovery does the same later.
-        let _ = unlink(&pair.key_next);
-        let _ = unlink(&pair.cert_next);
-        return Err(e);
+    pair.write(put(&pair.key_next, key, PRIVATE).and_then(|()| put(&pair.cert_next, cert, PUBLIC)))
+}
+
+/// As [`write_pair`], and files that are there keep their owner and mode: a broker that runs as another user reads its
+/// renewed key as it read the old one.
+///
+/// # Errors
+/// As [`write_pair`], also when the owner cannot be kept.
+pub fn replace_pair(
+    cert_path: &Path,
+    cert: &[u8],
+    key_path: &Path,
+    key: &[u8],
+) -> Result<(), KeepError> {
+    let pair = Pair::enter(cert_path, key_path)?;
+    pair.recover()?;
+    pair.write(
+        put_like(&pair.key_next, key, metadata(key_path)?.as_ref(), PRIVATE)
+            .and_then(|()| put_like(&pair.cert_next, cert, metadata(cert_path)?.as_ref(), PUBLIC)),
+    )
+}
+
+/// What [`promote_pair`] put aside, for whoever finds that the new pair does not serve.
+#[derive(Debug)]
+pub struct Previous {
+    /// The certificate; `None` when there was none.
+    pub cert: Option<Vec<u8>>,
+    /// Its key.
+    pub key: Option<Secret>,
+}
+
+/// The content of a private file. It prints as `****`.
+pub struct Secret(pub Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("****")
     }
-    put(&pair.ready, b"", PRIVATE)?;
-    pair.sync("make durable")?;
-    step("keep.pair.after-ready").map_err(KeepError::io("finish", &pair.ready))?;
-    pair.finish()
+}
+
+impl Previous {
+    /// Puts the old pair back in place; `false` when there was none.
+    ///
+    /// # Errors
+    /// As [`replace_pair`].
+    pub fn restore(&self, cert_path: &Path, key_path: &Path) -> Result<bool, KeepError> {
+        let (Some(cert), Some(Secret(key))) = (&self.cert, &self.key) else {
+            return Ok(false);
+        };
+        replace_pair(cert_path, cert, key_path, key).map(|()| true)
+    }
+}
+
+/// Where a renewed file waits until somebody has proved it: the name with `.new` behind.
+pub fn new_beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+/// Puts `<cert>.new` and `<key>.new` in place, key first, after `check` has seen both (certificate, key); then removes
+/// them. `None` when nothing waits. A promotion that was cut off is finished by the next.
+///
+/// # Errors
+/// [`KeepError`] as for reading and writing a pair, as `E`; whatever `check` says. The old pair is then in place.
+pub fn promote_pair<E: From<KeepError>>(
+    cert_path: &Path,
+    key_path: &Path,
+    check: impl FnOnce(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<Option<Previous>, E> {
+    let (cert_new, key_new) = (new_beside(cert_path), new_beside(key_path));
+    // Finishes or discards what was cut off while it was written.
+    let waiting = match load_pair(&cert_new, &key_new) {
+        // What a cut between the two removals left is in place already.
+        Err(KeepError::HalfPair { present, .. }) if is_same(&present, &cert_new, cert_path)? => {
+            unlink(&present).map_err(KeepError::io("remove", &present))?;
+            None
+        }
+        other => other?,
+    };
+    let Some((cert, key)) = waiting else {
+        return Ok(None);
+    };
+    check(&cert, &key)?;
+    let previous = {
+        let pair = Pair::enter(cert_path, key_path)?;
+        pair.recover()?;
+        Previous {
+            cert: read_public(cert_path)?,
+            key: read_public(key_path)?.map(|key| Secret(Zeroizing::new(key))),
+        }
+    };
+    step("pki.promote.checked").map_err(KeepError::io("promote", &cert_new))?;
+    replace_pair(cert_path, &cert, key_path, &key)?;
+    step("pki.promote.swapped").map_err(KeepError::io("promote", &cert_new))?;
+    for path in [&key_new, &cert_new] {
+        crate::remove(path)?;
+    }
+    Ok(Some(previous))
+}
+
+/// Is the half that was left the certificate, and already in place?
+fn is_same(present: &Path, cert_new: &Path, cert: &Path) -> Result<bool, KeepError> {
+    Ok(present == cert_new && read_public(cert_new)? == read_public(cert)?)
+}
+
+fn metadata(path: &Path) -> Result<Option<fs::Metadata>, KeepError> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(KeepError::io("look at", path)(e)),
+    }
+}
+
+impl Pair<'_> {
+    /// From both temporary files on.
+    fn write(&self, put_both: Result<(), KeepError>) -> Result<(), KeepError> {
+        let pair = self;
+        let prepared = put_both
+            .and_then(|()| pair.sync("make durable"))
+            .and_then(|()| {
+                step("keep.pair.before-ready").map_err(KeepError::io("prepare", &pair.ready))
+            });
+        if let Err(e) = prepared {
+            // The error at hand says more than these would, and recovery does the same later.
+            let _ = unlink(&pair.key_next);
+            let _ = unlink(&pair.cert_next);
+            return Err(e);
+        }
+        put(&pair.ready, b"", PRIVATE)?;
+        pair.sync("make durable")?;
+        step("keep.pair.after-ready").map_err(KeepError::io("finish", &pair.ready))?;
+        pair.finish()
+    }
 }
 
 /// Reads a certificate and its key; `None` when neither exists. Finishes or discards a write that was cut off.
@@ -256,6 +375,64 @@ mod tests {
             let finished = stop::after(steps, || home.write("new")).is_ok();
             let seen = home.load();
             assert!(!finished || seen.is_some());
+        }
+    }
+
+    fn promote(home: &Home) -> Result<Option<Previous>, KeepError> {
+        promote_pair(&home.cert(), &home.key(), |cert, key| {
+            assert_eq!(cert[5..], key[4..], "half of a pair");
+            Ok(())
+        })
+    }
+
+    fn renew(home: &Home) {
+        let (cert, key) = (new_beside(&home.cert()), new_beside(&home.key()));
+        write_pair(&cert, b"cert new", &key, b"key new").unwrap();
+    }
+
+    #[test]
+    fn a_promotion_keeps_owner_and_mode_and_can_be_taken_back() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = Home::new();
+        home.write("old").unwrap();
+        assert!(promote(&home).unwrap().is_none());
+        fs::set_permissions(home.key(), fs::Permissions::from_mode(0o400)).unwrap();
+        renew(&home);
+        let previous = promote(&home).unwrap().unwrap();
+        assert_eq!(home.load().unwrap(), "new");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(&home.key()), mode(&home.cert())), (0o400, 0o644));
+        assert_eq!(home.names(), ["a.crt", "a.key"]);
+        assert!(!format!("{previous:?}").contains("107"), "{previous:?}");
+        assert!(previous.restore(&home.cert(), &home.key()).unwrap());
+        assert_eq!(home.load().unwrap(), "old");
+    }
+
+    #[test]
+    fn a_renewed_pair_that_is_refused_stays_beside() {
+        let home = Home::new();
+        home.write("old").unwrap();
+        renew(&home);
+        let refused = promote_pair(&home.cert(), &home.key(), |_, _| {
+            Err(KeepError::NoName { path: "x".into() })
+        });
+        assert!(refused.is_err());
+        assert_eq!(home.load().unwrap(), "old");
+        assert_eq!(home.names().len(), 4);
+    }
+
+    #[test]
+    fn a_promotion_stopped_at_any_step_is_finished_by_the_next() {
+        for steps in 0..STEPS_MAX {
+            let home = Home::new();
+            home.write("old").unwrap();
+            renew(&home);
+            let finished = stop::after(steps, || promote(&home)).is_ok();
+            let seen = home.load().unwrap();
+            assert!(!finished || seen == "new", "step {steps}");
+            promote(&home).unwrap();
+            assert_eq!(home.load().unwrap(), "new");
+            assert_eq!(home.names(), ["a.crt", "a.key"], "step {steps}");
         }
     }
 
