@@ -1,6 +1,31 @@
 //! Findings: what is wrong with a configuration, with the values that say so and the command that mends it.
+//!
+//! ```text
+//!   Settings + Facts ──► find ──┬─► for_listener   E1 E3–E6 E8 E12 E13 E16 E18–E21   before a file is generated
+//!                               ├─► for_client     E1 E7 E8 E12 E13 E15 E17 E20 E21  before our client connects
+//!                               └─► between both   E9–E11 E14
+//! ```
+//!
+//! One engine for `config check`, `gateway plan`, `gateway apply` and our client, so that they never disagree. The table
+//! for people is [`reference`](fn@reference).
+
+mod access;
+mod authorities;
+mod between;
+mod client;
+mod listener;
+mod pairs;
+mod reference;
+mod validity;
+mod words;
 
 use std::fmt;
+
+use crate::facts::Facts;
+use crate::settings::{Client, External, Settings};
+
+pub use pairs::half_pair;
+pub use reference::{Row, TABLE, reference};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +109,146 @@ pub struct Finding {
     pub values: Vec<(String, String)>,
     /// The command that mends it.
     pub fix: String,
+}
+
+/// Everything that is wrong; errors first, then by id.
+pub fn find(settings: &Settings, facts: &Facts) -> Vec<Finding> {
+    let mut found = Found::default();
+    if let Some(external) = &settings.external {
+        look_at_listener(settings, external, facts, &mut found);
+    }
+    listener::internal(&settings.internal, &mut found);
+    look_at_client(&settings.client, settings.minimum_validity_s, facts, Eyes::Checking, &mut found);
+    between::check(settings, facts, &mut found);
+    found.sorted()
+}
+
+/// What keeps the listener of `mqtt.external.*` from working, or from being safe.
+pub fn for_listener(settings: &Settings, facts: &Facts) -> Vec<Finding> {
+    let mut found = Found::default();
+    if let Some(external) = &settings.external {
+        look_at_listener(settings, external, facts, &mut found);
+    }
+    found.sorted()
+}
+
+/// What keeps our client from connecting; judged as the process that connects, so a file that cannot be read is an error.
+/// [`Facts::gather_client`] is enough for it. `minimum_validity_s` is that of [`Settings`].
+pub fn for_client(client: &Client, minimum_validity_s: u64, facts: &Facts) -> Vec<Finding> {
+    let mut found = Found::default();
+    look_at_client(client, minimum_validity_s, facts, Eyes::Connecting, &mut found);
+    found.sorted()
+}
+
+/// True if something keeps it from working.
+pub fn has_error(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+impl Finding {
+    /// One without values and fix.
+    pub fn new(id: FindingId, severity: Severity, sentence: impl Into<String>) -> Self {
+        Self {
+            id,
+            severity,
+            sentence: sentence.into(),
+            values: Vec::new(),
+            fix: String::new(),
+        }
+    }
+
+    /// With a value that says so.
+    #[must_use]
+    pub fn value(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
+        self.values.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// With the command that mends it; several of them are alternatives.
+    #[must_use]
+    pub fn fix(mut self, commands: &[String]) -> Self {
+        self.fix = commands.join("    or    ");
+        self
+    }
+
+    /// Why it matters, one line.
+    pub fn why(&self) -> &'static str {
+        let of_client = self.values.first().is_some_and(|(name, _)| name.contains(".client."));
+        match self.id {
+            FindingId::E1 if of_client => "both are needed for a client certificate; neither for none",
+            id => reference::row(id).why,
+        }
+    }
+
+    /// To be shown where nobody overlooks it: everyone on the network can publish.
+    pub fn is_loud(&self) -> bool {
+        self.id == FindingId::E16
+    }
+}
+
+impl fmt::Display for Finding {
+    /// The form of RULE 11: sentence, reason, values, fix.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  {}", self.severity, self.sentence, self.why())?;
+        for (name, value) in &self.values {
+            write!(f, "\n  {name} = {value}")?;
+        }
+        if self.fix.is_empty() {
+            return Ok(());
+        }
+        write!(f, "\n  fix: {}", self.fix)
+    }
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Eyes {
+    /// Somebody who judges the configuration, and may not be allowed to read a key that the service reads.
+    Checking,
+    /// The process that needs the files.
+    Connecting,
+}
+
+/// Findings as they are made.
+#[derive(Debug, Default)]
+struct Found(Vec<Finding>);
+
+impl Found {
+    fn add(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+
+    fn sorted(mut self) -> Vec<Finding> {
+        self.0.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.id));
+        self.0
+    }
+}
+
+fn look_at_listener(settings: &Settings, external: &External, facts: &Facts, found: &mut Found) {
+    listener::check(settings, external, facts, found);
+    pairs::listener(external, facts, found);
+    authorities::listener(external, facts, found);
+    validity::listener(external, settings.minimum_validity_s, facts, found);
+    access::listener(external, facts, found);
+}
+
+fn look_at_client(
+    client: &Client,
+    minimum_validity_s: u64,
+    facts: &Facts,
+    eyes: Eyes,
+    found: &mut Found,
+) {
+    let eyes = match &facts.machine.service_user {
+        Some(_) => eyes,
+        // Nobody else is known who would connect.
+        None => Eyes::Connecting,
+    };
+    client::check(client, facts, eyes, found);
+    pairs::client(client, facts, eyes, found);
+    authorities::client(client, facts, found);
+    validity::client(client, minimum_validity_s, facts, found);
+    access::client(client, facts, eyes, found);
 }
 
 impl fmt::Display for FindingId {

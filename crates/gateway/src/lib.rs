@@ -15,6 +15,7 @@
 pub mod acl;
 pub mod config;
 pub mod document;
+pub mod facts;
 pub mod findings;
 pub mod keys;
 pub mod mosquitto;
