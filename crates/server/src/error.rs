@@ -1,5 +1,6 @@
 //! Why the service did not start: one sentence with the facts, causes below it, and a hint.
 
+use crate::listeners::ListenerError;
 use crate::settings::SettingsError;
 use sectag_keep::KeepError;
 use sectag_pki::PkiError;
@@ -63,6 +64,9 @@ pub enum StartError {
         /// Where.
         address: SocketAddr,
     },
+    /// An MQTT listener: its files, or its address.
+    #[error(transparent)]
+    Mqtt(#[from] ListenerError),
     /// TLS cannot be set up from the home's certificates.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
@@ -127,6 +131,7 @@ impl StartError {
                 "check free space and rights of `{}`; it is an SQLite database",
                 path.display()
             )),
+            Self::Mqtt(e) => e.hint(),
             Self::Open(e) => e.hint(),
             _ => None,
         }

@@ -10,6 +10,7 @@
 
 use crate::app::KeyText;
 use crate::error::StartError;
+use crate::listeners::{ClientFiles, TlsFiles};
 use crate::settings::Settings;
 use sectag_keep as keep;
 use sectag_keep::KeepError;
@@ -150,11 +151,6 @@ impl Home {
             .to_string()
     }
 
-    /// The issuing CA for devices, as PEM: the trust anchor of the broker.
-    pub fn devices_pem(&self) -> String {
-        self.devices.certificate_pem()
-    }
-
     /// Another handle of the issuing CA for devices.
     ///
     /// # Errors
@@ -231,6 +227,20 @@ impl Home {
             |spki| self.devices.issue_operator(spki, "operator", self.now_s),
             self.devices.certificate_pem(),
         )
+    }
+
+    /// The files that the broker reads: the server certificate of [`Home::server_pair`], the CA for devices, and its
+    /// revocation list `ca/devices.crl` when there is one.
+    pub fn broker_files(&self) -> TlsFiles {
+        TlsFiles {
+            certificate: self.path.join("tls/server.crt"),
+            key: self.path.join("tls/server.key"),
+            clients: Some(ClientFiles {
+                authorities: self.ca_file("devices"),
+                revocations: Some(self.path.join("ca/devices.crl")),
+                revocations_required: false,
+            }),
+        }
     }
 
     fn pair(

@@ -4,16 +4,15 @@ use crate::app::{App, Clock, Issuer, KeyText};
 use crate::error::StartError;
 use crate::home::Home;
 use crate::listen::{Door, LiveTls};
+use crate::listeners::{ListenerError, LiveBroker, MqttListener, Open};
 use crate::settings::{Policy, Settings};
 use crate::verify::AwsLc;
 use crate::{device_api, owner_api, tls};
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use sectag_keep as keep;
-use sectag_mqtt::{Broker, BrokerConfig, BrokerError, Listener, Snapshot, Trust, TrustMaterial};
+use sectag_mqtt::{Broker, BrokerError, BrokerLimits, Level, Snapshot};
 use sectag_proto::Timestamp;
 use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store};
 use serde_json::{Value, json};
@@ -29,6 +28,9 @@ use tokio::task::JoinHandle;
 /// Name of the API key in `owner.key`.
 const OWNER_KEY_NAME: &str = "owner";
 
+/// Name of the MQTT listener for devices and operators of this home.
+const SERVICE_LISTENER: &str = "service";
+
 /// What to start. [`Config::new`] takes everything from the home; a caller changes what flags say.
 pub struct Config {
     /// Open and locked; it stays so until [`Service::shutdown`].
@@ -41,6 +43,8 @@ pub struct Config {
     pub device: SocketAddr,
     /// MQTT over mutual TLS.
     pub mqtt: SocketAddr,
+    /// Further MQTT listeners, for clients that this service did not make; none by default.
+    pub listeners: Vec<MqttListener>,
     /// Which device keys a claim trusts.
     pub policy: Policy,
     /// Further names in the server certificate.
@@ -69,7 +73,7 @@ pub struct Addresses {
 pub struct Service {
     addresses: Addresses,
     app: Arc<App>,
-    broker: Arc<Broker>,
+    broker: LiveBroker,
     store: Arc<SqliteStore>,
     home: Home,
     stop: watch::Sender<bool>,
@@ -94,6 +98,7 @@ impl std::fmt::Debug for Config {
             .field("loopback", &self.loopback)
             .field("device", &self.device)
             .field("mqtt", &self.mqtt)
+            .field("listeners", &self.listeners)
             .field("policy", &self.policy)
             .field("names", &self.names)
             .finish_non_exhaustive()
@@ -115,6 +120,7 @@ impl Config {
             loopback: settings.listen.loopback,
             device: settings.listen.device,
             mqtt: settings.listen.mqtt,
+            listeners: Vec::new(),
             policy: settings.policy,
             names: settings.names,
             open_commands_max: settings.open_commands_max,
@@ -141,15 +147,19 @@ impl Service {
         let owner = bind("owner", config.owner).await?;
         let loopback = bind("loopback", config.loopback).await?;
         let device = bind("device", config.device).await?;
+        // Also what the broker reads from its files.
         let server = home.server_pair(&names)?;
         home.operator_pair()?;
-        let broker = Broker::start(BrokerConfig::new([Listener::tls(
-            config.mqtt,
-            broker_trust(&home, &server)?,
-        )]))
-        .await
-        .map_err(no_broker)?;
-        let broker = Arc::new(broker);
+        let mut listeners = vec![MqttListener {
+            name: SERVICE_LISTENER.to_owned(),
+            addresses: vec![config.mqtt],
+            tls: Some(home.broker_files()),
+            rules: None,
+        }];
+        listeners.extend(config.listeners);
+        let broker = LiveBroker::start(listeners, BrokerLimits::default())
+            .await
+            .map_err(|error| no_broker(error, config.mqtt))?;
         let store = Arc::new(open_store(&home).await?);
         register_owner_key(&home, store.as_ref(), clock()).await?;
         let app = Arc::new(App {
@@ -170,12 +180,12 @@ impl Service {
             owner: address(&owner, "owner", config.owner)?,
             loopback: address(&loopback, "loopback", config.loopback)?,
             device: address(&device, "device", config.device)?,
-            mqtt: broker.local_addr(),
+            mqtt: broker.broker().local_addr(),
         };
         let (stop, stopped) = watch::channel(false);
         let owner_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_owners(&server)?));
         let device_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_devices(&server)?));
-        let facts = facts(addresses, &broker, config.policy);
+        let facts = facts(addresses, broker.broker(), config.policy);
         let mut doors = Vec::new();
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),
@@ -211,7 +221,7 @@ impl Service {
             async move { device_api::answer(&app, request).await }
         });
         doors.push(tokio::spawn(door.serve(service, stopped)));
-        write_run_file(&home, &addresses)?;
+        write_run_file(&home, &addresses, broker.open())?;
         tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, "service started");
         Ok(Self {
             addresses,
@@ -241,7 +251,17 @@ impl Service {
 
     /// What the broker counted.
     pub fn broker_counters(&self) -> Snapshot {
-        self.broker.counters()
+        self.broker.broker().counters()
+    }
+
+    /// MQTT listeners besides the service's own.
+    pub fn further_listeners(&self) -> &[Open] {
+        further(self.broker.open())
+    }
+
+    /// Looks at the certificates of all MQTT listeners at once; without it that happens twice a second.
+    pub fn look_at_certificates(&self) {
+        self.broker.look();
     }
 
     /// Stops accepting, finishes the requests in hand (at most five seconds), ends the broker, closes the store and removes
@@ -261,9 +281,7 @@ impl Service {
             // A door that panicked is closed as well.
             let _ = door.await;
         }
-        if let Some(broker) = Arc::into_inner(broker) {
-            broker.shutdown().await;
-        }
+        broker.shutdown().await;
         drop(app);
         // Closing waits for the writer thread, and so must not hold up a runtime thread.
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
@@ -278,18 +296,39 @@ fn run_file(home: &Home) -> PathBuf {
     home.path().join("run.json")
 }
 
-fn write_run_file(home: &Home, addresses: &Addresses) -> Result<(), StartError> {
-    let run = json!({
+fn write_run_file(home: &Home, addresses: &Addresses, open: &[Open]) -> Result<(), StartError> {
+    let mut run = json!({
         "pid": std::process::id(),
         "version": env!("CARGO_PKG_VERSION"),
         "listeners": listeners(addresses),
     });
+    let more: Vec<Value> = further(open)
+        .iter()
+        .map(|open| json!({ "name": open.name, "address": open.address.to_string(), "level": level_word(open.level) }))
+        .collect();
+    if !more.is_empty() {
+        run["gateway"] = more.into();
+    }
     keep::write_public(&run_file(home), run.to_string().as_bytes()).map_err(|source| {
         StartError::Home {
             home: home.path().to_owned(),
             source,
         }
     })
+}
+
+/// All but the service's own, which is the first.
+fn further(open: &[Open]) -> &[Open] {
+    open.get(1..).unwrap_or_default()
+}
+
+/// As the gateway's settings call it.
+pub const fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Plain => "none",
+        Level::Server => "server",
+        Level::Mutual => "mutual",
+    }
 }
 
 fn listeners(addresses: &Addresses) -> Value {
@@ -341,14 +380,16 @@ fn loopback_names() -> Vec<String> {
         .to_vec()
 }
 
-fn no_broker(error: BrokerError) -> StartError {
+fn no_broker(error: ListenerError, own: SocketAddr) -> StartError {
     match error {
-        BrokerError::Listen { address, source } => StartError::Listen {
-            what: "mqtt",
-            address,
-            source,
-        },
-        error => StartError::Tls(error.to_string()),
+        ListenerError::Broker(BrokerError::Listen { address, source }) if address == own => {
+            StartError::Listen {
+                what: "mqtt",
+                address,
+                source,
+            }
+        }
+        error => StartError::Mqtt(error),
     }
 }
 
@@ -372,21 +413,6 @@ fn address(
         address: asked,
         source,
     })
-}
-
-fn broker_trust(home: &Home, server: &crate::home::Pair) -> Result<Arc<Trust>, StartError> {
-    let (server_chain, server_key) = tls::chain_and_key(server)?;
-    let client_roots = CertificateDer::pem_slice_iter(home.devices_pem().as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| StartError::Tls(format!("device CA: {e}")))?;
-    Trust::new(TrustMaterial {
-        server_chain,
-        server_key,
-        client_roots,
-        crls: Vec::new(),
-    })
-    .map(Arc::new)
-    .map_err(|e| StartError::Tls(e.to_string()))
 }
 
 async fn open_store(home: &Home) -> Result<SqliteStore, StartError> {
