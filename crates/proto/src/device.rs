@@ -459,7 +459,9 @@ impl Session {
     }
 }
 
-/// Statuses that the same report would meet again. 401 is not among them: the owner may claim the device yet.
+/// Statuses that judge the report itself, so that the same bytes would meet them again. Everything that may change
+/// without the report is not among them: 401 (the owner may claim the device yet), 403, and a 404 from a proxy that has
+/// lost its service for a moment.
 const fn is_for_good(status: u16) -> bool {
-    matches!(status, 200..=400 | 402..=407 | 409..=428 | 430..=499)
+    matches!(status, 200..=400 | 413 | 415 | 422)
 }

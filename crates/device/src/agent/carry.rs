@@ -293,10 +293,13 @@ impl Carrier {
         if wish == RadioWish::Offline {
             self.undo.radio = self.undo.seen;
         }
+        let mut last = Ok(());
         for line in lines {
-            if let Err(error) = self.plain(modem, line, observe).await {
-                return Input::ModemFailed(error.said().to_string());
-            }
+            // A subscription that fails costs notifications; the mode behind it is tried all the same.
+            last = self.plain(modem, line, observe).await.map(|_| ());
+        }
+        if let Err(error) = last {
+            return Input::ModemFailed(error.said().to_string());
         }
         let was_active = self.pdn_active;
         let answer = modem

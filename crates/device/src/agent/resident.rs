@@ -278,7 +278,6 @@ fn answer(
     match call {
         Call::Now(reply) => reply(client.trigger(now)),
         Call::SetInterval(seconds, reply) => match client.set_interval(seconds, now) {
-            Ok(()) if is_interval(client, seconds) => reply(Ok(())),
             Ok(()) => storing.push(reply),
             Err(error) => reply(Err(error)),
         },
@@ -292,11 +291,6 @@ fn answer(
             },
         }),
     }
-}
-
-/// Nothing is stored, and nothing told, when the interval is in effect already.
-fn is_interval(client: &Client, seconds: i64) -> bool {
-    u64::try_from(seconds) == Ok(client.interval().as_secs())
 }
 
 impl Handle {
