@@ -33,6 +33,17 @@ fn a_report_that_nobody_acknowledges_waits_for_the_next_session() {
 }
 
 #[test]
+fn a_proxy_that_lost_its_service_does_not_cost_the_results() {
+    for status in [403, 404, 429, 502, 503] {
+        let mut table = Table::careful().batch(&[config("u.1", &[("a", "1")]), finished("u.2")]);
+        table.reports.push_back(Ok(status));
+        table.run();
+        assert_eq!(table.sent.len(), 2, "{status}");
+        assert_eq!(table.session.ending(), Some(Ending::Done), "{status}");
+    }
+}
+
+#[test]
 fn a_report_that_is_refused_for_good_is_not_sent_again() {
     let mut table = Table::careful().batch(&[config("u.1", &[("a", "1")]), finished("u.2")]);
     table.reports.push_back(Ok(400));
