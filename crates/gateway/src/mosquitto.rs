@@ -11,6 +11,7 @@
 
 mod directive;
 mod effective;
+mod judge;
 mod parse;
 mod render;
 mod version;
@@ -18,6 +19,7 @@ mod within;
 
 pub use directive::{Duplicate, Kind, Scope, Word, word, words};
 pub use effective::{At, Directive, Effective, Listener, Origin, Problem, ProblemKind};
+pub use judge::{Judged, Judgement, Known, Role, judge};
 pub use parse::{FILE_BYTES_MAX, FILES_MAX, Files, Overlay, Unread, parse, read};
 pub use render::{Authorities, Extras, Paths, Rendered, Resolved, render};
 pub use version::{BrokerVersion, NoVersion};

@@ -256,7 +256,10 @@ impl<'a> Reader<'a> {
         };
         match known.scope {
             Scope::Global if known.name == "per_listener_settings" => self.per_listener(directive),
-            Scope::Global => self.global(known, directive),
+            Scope::Global => {
+                self.plugin |= matches!(known.name, "plugin_load" | "global_plugin");
+                self.global(known, directive);
+            }
             Scope::Security => {
                 self.secured = true;
                 self.plugin |= known.name.ends_with("plugin");

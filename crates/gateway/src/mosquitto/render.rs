@@ -115,13 +115,39 @@ pub fn render(
         page.error(id, sentence, &[], "install mosquitto 2.0 or later");
     }
     page.globals();
+    let access = Access::of(settings, extras);
+    page.load_plugins(&access, extras);
     if settings.internal.enabled {
         page.internal(settings);
     }
     if let Some(external) = &settings.external {
-        page.external(settings, external, resolved, extras);
+        page.external(settings, external, resolved, extras, &access);
     }
     page.finish(settings)
+}
+
+/// Files that say who may come in, as far as the external listener uses them: rules need names, and a certificate's
+/// name needs no password.
+struct Access<'a> {
+    acl_file: Option<&'a Path>,
+    password_file: Option<&'a Path>,
+}
+
+impl<'a> Access<'a> {
+    fn of(settings: &Settings, extras: &'a Extras) -> Self {
+        let level = settings.external.as_ref().map(External::level);
+        let named = level == Some(Level::Mutual) || extras.password_file.is_some();
+        Self {
+            acl_file: extras
+                .acl_file
+                .as_deref()
+                .filter(|_| level.is_some() && named),
+            password_file: extras
+                .password_file
+                .as_deref()
+                .filter(|_| level.is_some_and(|level| level != Level::Mutual)),
+        }
+    }
 }
 
 struct Page {
@@ -156,19 +182,12 @@ impl Page {
         external: &External,
         resolved: &Resolved,
         extras: &Extras,
+        access: &Access<'_>,
     ) {
         let level = external.level();
         self.check_pairs(external);
         let address = self.address(external, resolved);
         self.check_overlap(settings, external, address);
-        let acl = level == Level::Mutual || extras.password_file.is_some();
-        let acl_file = extras.acl_file.as_deref().filter(|_| acl);
-        let passwords = extras
-            .password_file
-            .as_deref()
-            .filter(|_| level != Level::Mutual);
-        self.load_plugin("acl_file", acl_file, extras);
-        self.load_plugin("password_file", passwords, extras);
 
         let _ = writeln!(self.body, "\n# external: {level}"); // writing to a String cannot fail
         match address {
@@ -178,7 +197,7 @@ impl Page {
         if let Some(interface) = &external.interface {
             self.value("bind_interface", "mqtt.external.bind.interface", interface);
         }
-        self.anonymous(level != Level::Mutual && passwords.is_none());
+        self.anonymous(level != Level::Mutual && access.password_file.is_none());
         let paths = &resolved.paths;
         self.path(
             "certfile",
@@ -203,8 +222,8 @@ impl Page {
             };
             self.line("tls_version", oldest);
         }
-        self.use_plugin("acl_file", acl_file, extras);
-        self.use_plugin("password_file", passwords, extras);
+        self.use_plugin("acl_file", access.acl_file, extras);
+        self.use_plugin("password_file", access.password_file, extras);
     }
 
     fn mutual(&mut self, external: &External, resolved: &Resolved) {
@@ -325,6 +344,11 @@ impl Page {
             "allow_anonymous"
         };
         self.line(word, if allowed { "true" } else { "false" });
+    }
+
+    fn load_plugins(&mut self, access: &Access<'_>, extras: &Extras) {
+        self.load_plugin("acl_file", access.acl_file, extras);
+        self.load_plugin("password_file", access.password_file, extras);
     }
 
     fn load_plugin(&mut self, what: &str, file: Option<&Path>, extras: &Extras) {

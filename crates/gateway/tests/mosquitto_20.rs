@@ -1,0 +1,308 @@
+//! Debian's mosquitto 2.0 judges what we write and what we read.
+//!
+//! 1. Each golden file for 2.0 starts it, and the listeners let in whom they should.
+//! 2. Small configurations, right and wrong: our parser and the broker agree on whether it starts and what it opens.
+//!
+//! Without mosquitto these tests say so in one line and pass; with `SECTAG_PEERS=require` they fail.
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod debian;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cases::{Case, DIRECTORY, cases};
+use debian::{Answer, Broker, Town, free_ports, have, run_briefly};
+use sectag_gateway::Level;
+use sectag_gateway::mosquitto::{BrokerVersion, parse, words};
+
+/// The golden file as it can be started here: other paths, ports and addresses, the same lines.
+fn here(case: &Case, town: &Town, internal: u16, external: u16) -> String {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{}.2.0.conf", case.name));
+    std::fs::read_to_string(golden)
+        .unwrap()
+        .replace(
+            DIRECTORY,
+            town.path("").to_str().unwrap().trim_end_matches('/'),
+        )
+        .replace("listener 1883 ", &format!("listener {internal} "))
+        .replace("listener 8883", &format!("listener {external}"))
+        .replace("listener 1884", &format!("listener {external}"))
+        .replace("192.0.2.7", "127.0.0.1")
+        .replace("bind_interface wlan0", "bind_interface lo")
+}
+
+fn started(name: &str, town: &Town) -> (Case, Broker, u16) {
+    let case = cases().into_iter().find(|case| case.name == name).unwrap();
+    let [internal, external] = free_ports();
+    let text = here(&case, town, internal, external);
+    let opened = if case.settings.external.is_some() {
+        vec![internal, external]
+    } else {
+        vec![internal]
+    };
+    let broker = Broker::start(town, &text, &opened);
+    // The internal listener serves without anything.
+    assert_eq!(town.publish(internal, None, None, "te/x"), Answer::Done);
+    (case, broker, external)
+}
+
+#[test]
+fn every_golden_file_starts_the_broker_and_serves_this_machine() {
+    if !have("mosquitto") || !have("mosquitto_pub") || !have("openssl") {
+        return;
+    }
+    let town = Town::new();
+    for case in cases() {
+        if case.name == "address" && std::net::TcpListener::bind("[::1]:0").is_err() {
+            continue; // a machine without IPv6
+        }
+        let (case, broker, port) = started(case.name, &town);
+        if let Some(level) = case.level {
+            probe(&town, port, level, case.name);
+        }
+        broker.stop();
+    }
+}
+
+/// Whom a listener lets in at each level.
+fn probe(town: &Town, port: u16, level: Level, name: &str) {
+    let plaintext = town.publish(port, None, None, "good/x");
+    match level {
+        Level::None => assert_eq!(plaintext, Answer::Done, "{name}"),
+        _ => assert_eq!(plaintext, Answer::Refused, "{name}: plaintext"),
+    }
+    if level == Level::None {
+        return;
+    }
+    let tls = |papers| town.publish(port, Some("server-ca.crt"), papers, "good/x");
+    assert_eq!(
+        town.publish(port, Some("other-ca.crt"), None, "good/x"),
+        Answer::Refused,
+        "{name}: a CA that did not sign the server"
+    );
+    match (level, name) {
+        (_, "password") => {
+            assert_eq!(tls(None), Answer::Refused, "{name}: no password");
+            assert_eq!(
+                town.publish_as(port, "amy", "right"),
+                Answer::Done,
+                "{name}"
+            );
+            assert_eq!(
+                town.publish_as(port, "amy", "wrong"),
+                Answer::Refused,
+                "{name}"
+            );
+        }
+        (Level::Server, _) => assert_eq!(tls(None), Answer::Done, "{name}"),
+        _ => {
+            assert_eq!(tls(None), Answer::Refused, "{name}: no certificate");
+            assert_eq!(tls(Some("good")), Answer::Done, "{name}");
+            assert_eq!(tls(Some("stranger")), Answer::Refused, "{name}: wrong CA");
+            assert_eq!(tls(Some("late")), Answer::Refused, "{name}: expired");
+            let second = if name == "mutual_two_cas" {
+                Answer::Done
+            } else {
+                Answer::Refused
+            };
+            assert_eq!(tls(Some("second")), second, "{name}: the second CA");
+            let revoked = if name == "mutual_crl" {
+                Answer::Refused
+            } else {
+                Answer::Done
+            };
+            assert_eq!(tls(Some("revoked")), revoked, "{name}: revoked");
+        }
+    }
+}
+
+/// The user name is the certificate's, whatever the client says: the pattern `%u` of the rules proves it.
+#[test]
+fn the_identity_of_the_certificate_is_the_user_name() {
+    if !have("mosquitto") || !have("mosquitto_pub") || !have("mosquitto_sub") {
+        return;
+    }
+    let town = Town::new();
+    let (_, broker, port) = started("mutual_acl", &town);
+    let heard = town.hear(port, "boss", &["good/state", "boss/state"], || {
+        for (topic, said) in [
+            ("boss/state", "forged"),
+            ("good/state", "mine"),
+            ("good/state", "end"),
+        ] {
+            let answer = town.publish_text(port, Some("server-ca.crt"), Some("good"), topic, said);
+            assert_eq!(answer, Answer::Done);
+        }
+    });
+    assert_eq!(heard, ["mine", "end"]);
+    broker.stop();
+}
+
+#[test]
+fn the_table_of_words_is_what_the_broker_knows() {
+    if !have("mosquitto") {
+        return;
+    }
+    let [port, _] = free_ports();
+    let directory = tempfile::tempdir().unwrap();
+    for word in words() {
+        if matches!(
+            word.name,
+            "listener" | "include_dir" | "auth_opt_" | "plugin_opt_"
+        ) {
+            continue;
+        }
+        // Without a value each word it knows is an error, or nothing.
+        let text = format!("listener {port} 127.0.0.1\n{}\nno_such_word\n", word.name);
+        let (_, said) = run_briefly(directory.path(), &text);
+        let unknown = said.contains(&format!("Unknown configuration variable \"{}\"", word.name));
+        assert_eq!(unknown, !word.in_2_0, "{}: {said}", word.name);
+    }
+}
+
+/// Files and what becomes of them, after experiments with the broker.
+#[test]
+fn the_parser_and_the_broker_agree() {
+    if !have("mosquitto") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let included = directory.path().join("conf.d");
+    let [a, b] = free_ports();
+    let l = format!("listener {a} 127.0.0.1\n");
+    let m = format!("listener {b} 127.0.0.1\n");
+    let include = format!("include_dir {}\n", included.display());
+    // The main file, then files of `conf.d`.
+    let texts: Vec<(String, Vec<(&str, String)>)> = vec![
+        (format!("{l}allow_anonymous true # x\n"), vec![]),
+        (format!(" {l}   \n"), vec![]),
+        (format!("{l}allow_anonymous\ttrue\n"), vec![]),
+        (format!("{l} # indented\n"), vec![]),
+        (
+            format!("{l}allow_anonymous true\nallow_anonymous false\n"),
+            vec![],
+        ),
+        (format!("{l}{l}"), vec![]),
+        (format!("{l}{m}"), vec![]),
+        (format!("listener {a}\n{l}"), vec![]),
+        (
+            format!("allow_anonymous true\nper_listener_settings true\n{l}"),
+            vec![],
+        ),
+        (
+            format!("per_listener_settings true\nallow_anonymous true\n{l}"),
+            vec![],
+        ),
+        (format!("{l}per_listener_settings true\n"), vec![]),
+        (format!("{l}foo bar\n"), vec![]),
+        (format!("{l}cafile /a\ncafile /b\n"), vec![]),
+        (format!("{l}allow_anonymous True\n"), vec![]),
+        (format!("{l}allow_anonymous\n"), vec![]),
+        (format!("{l}max_qos 7\n"), vec![]),
+        (format!("{l}max_connections 10x\n"), vec![]),
+        (format!("{l}protocol xx\n"), vec![]),
+        (format!("{l}log_type xx\n"), vec![]),
+        (format!("{l}max_packet_size 10\n"), vec![]),
+        (format!("{l}bridge_cafile /x\n"), vec![]),
+        (format!("{l}plugin_opt_x y\n"), vec![]),
+        (format!("{l}persistence_file\n"), vec![]),
+        (format!("{l}listener_allow_anonymous true\n"), vec![]),
+        (
+            format!("{l}tls_version tlsv1.2\ntls_version tlsv1.2\n"),
+            vec![],
+        ),
+        (format!("\u{feff}{l}"), vec![]),
+        (format!("mount_point x/\n{l}"), vec![]),
+        (format!("tls_version tlsv1.2\n{l}"), vec![]),
+        (format!("require_certificate false\n{l}"), vec![]),
+        ("listener\n".to_owned(), vec![]),
+        ("listener abc\n".to_owned(), vec![]),
+        ("listener 0\n".to_owned(), vec![]),
+        ("listener 70000\n".to_owned(), vec![]),
+        (format!("listener {a}x 127.0.0.1\n"), vec![]),
+        (format!("{l}bind_interface lo\n"), vec![]),
+        (format!("listener {a} 0.0.0.0\nbind_interface lo\n"), vec![]),
+        (format!("port {a}\nbind_address 127.0.0.1\n{m}"), vec![]),
+        (format!("{l}require_certificate true\n"), vec![]),
+        (format!("{l}certfile /nope\n"), vec![]),
+        (format!("{l}cafile /nope\n"), vec![]),
+        (format!("{l}{include}"), vec![("a.conf", m.clone())]),
+        (format!("{l}{include}"), vec![("a.conf", include.clone())]),
+        (
+            format!("{l}{include}certfile /nope\nkeyfile /nope\n"),
+            vec![("a.conf", m.clone())],
+        ),
+        (
+            format!("{include}{l}"),
+            vec![("a.txt", "junk".to_owned()), (".conf", "junk".to_owned())],
+        ),
+        (
+            include.clone(),
+            vec![
+                ("a.conf", l.clone()),
+                ("B.conf", "junk\n".to_owned()),
+                ("A.conf", m.clone()),
+            ],
+        ),
+        (
+            include.clone(),
+            vec![
+                ("a.conf", "allow_anonymous true\n".to_owned()),
+                ("B.conf", "per_listener_settings true\n".to_owned()),
+                ("c.conf", l.clone()),
+            ],
+        ),
+        (
+            include.clone(),
+            vec![
+                ("B.conf", "allow_anonymous true\n".to_owned()),
+                ("a.conf", "per_listener_settings true\n".to_owned()),
+                ("c.conf", l.clone()),
+            ],
+        ),
+        (format!("{l}include_dir /no/such/directory\n"), vec![]),
+        (
+            format!("{l}include_dir {} \n", included.display()),
+            vec![("a.conf", m.clone())],
+        ),
+    ];
+    for (main, others) in texts {
+        let _ = std::fs::remove_dir_all(&included);
+        std::fs::create_dir(&included).unwrap();
+        let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+        for (name, text) in &others {
+            std::fs::write(included.join(name), text).unwrap();
+            files.insert(included.join(name), text.clone());
+        }
+        let (starts, said) = run_briefly(directory.path(), &main);
+        let main_path = Path::new("/main.conf");
+        let ours = parse(main_path, main.as_bytes(), &files, BrokerVersion::V2_0_11);
+        let shown = format!("{main}{others:?}\n{said}\n{:#?}", ours.problems);
+        assert_eq!(ours.starts(), starts, "{shown}");
+        if starts {
+            let mut ports: Vec<u16> = ours
+                .listeners
+                .iter()
+                .map(|listener| listener.port)
+                .collect();
+            ports.sort_unstable();
+            let mut opened: Vec<u16> = said
+                .lines()
+                .filter_map(|line| {
+                    line.split("listen socket on port ")
+                        .nth(1)?
+                        .trim_end_matches('.')
+                        .parse()
+                        .ok()
+                })
+                .collect();
+            opened.sort_unstable();
+            opened.dedup();
+            assert_eq!(ports, opened, "{shown}");
+        }
+    }
+}
