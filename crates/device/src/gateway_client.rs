@@ -9,24 +9,25 @@
 //! ```
 //!
 //! **Every TLS key means TLS.** A key that is set takes effect or stops the connection: half a pair (E1), a certificate without
-//! a CA (E7), a CA that yields no certificate (E8), version 1 (E12), a foreign or encrypted key (E13), no password (E17).
+//! a CA (E7), a CA that yields no certificate (E8), version 1 (E12), a foreign or encrypted key (E13), no password (E17). The words
+//! are those of `sectag_gateway::findings`, which judges the same files for every other command.
 //!
 //! Files are read at each connection, so what was renewed since is used at the next one. What cannot get better by itself ends
 //! at once; what can is tried again ([`GatewayClient::open`]). `failures` says what went wrong in keys (RULE 19).
 
-mod identity;
-mod trust;
+mod files;
+mod unready;
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sectag_gateway::findings::{Finding, FindingId, Severity};
+use sectag_gateway::facts::{Facts, Machine};
+use sectag_gateway::findings::{self, Finding, FindingId, Severity};
 use sectag_gateway::{External, Host, Level, Settings};
-use sectag_keep::KeepError;
 use sectag_proto::Secret;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
+
+pub use unready::Unready;
 
 use crate::failures::Cause;
 use crate::link::{
@@ -44,6 +45,19 @@ pub(crate) mod key {
     pub(crate) const KEY_FILE: &str = "mqtt.client.auth.key_file";
     pub(crate) const USERNAME: &str = "mqtt.client.auth.username";
     pub(crate) const PASSWORD_FILE: &str = "mqtt.client.auth.password_file";
+
+    /// All of them.
+    pub(crate) const ALL: [&str; 9] = [
+        HOST,
+        PORT,
+        SERVER_NAME,
+        CA_FILE,
+        CA_DIR,
+        CERT_FILE,
+        KEY_FILE,
+        USERNAME,
+        PASSWORD_FILE,
+    ];
 }
 
 /// From a failed attempt to the next.
@@ -81,28 +95,13 @@ impl GatewayClient {
         }
     }
 
-    /// What is odd and works (E15).
+    /// What is odd and works: a port against custom, a certificate that expires soon, a key that others can read.
     pub fn warnings(&self) -> Vec<Finding> {
-        let client = &self.settings.client;
-        let port = client.port.value.get();
-        let (sentence, fix) = match (port, self.level()) {
-            (8883, Level::None) => (
-                "mqtt.client.port is 8883, by custom the port for TLS, and neither mqtt.client.auth.ca_file nor mqtt.client.auth.ca_dir is set: this is plaintext",
-                "sectag config set mqtt.client.auth.ca_file <path>",
-            ),
-            (1883, Level::Server | Level::Mutual) => (
-                "mqtt.client.port is 1883, by custom the port for plaintext, and the keys mqtt.client.* ask for TLS",
-                "sectag config set mqtt.client.port 8883",
-            ),
-            _ => return Vec::new(),
-        };
-        vec![Finding {
-            id: FindingId::E15,
-            severity: Severity::Warn,
-            sentence: sentence.to_owned(),
-            values: vec![(key::PORT.to_owned(), port.to_string())],
-            fix: fix.to_owned(),
-        }]
+        let found = self.find(&self.facts());
+        let found = found.into_iter();
+        found
+            .filter(|finding| finding.severity == Severity::Warn)
+            .collect()
     }
 
     /// Reads the files and says whether a connection could be tried with them.
@@ -115,10 +114,11 @@ impl GatewayClient {
 
     /// CN of the client certificate, if one is configured and usable, and it can be a topic level.
     pub fn common_name(&self) -> Option<String> {
-        let client = &self.settings.client;
-        let (_, key) = identity::read(client).ok()??;
-        let identity = sectag_pki::identity(key.cert.first()?).ok()?;
-        Some(identity.cn)
+        let facts = self.facts();
+        let leaf = facts
+            .chain(self.settings.client.cert_file.as_ref())
+            .first()?;
+        Some(sectag_pki::identity(&leaf.der).ok()?.cn)
     }
 
     /// Connects, again and again with [`RETRY_PAUSE`] in between, as long as only patience is needed and `patience` lasts (`None`: for ever). What cannot get better by
@@ -153,20 +153,33 @@ impl GatewayClient {
         }
     }
 
-    /// Reads everything that a connection needs.
+    /// Reads everything that a connection needs. Renewal renames certificate and key one after the other; whoever read in between
+    /// reads again.
     pub(crate) fn ready(&self) -> Result<Ready, Box<Unready>> {
+        match self.read() {
+            Err(first) if first.finding.id == FindingId::E13 => self.read(),
+            other => other,
+        }
+    }
+
+    fn read(&self) -> Result<Ready, Box<Unready>> {
         let client = &self.settings.client;
         self.no_plaintext_to_our_own_tls()?;
-        identity::both_or_none(client)?;
-        let trusts = client.ca_file.is_some() || client.ca_dir.is_some();
-        let tls = match (self.level(), trusts) {
-            (Level::None, _) => None,
-            (_, false) => return Err(no_ca(client).into()),
-            (_, true) => {
+        let facts = self.facts();
+        if let Some(finding) = self
+            .find(&facts)
+            .into_iter()
+            .find(|finding| finding.severity == Severity::Error)
+        {
+            return Err(Box::new(finding.into()));
+        }
+        let tls = match self.level() {
+            Level::None => None,
+            Level::Server | Level::Mutual => {
                 let mut tls = TlsOptions::new([]);
                 tls.files = Some(FileCredentials {
-                    authorities: trust::read(client)?,
-                    identity: identity::read(client)?,
+                    authorities: files::authorities(client, &facts)?,
+                    identity: files::identity(client, &facts)?,
                 });
                 tls.server_name = client.server_name.as_ref().map(Host::to_string);
                 Some(tls)
@@ -175,38 +188,52 @@ impl GatewayClient {
         Ok(Ready {
             tls,
             user_name: client.username.clone(),
-            password: password(client)?,
+            password: files::password(client)?,
         })
     }
 
+    fn facts(&self) -> Facts {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let machine = Machine {
+            now_s: now.map_or(0, |now| now.as_secs()),
+            ..Machine::default()
+        };
+        Facts::gather_client(&self.settings.client, &machine)
+    }
+
+    fn find(&self, facts: &Facts) -> Vec<Finding> {
+        let settings = &self.settings;
+        findings::for_client(&settings.client, settings.minimum_validity_s, facts)
+    }
+
     /// The external listener is ours, so we know that it speaks TLS: a CONNECT in plaintext would only show what is in it.
-    fn no_plaintext_to_our_own_tls(&self) -> Result<(), Unready> {
-        let client = &self.settings.client;
-        let Some(external) = self.target_external() else {
+    fn no_plaintext_to_our_own_tls(&self) -> Result<(), Box<Unready>> {
+        let Some(external) = target_external(&self.settings) else {
             return Ok(());
         };
         if self.level() != Level::None || external.level() == Level::None {
             return Ok(());
         }
-        let port = client.port.value;
-        Err(unready(
+        let port = self.settings.client.port.value;
+        let finding = Finding::new(
             FindingId::E15,
-            (Cause::TlsExpected, key::CA_FILE),
+            Severity::Error,
             format!(
-                "mqtt.client.port is {port}, the port of the external listener, whose keys ask for TLS ({}), and neither mqtt.client.auth.ca_file nor mqtt.client.auth.ca_dir is set",
+                "mqtt.client.port is {port}, which is the external listener, whose level is {}, but no CA is set: neither mqtt.client.auth.ca_file nor mqtt.client.auth.ca_dir",
                 external.level()
             ),
-            vec![
-                (key::PORT, port.to_string()),
-                ("mqtt.external.bind.port", external.port.value.to_string()),
-            ],
-            "sectag config set mqtt.client.auth.ca_file <path>",
-        ))
-    }
-
-    /// The external listener, if the client goes there.
-    pub(crate) fn target_external(&self) -> Option<&External> {
-        target_external(&self.settings)
+        )
+        .value(key::PORT, port)
+        .value("mqtt.external.bind.port", external.port.value)
+        .fix(&[
+            "sectag config set mqtt.client.auth.ca_file <path>".to_owned(),
+            format!("sectag config set mqtt.client.port {}", self.settings.internal.port),
+        ]);
+        Err(Box::new(Unready {
+            cause: Cause::TlsExpected,
+            key: key::CA_FILE,
+            finding,
+        }))
     }
 }
 
@@ -233,18 +260,6 @@ pub(crate) fn target_external(settings: &Settings) -> Option<&External> {
         .filter(|_| is_local(settings))
 }
 
-/// Why nothing is sent: a finding of severity error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", finding.sentence)]
-pub struct Unready {
-    /// What is wrong.
-    pub finding: Finding,
-    /// The same among the causes of failed sessions.
-    pub cause: Cause,
-    /// The key to change.
-    pub key: &'static str,
-}
-
 /// What the files held, for one connection.
 #[derive(Debug)]
 pub(crate) struct Ready {
@@ -261,107 +276,5 @@ impl Ready {
             password: self.password.clone(),
             ..options.clone()
         }
-    }
-}
-
-fn no_ca(client: &sectag_gateway::Client) -> Unready {
-    let set = [
-        (key::CERT_FILE, client.cert_file.as_deref()),
-        (key::KEY_FILE, client.key_file.as_deref()),
-    ];
-    let mut values: Vec<_> = set
-        .into_iter()
-        .filter_map(|(key, path)| Some((key, path?.display().to_string())))
-        .collect();
-    if let Some(name) = &client.server_name {
-        values.push((key::SERVER_NAME, name.to_string()));
-    }
-    let (asks, value) = values
-        .first()
-        .map_or((key::CERT_FILE, String::new()), Clone::clone);
-    unready(
-        FindingId::E7,
-        (Cause::CaMissing, key::CA_FILE),
-        format!(
-            "{asks} is `{value}`, which asks for TLS, and neither mqtt.client.auth.ca_file nor mqtt.client.auth.ca_dir is set: the broker could not be verified"
-        ),
-        values,
-        "sectag config set mqtt.client.auth.ca_file <path>",
-    )
-}
-
-/// The first line of the file, without its end (spec/gateway-config §8, step 6).
-fn password(client: &sectag_gateway::Client) -> Result<Option<Secret<Vec<u8>>>, Unready> {
-    let Some(path) = &client.password_file else {
-        return Ok(None);
-    };
-    let shown = path.display().to_string();
-    let none = |key, sentence, fix: &str| {
-        let values = vec![(key::PASSWORD_FILE, shown.clone())];
-        let about = (Cause::CredentialUnreadable, key);
-        unready(FindingId::E17, about, sentence, values, fix)
-    };
-    if client.username.is_none() {
-        return Err(none(
-            key::USERNAME,
-            format!(
-                "mqtt.client.auth.password_file is `{shown}`, and mqtt.client.auth.username is not set: a password needs a user name"
-            ),
-            "sectag config set mqtt.client.auth.username <name>",
-        ));
-    }
-    let content = read(path).map_err(|why| {
-        none(
-            key::PASSWORD_FILE,
-            format!("mqtt.client.auth.password_file gives no password: `{shown}` {why}"),
-            "sectag config set mqtt.client.auth.password_file <path>",
-        )
-    })?;
-    let line = content.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() {
-        return Err(none(
-            key::PASSWORD_FILE,
-            format!(
-                "mqtt.client.auth.password_file gives no password: the first line of `{shown}` is empty"
-            ),
-            "sectag config set mqtt.client.auth.password_file <path>",
-        ));
-    }
-    Ok(Some(Secret::new(line.to_vec())))
-}
-
-/// Content of a file, or why there is none, in words that follow its name.
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    match sectag_keep::content(path) {
-        Ok(Some(content)) => Ok(content),
-        Ok(None) => Err("does not exist".to_owned()),
-        Err(KeepError::WrongKind { .. }) if path.is_dir() => {
-            Err("is a directory, and a file is needed".to_owned())
-        }
-        Err(KeepError::WrongKind { expected, .. }) => Err(format!("is not a {expected}")),
-        Err(KeepError::Io { source, .. }) => Err(format!("cannot be read: {source}")),
-        Err(other) => Err(format!("cannot be read: {other}")),
-    }
-}
-
-fn unready(
-    id: FindingId,
-    (cause, key): (Cause, &'static str),
-    sentence: String,
-    values: Vec<(&'static str, String)>,
-    fix: impl Into<String>,
-) -> Unready {
-    let values = values.into_iter();
-    Unready {
-        cause,
-        key,
-        finding: Finding {
-            id,
-            severity: Severity::Error,
-            sentence,
-            values: values.map(|(key, value)| (key.to_owned(), value)).collect(),
-            fix: fix.into(),
-        },
     }
 }

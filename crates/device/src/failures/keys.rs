@@ -15,7 +15,7 @@ pub(super) fn found(unready: &Unready) -> Explanation {
     Explanation::new(
         unready.cause,
         &finding.sentence,
-        format!("`{}`", finding.fix),
+        format!("`{}`", finding.fix.replace("    or    ", "` or `")),
     )
     .with_key(unready.key)
 }

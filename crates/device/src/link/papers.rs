@@ -210,7 +210,7 @@ fn pair_of(place: Place, key: Arc<CertifiedKey>) -> Result<Pair, LinkError> {
 }
 
 /// What is wrong with a text that should be certificates in PEM, with the values that show it.
-pub(crate) fn pem_problem(text: &str) -> String {
+fn pem_problem(text: &str) -> String {
     let length = text.len();
     let begins = text.matches("-----BEGIN CERTIFICATE-----").count();
     let ends = text.matches("-----END CERTIFICATE-----").count();

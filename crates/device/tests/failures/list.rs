@@ -6,8 +6,9 @@ use sectag_device::Cause;
 
 const DOCS: &str = include_str!("../../../../docs/reference/tls-failures.md");
 
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 6] = [
     include_str!("client.rs"),
+    include_str!("keys.rs"),
     include_str!("material.rs"),
     include_str!("mqtt.rs"),
     include_str!("server.rs"),

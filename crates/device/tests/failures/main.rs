@@ -4,6 +4,7 @@
 
 mod client;
 mod house;
+mod keys;
 mod list;
 mod material;
 mod mqtt;
