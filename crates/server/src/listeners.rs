@@ -24,7 +24,6 @@ use sectag_mqtt::{
     TrustMaterial,
 };
 use sectag_pki::topics::Rules;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// How often the files are looked at. Trust that was removed has to end live sessions within two seconds; four files of a few
@@ -135,7 +134,6 @@ pub struct Open {
 pub struct LiveBroker {
     broker: Arc<Broker>,
     open: Vec<Open>,
-    now: Arc<Notify>,
     watch: JoinHandle<()>,
 }
 
@@ -186,12 +184,10 @@ impl LiveBroker {
             address: bound.address,
             level: levels[bound.listener],
         });
-        let now = Arc::new(Notify::new());
         Ok(Self {
             open: open.collect(),
-            watch: tokio::spawn(watch(watched, Arc::downgrade(&broker), now.clone())),
+            watch: tokio::spawn(watch(watched, Arc::downgrade(&broker))),
             broker,
-            now,
         })
     }
 
@@ -203,11 +199,6 @@ impl LiveBroker {
     /// What is bound, in the order of the listeners.
     pub fn open(&self) -> &[Open] {
         &self.open
-    }
-
-    /// Looks at the files at once, without waiting for [`WATCH_INTERVAL`].
-    pub fn look(&self) {
-        self.now.notify_one();
     }
 
     /// Ends the watch, then the broker, with goodbyes.
@@ -240,12 +231,9 @@ struct Watched {
     last: Result<Digest, String>,
 }
 
-async fn watch(mut watched: Vec<Watched>, broker: Weak<Broker>, now: Arc<Notify>) {
+async fn watch(mut watched: Vec<Watched>, broker: Weak<Broker>) {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(WATCH_INTERVAL) => {}
-            () = now.notified() => {}
-        }
+        tokio::time::sleep(WATCH_INTERVAL).await;
         let Some(broker) = broker.upgrade() else {
             return;
         };

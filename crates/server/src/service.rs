@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use sectag_keep as keep;
 use sectag_mqtt::{Broker, BrokerError, BrokerLimits, Level, Snapshot};
+use sectag_pki::topics::Rules;
 use sectag_proto::Timestamp;
 use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store};
 use serde_json::{Value, json};
@@ -45,6 +46,8 @@ pub struct Config {
     pub mqtt: SocketAddr,
     /// Further MQTT listeners, for clients that this service did not make; none by default.
     pub listeners: Vec<MqttListener>,
+    /// Topic rules of the service's own MQTT listener; `None` for the default, `<CN>/#`.
+    pub rules: Option<Arc<Rules>>,
     /// Which device keys a claim trusts.
     pub policy: Policy,
     /// Further names in the server certificate.
@@ -121,6 +124,7 @@ impl Config {
             device: settings.listen.device,
             mqtt: settings.listen.mqtt,
             listeners: Vec::new(),
+            rules: None,
             policy: settings.policy,
             names: settings.names,
             open_commands_max: settings.open_commands_max,
@@ -154,7 +158,7 @@ impl Service {
             name: SERVICE_LISTENER.to_owned(),
             addresses: vec![config.mqtt],
             tls: Some(home.broker_files()),
-            rules: None,
+            rules: config.rules,
         }];
         listeners.extend(config.listeners);
         let broker = LiveBroker::start(listeners, BrokerLimits::default())
@@ -257,11 +261,6 @@ impl Service {
     /// MQTT listeners besides the service's own.
     pub fn further_listeners(&self) -> &[Open] {
         further(self.broker.open())
-    }
-
-    /// Looks at the certificates of all MQTT listeners at once; without it that happens twice a second.
-    pub fn look_at_certificates(&self) {
-        self.broker.look();
     }
 
     /// Stops accepting, finishes the requests in hand (at most five seconds), ends the broker, closes the store and removes
