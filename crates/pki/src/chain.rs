@@ -32,6 +32,11 @@ impl ChainError {
         self.reason == webpki::Error::CertRevoked
     }
 
+    /// None of the trusted certificates issued it.
+    pub fn is_unknown_issuer(&self) -> bool {
+        self.reason == webpki::Error::UnknownIssuer
+    }
+
     /// A certificate of the chain has expired.
     pub fn is_expired(&self) -> bool {
         matches!(self.reason, webpki::Error::CertExpired { .. })

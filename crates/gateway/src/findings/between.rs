@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use sectag_pki::chain::{Check, VerifyError, verify};
+use sectag_pki::lint::chain::words;
 use sectag_pki::material::Held;
 use sectag_pki::{Purpose, ServerName};
 
@@ -225,8 +226,10 @@ fn trusts_client(client: &Client, external: &External, facts: &Facts, found: &mu
     };
     let lists = facts.revocations(external.crl_file.as_ref());
     let list_of_issuer = lists.iter().find(|list| list.issuer == leaf.facts.issuer);
-    let crl = list_of_issuer.map(|list| list.der.as_slice());
     let now_s = facts.machine.now_s;
+    // A list after its time is a finding of its own.
+    let current = list_of_issuer.filter(|list| list.next_update_s.is_none_or(|next| now_s <= next));
+    let crl = current.map(|list| list.der.as_slice());
     let sentence = match verified(chain, &trust, Purpose::Devices, now_s, crl) {
         Err(Reason::Issuer) => format!(
             "the listener does not trust the issuer of our client certificate, {}; it trusts {}",
@@ -289,6 +292,17 @@ fn verified(
         return Ok(());
     }
     let intermediates: Vec<&[u8]> = between.iter().map(|held| held.der.as_slice()).collect();
+    let usages = &leaf.facts.extended_key_usages;
+    let wanted = match purpose {
+        Purpose::Servers => "serverAuth",
+        Purpose::Devices => "clientAuth",
+    };
+    if !usages.is_empty() && !usages.iter().any(|usage| usage == wanted) {
+        let usages = usages.join(", ");
+        return Err(Reason::Words(format!(
+            "it is for {usages} (extended key usage), and not for {wanted}"
+        )));
+    }
     let mut reason = Reason::Issuer;
     for one in trust {
         let check = Check {
@@ -302,16 +316,11 @@ fn verified(
         match verify(&leaf.der, &check) {
             Ok(()) => return Ok(()),
             Err(VerifyError::NotTrusted(error)) if error.is_expired() => return Ok(()),
-            Err(VerifyError::NotTrusted(error)) => {
-                let words = format!("{:?}", error.reason);
-                if words != "UnknownIssuer" {
-                    reason = Reason::Words(if error.is_revoked() {
-                        "it is revoked".to_owned()
-                    } else {
-                        words
-                    });
-                }
+            Err(VerifyError::NotTrusted(error)) if error.is_unknown_issuer() => {}
+            Err(VerifyError::NotTrusted(error)) if error.is_revoked() => {
+                reason = Reason::Words("it is revoked".to_owned());
             }
+            Err(VerifyError::NotTrusted(error)) => reason = Reason::Words(words(&error.reason)),
             Err(VerifyError::Unreadable(error)) => reason = Reason::Words(error.to_string()),
         }
     }
