@@ -206,6 +206,15 @@ pub fn mutual(trust: Arc<Trust>) -> BrokerConfig {
     BrokerConfig::new([Listener::tls(any_port(), trust)])
 }
 
+/// TLS that asks clients for no certificate.
+pub fn server_only(papers: &Papers) -> Arc<Trust> {
+    let chain = CertificateDer::pem_slice_iter(papers.chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let key = PrivateKeyDer::from_pem_slice(papers.key.as_bytes()).unwrap();
+    Arc::new(Trust::server_only(chain, key).unwrap())
+}
+
 pub async fn start(trust: Arc<Trust>) -> Broker {
     Broker::start(mutual(trust)).await.unwrap()
 }
