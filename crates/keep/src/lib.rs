@@ -35,6 +35,7 @@ pub use error::KeepError;
 pub use lock::{Lock, lock};
 pub use look::{End, Look, Node, content, look, names};
 pub use pair::{Previous, Secret, load_pair, new_beside, promote_pair, replace_pair, write_pair};
+pub use place::place;
 pub use write::{
     FILE_BYTES_MAX, private_dir, read_private, read_public, remove, write_private, write_public,
 };
