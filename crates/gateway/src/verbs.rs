@@ -13,7 +13,7 @@ mod levels;
 mod list;
 mod upgrade;
 
-pub use change::{Operation, change};
+pub use change::{Operation, change, value_of_line};
 pub use levels::{Levels, levels};
 pub use list::{ListOptions, list};
 pub use upgrade::upgrade;
@@ -57,8 +57,6 @@ pub struct Scene<'a> {
 pub trait Judge {
     /// What is wrong with them.
     fn findings(&self, settings: &Settings) -> Vec<Finding>;
-    /// What must restart when one becomes the other, in order.
-    fn restarts(&self, before: &Settings, after: &Settings) -> Vec<String>;
 }
 
 /// A key as it was typed.

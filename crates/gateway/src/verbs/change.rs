@@ -4,7 +4,7 @@ use super::{PARSE, Said, Scene, TypedKey, failure, load_failure, shown, sources}
 use crate::config::{Config, LoadError, conflict};
 use crate::document::{self, Document, DocumentError};
 use crate::keys::{Holds, Kind, Slot, Spelling};
-use crate::settings::Settings;
+use crate::restart;
 use crate::value::{Parsed, Value};
 use sectag_keep::KeepError;
 use std::collections::BTreeSet;
@@ -38,14 +38,32 @@ pub fn change(scene: &Scene<'_>, operations: &[Operation], force: bool) -> Said 
         }
         conflict(document)?;
         let after = Config::of_document(scene.locations, document)?;
-        Ok::<_, Stop>((before.ok().and_then(|before| before.settings().ok()), after))
+        Ok::<_, Stop>((before.ok(), after))
     });
     match result {
         Ok((before, after)) => {
-            follow(scene, &steps, before, &after, &mut said);
+            follow(scene, &steps, before.as_ref(), &after, &mut said);
             said
         }
         Err(stop) => said.then(refused(scene, &steps, &stop)),
+    }
+}
+
+/// The value of a line that `list` printed; `None` when it has none. Lists become what a command takes.
+pub fn value_of_line(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let list = text
+        .starts_with('[')
+        .then(|| text.parse::<toml_edit::Value>().ok())
+        .flatten();
+    match list.as_ref().and_then(toml_edit::Value::as_array) {
+        Some(items) => {
+            let items: Vec<&str> = items.iter().filter_map(toml_edit::Value::as_str).collect();
+            Some(items.join(","))
+        }
+        None => Some(text.to_owned()),
     }
 }
 
@@ -107,6 +125,11 @@ fn steps(
         };
         let action = match (operation, text) {
             (Operation::Unset(_), _) | (_, None) => Action::Unset,
+            (_, Some(text)) if secret && text == super::MASK => {
+                let reason = "this is what stands for a secret in a list; give the secret itself";
+                refusals = refusals.then(not_set(&slot, &shown_text, reason));
+                continue;
+            }
             (operation, Some(text)) => {
                 let Parsed { value, concern } = match checked(scene, &slot, text, &shown_text) {
                     Ok(parsed) => parsed,
@@ -323,7 +346,7 @@ fn head(steps: &[Step]) -> String {
 fn follow(
     scene: &Scene<'_>,
     steps: &[Step],
-    before: Option<Settings>,
+    before: Option<&Config>,
     after: &Config,
     said: &mut Said,
 ) {
@@ -348,25 +371,16 @@ fn follow(
             ));
         }
     }
+    if let Some(line) = restarts(steps, before, after) {
+        said.line(format!("note: {line}"));
+    }
     let touches = |step: &Step| {
         let name = step.slot.key.name();
         name.starts_with("mqtt.") || name.starts_with("certificate.")
     };
-    if !steps.iter().any(touches) {
-        return;
-    }
-    let Ok(settings) = after.settings() else {
+    let Some(settings) = after.settings().ok().filter(|_| steps.iter().any(touches)) else {
         return;
     };
-    if let Some(before) = before {
-        let restarts = scene.judge.restarts(&before, &settings);
-        if !restarts.is_empty() {
-            said.line(format!(
-                "note: to take effect: {}",
-                restarts.join(", then ")
-            ));
-        }
-    }
     for finding in scene.judge.findings(&settings) {
         said.line(format!(
             "{} {}: {}{}",
@@ -379,6 +393,32 @@ fn follow(
             }
         ));
     }
+}
+
+/// One line: who must restart because of the keys whose value changed (spec/gateway-config §10).
+fn restarts(steps: &[Step], before: Option<&Config>, after: &Config) -> Option<String> {
+    let changed = steps.iter().filter(|step| {
+        let value = |config: &Config| config.value(&step.slot).map(|(value, _)| value);
+        before.is_none_or(|before| value(before) != value(after))
+    });
+    let lines: Vec<String> = changed
+        .filter_map(|step| restart::one_line_for(step.slot.key.name()))
+        .collect();
+    // The broker's line says how it is done; what the others ask for comes behind it.
+    let first = lines
+        .iter()
+        .find(|line| line.starts_with("run"))
+        .or(lines.first())?;
+    let (how, _) = first.split_once(": ")?;
+    let mut who: Vec<&str> = Vec::new();
+    let parts = lines.iter().filter_map(|line| line.split_once(": "));
+    for part in parts.flat_map(|(_, who)| who.split(", then ")) {
+        if !who.contains(&part) {
+            who.push(part);
+        }
+    }
+    who.sort_by_key(|part| !part.contains("mosquitto"));
+    Some(format!("{how}: {}", who.join(", then ")))
 }
 
 /// The tier "warn and write" of RULE 4, as far as the path alone tells; what is inside is for findings.

@@ -1,0 +1,261 @@
+//! `config`: finds the file, lets `sectag_gateway::verbs` answer, and prints it. It starts neither runtime nor TLS, and makes no
+//! home: reading a key costs what starting a program costs.
+
+mod judge;
+mod service;
+
+use judge::World;
+
+use crate::args::{ConfigVerb, Global};
+use crate::fault::{Fault, Outcome};
+use crate::home::Place;
+use crate::output;
+use sectag_gateway::Settings;
+use sectag_gateway::config::{Config, Environment, Locations};
+use sectag_gateway::verbs::{self, GetOptions, ListOptions, Operation, Said, Scene, TypedKey};
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Where the configuration of the broker is: `--config-dir`, `TEDGE_CONFIG_DIR`, or the home.
+pub(crate) fn locations(global: &Global, place: &Place) -> Outcome<Locations> {
+    let cwd = std::env::current_dir()?;
+    let given = global.config_dir.as_deref();
+    Ok(Locations::choose(given, &environment(), &place.home, &cwd))
+}
+
+/// The variables of this process that are about configuration.
+pub(crate) fn environment() -> Environment {
+    Environment::new(std::env::vars_os())
+}
+
+/// Everything that is configured, for verbs that act on it; what stands beside it is said on stderr.
+pub(crate) fn load(global: &Global, place: &Place) -> Outcome<(Config, Settings)> {
+    let config = Config::load(&locations(global, place)?, &environment())?;
+    for notice in config.notices() {
+        eprintln!("warning: {notice}");
+    }
+    match config.settings() {
+        Ok(settings) => Ok((config, settings)),
+        Err(errors) => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(Fault::untried(errors.join("\n"))
+                .hint("`sectag config set KEY VALUE` or `sectag config unset KEY` repairs a value"))
+        }
+    }
+}
+
+/// The first word behind global options is `config`, so that nothing else of the program is needed.
+pub(crate) fn is_asked(arguments: &[OsString]) -> bool {
+    const WITH_VALUE: [&str; 4] = ["--home", "--url", "--key-file", "--config-dir"];
+    let mut arguments = arguments
+        .iter()
+        .skip(1)
+        .filter_map(|argument| argument.to_str());
+    while let Some(argument) = arguments.next() {
+        if WITH_VALUE.contains(&argument) {
+            arguments.next();
+        } else if !argument.starts_with('-') {
+            return argument == "config";
+        }
+    }
+    false
+}
+
+/// Runs a verb. `program` is how the program was called.
+pub(crate) fn config(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> ExitCode {
+    match answer(program, global, service, verb) {
+        Ok(said) => {
+            eprint!("{}", said.stderr);
+            output::print(&said.stdout);
+            ExitCode::from(said.exit)
+        }
+        Err(fault) => {
+            eprintln!("{}", fault.text());
+            fault.exit()
+        }
+    }
+}
+
+fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Outcome<Said> {
+    if let Ok(spec) = std::env::var("SECTAG_CRASH_AT") {
+        sectag_keep::crash::arm(&spec)
+            .map_err(|reason| Fault::untried(format!("SECTAG_CRASH_AT: {reason}")))?;
+    }
+    let place = Place::new(global.home.clone())?;
+    if service {
+        return service::answer(program, &place, verb, global.json);
+    }
+    let (locations, environment) = (locations(global, &place)?, environment());
+    let writes = !matches!(
+        verb,
+        ConfigVerb::Get { .. } | ConfigVerb::List { .. } | ConfigVerb::Check
+    );
+    if writes && locations.dir == place.home {
+        sectag_keep::private_dir(&place.home)?;
+    }
+    let profile = match &verb {
+        ConfigVerb::Get { profile, .. }
+        | ConfigVerb::Set { profile, .. }
+        | ConfigVerb::Unset { profile, .. }
+        | ConfigVerb::Add { profile, .. }
+        | ConfigVerb::Remove { profile, .. } => profile.profile.clone(),
+        _ => None,
+    };
+    let profile = profile.or_else(|| environment.profile().map(str::to_owned));
+    let scene = Scene {
+        locations: &locations,
+        environment: &environment,
+        profile: profile.as_deref(),
+        program,
+        judge: &World,
+    };
+    let json = global.json;
+    Ok(match verb {
+        ConfigVerb::Get {
+            key,
+            source,
+            show_secrets,
+            ..
+        } => {
+            let options = GetOptions {
+                source,
+                json,
+                show_secrets,
+            };
+            with_key(&key, |key| verbs::get(&scene, &key, &options))
+        }
+        ConfigVerb::Set {
+            key,
+            value,
+            more,
+            from,
+            force,
+            ..
+        } => {
+            let operations = match &from {
+                Some(file) => from_lines(&text_of(file)?),
+                None => pairs(program, key.into_iter().chain(value).chain(more).collect()),
+            };
+            match operations {
+                Ok(operations) => verbs::change(&scene, &operations, force),
+                Err(said) => said,
+            }
+        }
+        ConfigVerb::Unset { key, .. } => with_key(&key, |key| {
+            verbs::change(&scene, &[Operation::Unset(key)], false)
+        }),
+        ConfigVerb::Add { key, value, .. } => with_key(&key, |key| {
+            verbs::change(&scene, &[Operation::Add(key, value)], false)
+        }),
+        ConfigVerb::Remove { key, value, .. } => with_key(&key, |key| {
+            verbs::change(&scene, &[Operation::Remove(key, value)], false)
+        }),
+        ConfigVerb::List {
+            filter,
+            all,
+            doc,
+            source,
+            changed,
+            show_secrets,
+        } => {
+            let options = ListOptions {
+                all,
+                doc,
+                source,
+                changed,
+                json,
+                show_secrets,
+                terminal: std::io::stdout().is_terminal(),
+            };
+            verbs::list(&scene, filter.as_deref(), &options)
+        }
+        ConfigVerb::Check => verbs::check(&scene, json),
+        ConfigVerb::Upgrade => verbs::upgrade(&scene),
+    })
+}
+
+fn with_key(typed: &str, then: impl FnOnce(TypedKey) -> Said) -> Said {
+    match TypedKey::parse(typed) {
+        Ok(key) => then(key),
+        Err(reason) => bad_key(typed, &reason),
+    }
+}
+
+/// In the words of the argument parser.
+fn bad_key(typed: &str, reason: &str) -> Said {
+    usage(&format!("invalid value '{typed}' for '<KEY>': {reason}"))
+}
+
+fn usage(text: &str) -> Said {
+    let mut said = Said {
+        exit: 2,
+        ..Said::default()
+    };
+    said.line(format!(
+        "error: {text}\n\nFor more information, try '--help'."
+    ));
+    said
+}
+
+/// Keys and values in turn.
+fn pairs(program: &str, words: Vec<String>) -> Result<Vec<Operation>, Said> {
+    let mut operations = Vec::new();
+    let several = words.len() > 2;
+    let mut words = words.into_iter();
+    while let Some(typed) = words.next() {
+        let key = match TypedKey::parse(&typed) {
+            Ok(key) => key,
+            // After a complete pair, a word that is no key was not meant as one.
+            Err(_) if several && words.len() == 0 => {
+                return Err(usage(&format!(
+                    "unexpected argument '{typed}' found\n\nUsage: {program} config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]..."
+                )));
+            }
+            Err(reason) => return Err(bad_key(&typed, &reason)),
+        };
+        let Some(value) = words.next() else {
+            return Err(usage(&format!(
+                "the following required arguments were not provided:\n  <VALUE> of {typed}\n\nUsage: {program} config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]..."
+            )));
+        };
+        operations.push(Operation::Set(key, value));
+    }
+    Ok(operations)
+}
+
+/// Lines as `config list` prints them.
+fn from_lines(text: &str) -> Result<Vec<Operation>, Said> {
+    let mut operations = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let at = at + 1;
+        let Some((typed, value)) = line.split_once('=') else {
+            return Err(usage(&format!("line {at}: `{line}` is not KEY=VALUE")));
+        };
+        let (typed, value) = (typed.trim_end(), value.trim_start());
+        let key = TypedKey::parse(typed)
+            .map_err(|reason| bad_key(typed, &format!("line {at}: {reason}")))?;
+        operations.push(match verbs::value_of_line(value) {
+            Some(value) => Operation::Set(key, value),
+            None => Operation::Unset(key),
+        });
+    }
+    Ok(operations)
+}
+
+fn text_of(file: &Path) -> Outcome<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    let content = sectag_keep::read_public(file)?
+        .ok_or_else(|| Fault::untried(format!("`{}` does not exist", file.display())))?;
+    String::from_utf8(content)
+        .map_err(|_| Fault::untried(format!("`{}` is not text in UTF-8", file.display())))
+}
