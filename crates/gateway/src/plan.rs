@@ -7,16 +7,17 @@
 //! Nothing is done here, and no private key is read: a key that must be where the broker can read it is a
 //! [`NewContent::CopyOf`] with owner and mode.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use crate::findings::{Finding, FindingId, Severity};
+use crate::facts::Facts;
+use crate::findings::{self, Finding, FindingId, Severity};
 use crate::mosquitto::{
     Authorities, BrokerVersion, Extras, Files, Paths, Placed, Rendered, Resolved, render,
     with_include, within,
 };
 use crate::restart::{self, Action, Content, Step};
-use crate::{Host, Level, Settings};
+use crate::{Client, Host, Level, Settings, Sourced};
 
 mod diff;
 
@@ -93,6 +94,21 @@ pub enum NewContent {
     CopyOf(PathBuf),
 }
 
+impl FileChange {
+    /// Which content the broker must read anew, for a copy.
+    fn content(&self) -> Option<Content> {
+        let NewContent::CopyOf(_) = self.new else {
+            return None;
+        };
+        Some(match self.path.file_name()?.to_str()? {
+            "server.key" | "server.crt" => Content::ServerPair,
+            "clients-ca.crt" => Content::ClientsAuthority,
+            "clients.crl" => Content::RevocationList,
+            _ => Content::Access,
+        })
+    }
+}
+
 /// What the plan must know about the machine.
 pub trait Ground: Files {
     /// May the broker's user read this file or directory where it is?
@@ -115,10 +131,8 @@ pub struct Inputs<'a> {
     pub contents: &'a [Content],
     /// Passwords, rules, plugins.
     pub extras: &'a Extras,
-    /// What `mqtt.external.ca_path` is.
-    pub authorities: Option<Authorities>,
-    /// The address of the host name in `mqtt.external.bind.address`.
-    pub address: Option<IpAddr>,
+    /// The files that the settings name, and the machine.
+    pub facts: &'a Facts,
     /// The broker.
     pub version: BrokerVersion,
     /// Its main file, `/etc/mosquitto/mosquitto.conf` as a rule.
@@ -146,8 +160,8 @@ impl Plan {
 /// Makes the plan.
 ///
 /// # Errors
-/// The findings of severity error, when there are any: of the generator, and of the broker's other files. Findings about
-/// the contents of certificates are [`crate::findings`]'s.
+/// All findings, worst first, when one of them is an error (RULE 12): those of the settings
+/// ([`crate::findings::find`]), of the generator, and of the broker's other files.
 pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
     let outside_home = !inputs.ground.broker_reaches(&inputs.home.join("mosquitto"));
     let directory = if outside_home {
@@ -155,36 +169,41 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
     } else {
         inputs.home.join("mosquitto")
     };
-    let mut files = Vec::new();
-    let mut findings = Vec::new();
+    let mut resolved = Resolved::of(inputs.settings, inputs.facts);
+    let mut findings = findings::find(inputs.settings, inputs.facts);
+    let mut copies = Copies::new(inputs, &directory);
     let mut extras = inputs.extras.clone();
-    let paths = place(inputs, &directory, &mut extras, &mut files, &mut findings);
-    let resolved = Resolved {
-        address: inputs.address,
-        authorities: inputs.authorities,
-        paths,
-    };
-    let rendered = match render(inputs.settings, &resolved, &extras, inputs.version) {
-        Ok(rendered) => rendered,
-        Err(mut errors) => {
-            errors.extend(findings);
-            return Err(errors);
-        }
-    };
+    resolved.paths = copies.all(resolved.authorities, &mut extras);
+    copies.forget_cured(&mut findings);
+    let mut files = copies.files;
+
     let fragment = directory.join(FRAGMENT);
-    let placed = Placed {
-        main: inputs.main,
-        fragment: &fragment,
-        text: &rendered.text,
+    let rendered = render(inputs.settings, &resolved, &extras, inputs.version);
+    let from_file = match &rendered {
+        Ok(rendered) => {
+            let placed = Placed {
+                main: inputs.main,
+                fragment: &fragment,
+                text: &rendered.text,
+            };
+            let mut notes = rendered.notes.clone();
+            notes.extend(within(placed, inputs.ground, inputs.version));
+            notes
+        }
+        Err(errors) => errors.clone(),
     };
-    findings.extend(rendered.notes.iter().cloned());
-    findings.extend(within(placed, inputs.ground, inputs.version));
-    let (errors, findings): (Vec<Finding>, Vec<Finding>) = findings
-        .into_iter()
-        .partition(|finding| finding.severity == Severity::Error);
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    // The settings' findings and the generator's know the same rules; one sentence for each is enough.
+    let known: Vec<FindingId> = findings.iter().map(|finding| finding.id).collect();
+    findings.extend(
+        from_file
+            .into_iter()
+            .filter(|finding| !known.contains(&finding.id)),
+    );
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.id));
+    let rendered = match rendered {
+        Ok(rendered) if !findings::has_error(&findings) => rendered,
+        _ => return Err(findings),
+    };
     let (include, main) = include(inputs, &directory);
     files.extend(text_change(inputs, &fragment, &rendered));
     files.extend(main);
@@ -197,7 +216,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
         fragment_text: rendered.text,
         include,
         outside_home,
-        resolved: resolved_name(inputs),
+        resolved: resolved_name(inputs, &resolved),
         files,
         steps,
         findings,
@@ -206,93 +225,89 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
 
 /// Files of the home that the broker cannot read where they are get a copy beside our file (amendments A5, A6). Files
 /// elsewhere are somebody's: they stay, and findings advise.
-fn place(
-    inputs: &Inputs<'_>,
-    directory: &Path,
-    extras: &mut Extras,
-    files: &mut Vec<FileChange>,
-    findings: &mut Vec<Finding>,
-) -> Paths {
-    let mut paths = Paths::default();
-    let Some(external) = &inputs.settings.external else {
-        return paths;
-    };
-    let mut copy = |source: Option<&PathBuf>, name: &str, mode: u32, what: &str| {
-        let source = source.filter(|path| path.starts_with(inputs.home))?;
-        if inputs.ground.broker_reads(source) {
+struct Copies<'a> {
+    inputs: &'a Inputs<'a>,
+    directory: &'a Path,
+    /// What is copied, also when the copy is there already.
+    sources: Vec<PathBuf>,
+    files: Vec<FileChange>,
+}
+
+impl<'a> Copies<'a> {
+    const fn new(inputs: &'a Inputs<'a>, directory: &'a Path) -> Self {
+        Self {
+            inputs,
+            directory,
+            sources: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    fn all(&mut self, authorities: Option<Authorities>, extras: &mut Extras) -> Paths {
+        let Some(external) = &self.inputs.settings.external else {
+            return Paths::default();
+        };
+        // A directory of CAs stays where it is: its links would have to be made again.
+        let ca_path = external
+            .ca_path
+            .as_ref()
+            .filter(|_| authorities == Some(Authorities::File));
+        let paths = Paths {
+            key_file: self.copy(
+                external.key_file.as_ref(),
+                "server.key",
+                "the listener's key",
+            ),
+            cert_file: self.copy(
+                external.cert_file.as_ref(),
+                "server.crt",
+                "the listener's certificate",
+            ),
+            ca_path: self.copy(ca_path, "clients-ca.crt", "the CA of the clients"),
+            crl_file: self.copy(external.crl_file.as_ref(), "clients.crl", "the revocations"),
+        };
+        let placed = self.copy(extras.acl_file.as_ref(), "acl", "the topic rules");
+        extras.acl_file = placed.or_else(|| extras.acl_file.take());
+        let placed = self.copy(extras.password_file.as_ref(), "passwords", "the passwords");
+        extras.password_file = placed.or_else(|| extras.password_file.take());
+        paths
+    }
+
+    fn copy(&mut self, source: Option<&PathBuf>, name: &str, what: &str) -> Option<PathBuf> {
+        let (ground, user) = (self.inputs.ground, self.inputs.broker_user);
+        let source = source.filter(|path| path.starts_with(self.inputs.home))?;
+        if ground.broker_reads(source) {
             return None;
         }
-        let path = directory.join(name);
-        let owner = (mode != 0o644).then(|| inputs.broker_user.to_owned());
-        let there = inputs.ground.same_bytes(source, &path)
-            && inputs.ground.is_kept_as(&path, mode, owner.as_deref());
-        if !there {
-            files.push(FileChange {
+        let path = self.directory.join(name);
+        let is_secret = matches!(name, "server.key" | "passwords" | "acl");
+        let mode = if is_secret { 0o400 } else { 0o644 };
+        let owner = is_secret.then_some(user);
+        if !(ground.same_bytes(source, &path) && ground.is_kept_as(&path, mode, owner)) {
+            self.files.push(FileChange {
                 path: path.clone(),
                 old: None,
                 new: NewContent::CopyOf(source.clone()),
                 diff: String::new(),
                 mode: Some(mode),
-                owner,
-                why: format!("{what} where {} can read it", inputs.broker_user),
+                owner: owner.map(str::to_owned),
+                why: format!("{what} where {user} can read it"),
             });
         }
+        self.sources.push(source.clone());
         Some(path)
-    };
-    paths.key_file = copy(
-        external.key_file.as_ref(),
-        "server.key",
-        0o400,
-        "the listener's key",
-    );
-    paths.cert_file = copy(
-        external.cert_file.as_ref(),
-        "server.crt",
-        0o644,
-        "the listener's certificate",
-    );
-    if inputs.authorities == Some(Authorities::File) {
-        let what = "the CA of the clients";
-        paths.ca_path = copy(external.ca_path.as_ref(), "clients-ca.crt", 0o644, what);
     }
-    paths.crl_file = copy(
-        external.crl_file.as_ref(),
-        "clients.crl",
-        0o644,
-        "the revocations",
-    );
-    if let Some(path) = copy(extras.acl_file.as_ref(), "acl", 0o640, "the topic rules") {
-        extras.acl_file = Some(path);
-    }
-    if let Some(path) = copy(
-        extras.password_file.as_ref(),
-        "passwords",
-        0o400,
-        "the passwords",
-    ) {
-        extras.password_file = Some(path);
-    }
-    if let Some(path) = &external.ca_path
-        && inputs.authorities == Some(Authorities::HashedDirectory)
-        && path.starts_with(inputs.home)
-        && !inputs.ground.broker_reads(path)
-    {
-        findings.push(Finding {
-            id: FindingId::E21,
-            severity: Severity::Error,
-            sentence: format!(
-                "{} cannot read the directory of CAs {}",
-                inputs.broker_user,
-                path.display()
-            ),
-            values: vec![(
-                "mqtt.external.ca_path".to_owned(),
-                path.display().to_string(),
-            )],
-            fix: "sectag config set mqtt.external.ca_path <file with all CAs>".to_owned(),
+
+    /// A file that the broker reads as a copy need not be readable where it is.
+    fn forget_cured(&self, findings: &mut Vec<Finding>) {
+        findings.retain(|finding| {
+            let of_copy = finding.values.first().is_some_and(|(key, value)| {
+                key.starts_with("mqtt.external.")
+                    && self.sources.iter().any(|source| Path::new(value) == source)
+            });
+            !(finding.id == FindingId::E21 && finding.severity == Severity::Error && of_copy)
         });
     }
-    paths
 }
 
 fn include(inputs: &Inputs<'_>, directory: &Path) -> (Include, Option<FileChange>) {
@@ -339,29 +354,25 @@ fn text(inputs: &Inputs<'_>, path: &Path) -> Option<String> {
 
 /// What the table says, and a restart when a file of the broker changes although the table knows of nothing.
 fn steps(inputs: &Inputs<'_>, files: &[FileChange]) -> Vec<Step> {
-    let nothing_yet;
+    let unconfigured;
     let running = match inputs.running {
         Some(running) => running,
         None => {
-            nothing_yet = Settings {
-                external: None,
-                ..inputs.settings.clone()
-            };
-            &nothing_yet
+            unconfigured = before_the_first(inputs.settings);
+            &unconfigured
         }
     };
-    let mut steps = restart::consequences(running, inputs.settings, inputs.contents);
+    let mut contents = inputs.contents.to_vec();
+    contents.extend(files.iter().filter_map(FileChange::content));
+    let mut steps = restart::consequences(running, inputs.settings, &contents);
+    let has = |action| steps.iter().any(|step: &Step| step.action == action);
     let texts = files
         .iter()
         .any(|file| matches!(file.new, NewContent::Text(_)));
-    let restarts = steps
-        .iter()
-        .any(|step| step.action == Action::RestartBroker);
-    let touches = steps.iter().any(|step| step.action == Action::ReloadBroker);
-    if (texts && !restarts) || (!files.is_empty() && !restarts && !touches) {
+    if texts && !has(Action::RestartBroker) {
         let more = restart::of_new_fragment("the broker's files differ from what the keys ask for");
         steps.retain(|step| {
-            step.action != Action::ReloadBroker
+            !matches!(step.action, Action::ReloadBroker | Action::EndSessions)
                 && !more.iter().any(|other| other.action == step.action)
         });
         steps.extend(more);
@@ -370,9 +381,32 @@ fn steps(inputs: &Inputs<'_>, files: &[FileChange]) -> Vec<Step> {
     steps
 }
 
-fn resolved_name(inputs: &Inputs<'_>) -> Option<(String, IpAddr)> {
+/// What runs before anything was applied: no external listener, and services with the defaults.
+fn before_the_first(settings: &Settings) -> Settings {
+    let client = &settings.client;
+    Settings {
+        external: None,
+        client: Client {
+            host: Host::Ip(Ipv4Addr::LOCALHOST.into()),
+            port: Sourced {
+                value: settings.internal.port,
+                source: client.port.source,
+            },
+            server_name: None,
+            ca_file: None,
+            ca_dir: None,
+            cert_file: None,
+            key_file: None,
+            username: None,
+            password_file: None,
+        },
+        ..settings.clone()
+    }
+}
+
+fn resolved_name(inputs: &Inputs<'_>, resolved: &Resolved) -> Option<(String, IpAddr)> {
     match inputs.settings.external.as_ref()?.address.as_ref()? {
-        Host::Name(name) => Some((name.clone(), inputs.address?)),
+        Host::Name(name) => Some((name.clone(), resolved.address?)),
         Host::Ip(_) => None,
     }
 }

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::BrokerVersion;
+use crate::facts::{Facts, What};
 use crate::findings::{Finding, FindingId, Severity};
 use crate::{External, Host, Level, Settings};
 
@@ -36,6 +37,36 @@ pub struct Resolved {
     pub authorities: Option<Authorities>,
     /// Where the broker finds the files, when not where the keys say (amendment A5).
     pub paths: Paths,
+}
+
+impl Resolved {
+    /// What the facts say: the first address of a name, what the path of CAs is. Files are where the keys say.
+    pub fn of(settings: &Settings, facts: &Facts) -> Self {
+        let Some(external) = &settings.external else {
+            return Self::default();
+        };
+        let address = match &external.address {
+            Some(host @ Host::Name(_)) => facts.machine.addresses(host).first().copied(),
+            _ => None,
+        };
+        let authorities =
+            external
+                .ca_path
+                .as_deref()
+                .map(|path| match facts.at(path).map(|at| &at.what) {
+                    Some(What::File(_)) => Authorities::File,
+                    Some(What::Directory(directory)) if directory.hashed.is_empty() => {
+                        Authorities::Directory
+                    }
+                    Some(What::Directory(_)) => Authorities::HashedDirectory,
+                    Some(What::Missing | What::Unreadable(_)) | None => Authorities::Missing,
+                });
+        Self {
+            address,
+            authorities,
+            paths: Paths::default(),
+        }
+    }
 }
 
 /// What is behind a path of CAs.

@@ -56,8 +56,8 @@ fn edits<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<Edit<'a>> {
             new,
         });
     };
-    for index in 0..start {
-        push(' ', a[index], index, index);
+    for (index, line) in a.iter().enumerate().take(start) {
+        push(' ', line, index, index);
     }
     let (rows, columns) = (a_end - start, b_end - start);
     let common = if rows <= LINES_MAX && columns <= LINES_MAX {
