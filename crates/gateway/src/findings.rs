@@ -111,6 +111,9 @@ pub struct Finding {
     pub fix: String,
 }
 
+/// Between alternative commands of [`Finding::fix`].
+pub const OR: &str = "    or    ";
+
 /// Everything that is wrong; errors first, then by id.
 pub fn find(settings: &Settings, facts: &Facts) -> Vec<Finding> {
     let mut found = Found::default();
@@ -167,7 +170,7 @@ impl Finding {
     /// With the command that mends it; several of them are alternatives.
     #[must_use]
     pub fn fix(mut self, commands: &[String]) -> Self {
-        self.fix = commands.join("    or    ");
+        self.fix = commands.join(OR);
         self
     }
 
@@ -178,6 +181,22 @@ impl Finding {
             FindingId::E1 if of_client => "both are needed for a client certificate; neither for none",
             id => reference::row(id).why,
         }
+    }
+
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        let values = self.values.iter();
+        let values: serde_json::Map<String, serde_json::Value> = values
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect();
+        serde_json::json!({
+            "id": self.id.to_string(),
+            "severity": self.severity.to_string(),
+            "sentence": self.sentence,
+            "why": self.why(),
+            "values": values,
+            "fix": self.fix,
+        })
     }
 
     /// To be shown where nobody overlooks it: everyone on the network can publish.

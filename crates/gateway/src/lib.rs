@@ -13,6 +13,7 @@
 //! tests write it down. The rules are `spec/gateway-config.md`.
 
 pub mod acl;
+pub mod check;
 pub mod config;
 pub mod document;
 pub mod facts;

@@ -39,8 +39,8 @@ fn reachable(settings: &Settings, facts: &Facts, found: &mut Found) {
         .external
         .as_ref()
         .filter(|external| external.port.value == port);
-    let others = facts.machine.listeners.iter().flatten();
-    let other = others.filter(|listener| listener.port == port.get()).next();
+    let mut others = facts.machine.listeners.iter().flatten();
+    let other = others.find(|listener| listener.port == port.get());
     let said = client.level();
     let level = match (external, internal, other) {
         (Some(external), _, _) => external.level(),

@@ -314,7 +314,7 @@ fn belong_together(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
                 Eyes::Checking if pair.key_key.starts_with("mqtt.external") => Severity::Warn,
                 _ => Severity::Error,
             };
-            add(severity, sentence, &[pair.issue.clone()]);
+            add(severity, sentence, std::slice::from_ref(&pair.issue));
         }
     }
 }

@@ -8,6 +8,7 @@ mod access;
 mod authorities;
 mod between;
 mod client;
+mod hand_written;
 mod listener;
 mod openssl;
 mod pairs;
