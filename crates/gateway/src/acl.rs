@@ -10,6 +10,10 @@
 //! mosquitto sees the common name only (`use_identity_as_username`), so operators are listed by name. `#` does not match
 //! `$` topics there, as here. In 2.1 the same file goes to the plugin `mosquitto_acl_file.so`.
 
+mod rules;
+
+pub use rules::render_rules;
+
 use std::fmt::Write as _;
 
 use sectag_pki::topics;
@@ -60,6 +64,14 @@ pub enum AclError {
     /// Not a filter, or one with line breaks or outer blanks.
     #[error("`{0}` is not a topic filter")]
     Filter(String),
+    /// A rule that mosquitto cannot express.
+    #[error("mosquitto cannot be told `{rule}`: {why}")]
+    Rule {
+        /// The rule.
+        rule: String,
+        /// What mosquitto lacks.
+        why: &'static str,
+    },
 }
 
 /// Writes the file: sorted by name, the same policy gives the same bytes.
