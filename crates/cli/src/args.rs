@@ -1,15 +1,26 @@
 //! What can be typed.
 
+mod broker;
+mod ca;
 mod cert;
+mod config;
 mod creds;
 mod device;
+mod issue;
 mod modem;
 mod mqtt;
 mod sample;
 
-pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor};
+pub(crate) use broker::{Broker, TopicRules};
+pub(crate) use ca::{Ca, CaExport, CaImport, CaInit, KeyKind, PassphraseArgs};
+pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor, ShowCert};
+pub(crate) use config::{Config, ConfigVerb, Talk};
 pub(crate) use creds::{Apply, Creds, CredsVerb, Keygen, ModemArgs, Slot, TestKeys};
 pub(crate) use device::{DeviceVerb, Tuning, Which};
+pub(crate) use issue::{
+    Create, CreateCsr, Crl, Issue, IssueArgs, IssueClient, IssueServer, ListIssued, Reissue, Renew,
+    Revoke, Subject,
+};
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use sample::{EditionName, Sample};
@@ -37,7 +48,7 @@ pub(crate) struct Cli {
 /// Heading of the options that every verb takes, so that help shows a verb's own first.
 const EVERYWHERE: &str = "Options of every verb";
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Global {
     /// Where everything lives [default: the XDG data directory, e.g. ~/.local/share/sectag]
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "SECTAG_HOME", value_name = "DIR")]
@@ -54,6 +65,25 @@ pub(crate) struct Global {
     /// File with the API key [default: HOME/owner.key]
     #[arg(long, global = true, help_heading = EVERYWHERE, env = "SECTAG_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Where tedge.toml is [default: TEDGE_CONFIG_DIR, else the home]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "CONFIG_DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
+}
+
+/// `sectag config` alone: the whole tree of verbs takes longer to build than a key to read.
+#[derive(Debug, Parser)]
+#[command(name = "sectag", version, propagate_version = true)]
+pub(crate) struct OnlyConfig {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: OnlyConfigVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OnlyConfigVerb {
+    /// What the broker and its clients must know: keys in thin-edge.io's names
+    Config(Config),
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,12 +128,14 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Mqtt,
     },
-    /// The home's certificate authorities
+    /// The home's certificate authorities: make, import, show and export them
     Ca {
         #[command(subcommand)]
         verb: Option<Ca>,
     },
-    /// Certificates: show, lint, fetch a chain, write headers
+    /// What the broker and its clients must know: keys in thin-edge.io's names
+    Config(Config),
+    /// Certificates: issue, renew, revoke, show, lint, fetch a chain, write headers
     Cert {
         #[command(subcommand)]
         verb: Cert,
@@ -131,6 +163,8 @@ pub(crate) struct Up {
     /// [default: sectag.toml, else first-claim]
     #[arg(long, value_name = "POLICY", value_parser = ["first-claim", "allow-list"])]
     pub(crate) policy: Option<String>,
+    #[command(flatten)]
+    pub(crate) rules: TopicRules,
 }
 
 #[derive(Debug, Args)]
@@ -259,14 +293,6 @@ pub(crate) enum Keys {
         /// Its name, see `sectag keys`
         name: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Ca {
-    /// Show the three CAs: root, servers, devices
-    Show,
-    /// Print the root certificate, PEM
-    Export,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -4,9 +4,11 @@
 //! 2 it could not be tried.
 
 mod args;
+mod broker;
 mod ca;
 mod cert;
 mod client;
+mod config;
 mod creds;
 mod demo;
 mod device;
@@ -19,36 +21,71 @@ mod mqtt;
 mod output;
 mod owner;
 mod sample;
+mod tedge;
 mod up;
 
-use args::{Cli, Verb};
+use args::{Cli, OnlyConfig, OnlyConfigVerb, Verb};
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use fault::{Fault, Outcome};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if tedge::is_called(&arguments) {
+        return tedge::main(arguments);
+    }
+    if config::is_asked(&arguments) {
+        return match OnlyConfig::try_parse_from(arguments) {
+            Ok(OnlyConfig { global, verb }) => {
+                let OnlyConfigVerb::Config(args) = verb;
+                config::config("sectag", &global, args.service, args.verb)
+            }
+            Err(error) => refuse(&error),
+        };
+    }
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(2),
-            };
-        }
+        Err(error) => return refuse(&error),
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fault) => {
-            eprintln!("{}", fault.text());
+            fault.print();
             fault.exit()
         }
     }
 }
 
-fn run(cli: Cli) -> Outcome {
-    log_to_stderr(cli.global.verbose, matches!(cli.verb, Verb::Up(_)));
+/// What was typed makes no sense, or was a question about what can be typed.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
+}
+
+fn run(cli: Cli) -> Outcome<ExitCode> {
+    let cli = match cli.verb {
+        Verb::Config(args) => {
+            return Ok(config::config(
+                "sectag",
+                &cli.global,
+                args.service,
+                args.verb,
+            ));
+        }
+        verb => Cli { verb, ..cli },
+    };
+    let is_service = matches!(
+        cli.verb,
+        Verb::Up(_)
+            | Verb::Mqtt {
+                verb: args::Mqtt::Broker(_)
+            }
+    );
+    log_to_stderr(cli.global.verbose, is_service);
     if let Ok(spec) = std::env::var("SECTAG_CRASH_AT") {
         sectag_keep::crash::arm(&spec)
             .map_err(|reason| Fault::untried(format!("SECTAG_CRASH_AT: {reason}")))?;
@@ -59,7 +96,7 @@ fn run(cli: Cli) -> Outcome {
         .build()?;
     let done = runtime.block_on(dispatch(cli, place));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    done
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
@@ -67,7 +104,7 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
     let json = global.json;
     let owner = || client::Owner::new(&place, global.url.as_deref(), global.key_file.clone());
     match cli.verb {
-        Verb::Up(args) => up::up(&place, args, json).await,
+        Verb::Up(args) => up::up(&global, &place, args).await,
         Verb::Demo(args) => demo::demo(&args).await,
         Verb::Status => owner::status(&owner()?, json).await,
         Verb::Claim(args) => owner::claim(&owner()?, &place, args, json).await,
@@ -75,9 +112,10 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Commands { verb } => owner::commands(&owner()?, &place, verb, json).await,
         Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,
         Verb::Device { verb } => device::device(&place, verb, json).await,
-        Verb::Mqtt { verb } => mqtt::mqtt(&place, verb, json).await,
+        Verb::Mqtt { verb } => mqtt::mqtt(&global, &place, verb).await,
         Verb::Ca { verb } => ca::ca(&place, verb, json),
-        Verb::Cert { verb } => cert::cert(&place, verb, json).await,
+        Verb::Config(_) => unreachable!("it is answered before the runtime starts"),
+        Verb::Cert { verb } => cert::cert(&global, &place, verb).await,
         Verb::Modem { verb } => modem::modem(&place, verb, json).await,
         Verb::Creds(args) => creds::creds(&place, *args, json).await,
     }
