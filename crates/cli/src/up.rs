@@ -1,6 +1,7 @@
 //! `sectag up`: one process, one home.
 
-use crate::args::Up;
+use crate::args::{Global, Up};
+use crate::broker::{self, Gateway};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
@@ -20,7 +21,9 @@ pub(crate) fn not_started(error: StartError) -> Fault {
 }
 
 /// `sectag up`
-pub(crate) async fn up(place: &Place, args: Up, as_json: bool) -> Outcome {
+pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
+    let rules = broker::rules(&args.rules)?;
+    let gateway = Gateway::if_asked(global, place, rules.clone()).await?;
     let home = Home::open(&place.home, system_clock()()).map_err(not_started)?;
     let settings = home
         .settings()
@@ -38,18 +41,29 @@ pub(crate) async fn up(place: &Place, args: Up, as_json: bool) -> Outcome {
         Some(_) => config.policy = Policy::FirstClaim,
         None => {}
     }
+    config.rules = rules;
+    if let Some(gateway) = &gateway {
+        broker::overlap(gateway, config.mqtt)?;
+        config.listeners.clone_from(&gateway.listeners);
+    }
     // Whoever reads run.json may ask for the end at once.
     let mut stop = StopSignal::listen()?;
     let service = Service::start(config).await.map_err(not_started)?;
-    if as_json {
+    let further = service.further_listeners();
+    if global.json {
         let addresses = service.addresses();
-        output::json(
-            &json!({ "pid": std::process::id(), "home": place.home, "listeners": {
-            "owner": addresses.owner, "loopback": addresses.loopback, "device": addresses.device, "mqtt": addresses.mqtt } }),
-        );
+        let mut data = json!({ "pid": std::process::id(), "home": place.home, "listeners": {
+            "owner": addresses.owner, "loopback": addresses.loopback, "device": addresses.device, "mqtt": addresses.mqtt } });
+        if let Some(gateway) = &gateway {
+            data["gateway"] = gateway.json(further);
+        }
+        output::json(&data);
     }
     eprintln!("sectag {} is up\n", env!("CARGO_PKG_VERSION"));
     eprint!("{}", look_around(&service, &place.home));
+    if let Some(gateway) = &gateway {
+        eprint!("{}", gateway.look_around(further));
+    }
     eprintln!("\nstop it with Ctrl-C");
     stop.came().await;
     eprintln!("stopping");
