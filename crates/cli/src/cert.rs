@@ -1,14 +1,25 @@
-//! `sectag cert`: what certificate files and servers say, who will refuse it, and how it gets onto a device.
+//! `sectag cert`: what certificate files and servers say, who will refuse it, and how it gets onto a device; and the
+//! certificates of this home: issued, renewed, revoked.
 
 mod at_script;
 mod chain;
+mod device;
+mod due;
 mod file;
 mod header;
+mod issue;
 mod lint;
+mod list;
+mod reissue;
+mod renew;
+mod revoke;
+mod validity;
 
-pub(crate) use file::bytes_of;
+pub(crate) use file::{bytes_of, certificates_of};
+pub(crate) use issue::{Order, Paths, default_names, issue_pair};
+pub(crate) use renew::promote;
 
-use crate::args::Cert;
+use crate::args::{Cert, Global};
 use crate::ca::moment;
 use crate::fault::Outcome;
 use crate::home::Place;
@@ -19,9 +30,27 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `sectag cert`
-pub(crate) async fn cert(place: &Place, verb: Cert, as_json: bool) -> Outcome {
+pub(crate) async fn cert(global: &Global, place: &Place, verb: Cert) -> Outcome {
+    let as_json = global.json;
     match verb {
-        Cert::Show { file } => show(&file, as_json),
+        Cert::Show(arguments) => match &arguments.file {
+            Some(file) => show(file, as_json),
+            None => device::show(global, place, &arguments),
+        },
+        Cert::Issue { verb } => issue::issue(global, place, &verb),
+        Cert::List(arguments) => list::list(place, &arguments, as_json),
+        Cert::Renew(arguments) if arguments.name.is_none() && !arguments.all => {
+            device::renew(global, place, &arguments)
+        }
+        Cert::Renew(arguments) => renew::renew(global, place, &arguments),
+        Cert::Revoke(arguments) => revoke::revoke(place, &arguments, as_json),
+        Cert::Crl(arguments) => list::crl(place, &arguments),
+        Cert::NeedsRenewal(subject) => due::needs_renewal(global, place, &subject),
+        Cert::Check(subject) => due::check(global, place, &subject),
+        Cert::Reissue(arguments) => reissue::reissue(global, place, &arguments),
+        Cert::Create(arguments) => device::create(global, place, &arguments),
+        Cert::CreateCsr(arguments) => device::create_csr(global, place, &arguments),
+        Cert::Remove => device::remove(global, place),
         Cert::Lint(arguments) => lint::lint(&arguments, as_json),
         Cert::Chain(arguments) => chain::chain(place, &arguments, as_json).await,
         Cert::Header(arguments) => header::header(&arguments, as_json),
@@ -90,6 +119,17 @@ pub(crate) fn facts_of(path: &Path) -> Outcome<Vec<CertificateFacts>> {
         .collect()
 }
 
+/// The facts of the first certificate in a file.
+pub(crate) fn first_of(path: &Path) -> Outcome<CertificateFacts> {
+    let mut all = facts_of(path)?;
+    Ok(all.swap_remove(0)) // a file without a certificate is an error
+}
+
+/// Writes a public file, or stdout for `-`.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Outcome {
+    file::write(path, content, false).map(drop)
+}
+
 fn validity(facts: &CertificateFacts) -> String {
     format!(
         "{} to {}",
@@ -107,7 +147,7 @@ fn or_dash(text: String) -> String {
 }
 
 /// The wall clock, Unix seconds.
-fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |now| now.as_secs())

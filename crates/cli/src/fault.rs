@@ -50,15 +50,42 @@ impl Fault {
         }
     }
 
+    /// The answer is no, and all that there is to say was said: only the exit code is left.
+    pub(crate) fn silent(code: u8) -> Self {
+        Self::with_code(code, "")
+    }
+
+    /// Prints it to stderr, unless it is silent.
+    pub(crate) fn print(&self) {
+        if !self.sentence().is_empty() {
+            eprintln!("{}", self.text());
+        }
+    }
+
+    /// What happened, without causes and hint.
+    pub(crate) fn sentence(&self) -> String {
+        self.error.to_string()
+    }
+
     /// What to do about it; printed after the causes.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
+    /// The same where another program's exit codes are kept: its callers know only this one for failures.
+    pub(crate) fn or_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// The exit code.
     pub(crate) fn exit(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+
+    /// What happened, without causes and hint, for somebody who goes on.
+    pub(crate) fn warning(&self) -> String {
+        format!("warning: {}", self.error)
     }
 
     /// The text for stderr.

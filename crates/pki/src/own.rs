@@ -172,6 +172,22 @@ fn server_name(name: &x509_parser::extensions::GeneralName<'_>) -> Option<Server
     text.parse().ok()
 }
 
+/// Subject and issuer as `CN=gw-1, O=Thin Edge`: in the order of the bytes, values as they are.
+///
+/// # Errors
+/// [`PkiError::Malformed`].
+pub fn names_in_order(certificate: &[u8]) -> Result<(String, String), PkiError> {
+    let parsed = parse(certificate)?;
+    let text = |name| {
+        let parts: Vec<String> = name_attributes(name)
+            .iter()
+            .map(|(kind, value)| format!("{kind}={value}"))
+            .collect();
+        parts.join(", ")
+    };
+    Ok((text(parsed.subject()), text(parsed.issuer())))
+}
+
 /// SHA-1 of a certificate, which some clouds show as its thumbprint. Never to be trusted, only to be compared by eye.
 pub fn sha1_thumbprint(der: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, der);
@@ -198,6 +214,9 @@ mod tests {
         let facts = show(first.der()).unwrap();
         assert!(!facts.is_ca && facts.version == 3);
         assert_eq!(facts.subject, "OU=Device,O=Thin Edge,CN=gw-1");
+        let (subject, issuer) = names_in_order(first.der()).unwrap();
+        assert_eq!(subject, "CN=gw-1, O=Thin Edge, OU=Device");
+        assert_eq!(subject, issuer);
         assert_eq!(facts.not_before_s, NOW - 86_400);
         assert_eq!(facts.not_after_s, NOW + 364 * 86_400);
         assert!(self_signed(&key, &[("X", "y")], NOW, 0, 1).is_err());

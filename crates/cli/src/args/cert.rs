@@ -1,6 +1,6 @@
 //! `sectag cert`: what can be typed.
 
-use super::Which;
+use super::{Create, CreateCsr, Crl, Issue, ListIssued, Reissue, Renew, Revoke, Subject, Which};
 use crate::modem_choice::{self, Choice};
 use clap::{Args, Subcommand, ValueEnum};
 use sectag_proto::SecTag;
@@ -8,11 +8,41 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cert {
-    /// Show what a certificate file says
-    Show {
-        /// PEM or DER file; every certificate in it is shown
-        file: PathBuf,
+    /// Show what a certificate file says; without a file, the device certificate
+    Show(ShowCert),
+    /// Issue a certificate with a new key, from this home's CAs
+    Issue {
+        #[command(subcommand)]
+        verb: Issue,
     },
+    /// List what was issued here
+    List(ListIssued),
+    /// Renew what was issued here, beside the old pair; without a name, the device certificate
+    ///
+    /// The new pair is written as NAME.crt.new and NAME.key.new. `sectag gateway apply` puts it in place and proves it by a
+    /// connection, and brings the old one back if that fails; --now puts it in place unproved.
+    Renew(Renew),
+    /// Revoke a certificate that was issued here; brokers learn it from HOME/ca/devices.crl
+    Revoke(Revoke),
+    /// Print the revocation list of this home's clients' CA, PEM
+    Crl(Crl),
+    /// Must it be renewed? Exit code 0: yes, 1: no, 2: that cannot be told
+    ///
+    /// The sense of the codes is thin-edge.io's, for its timers; `sectag cert check` has the usual one.
+    NeedsRenewal(Subject),
+    /// Is it in order? Exit code 0: yes, 1: it ends soon, has ended, or is revoked, 2: that cannot be told
+    Check(Subject),
+    /// Issue a version 3 certificate for a key that is kept elsewhere: from its request, or from an old certificate
+    ///
+    /// `openssl x509 -req` without extensions writes X.509 version 1, which most clients refuse. Its request is still
+    /// there: `sectag cert reissue client.csr --client --ca ca.crt --ca-key ca.key`.
+    Reissue(Reissue),
+    /// Make a self-signed device certificate and its key (device.cert_path, device.key_path)
+    Create(Create),
+    /// Make a certificate request for the device's key
+    CreateCsr(CreateCsr),
+    /// Remove the device certificate and its key
+    Remove,
     /// Say which TLS stack will refuse a certificate, and why
     ///
     /// Exit code 1: somebody refuses it. The table of rules, with the ground of each answer, is printed by --rules.
@@ -32,6 +62,19 @@ pub(crate) enum Cert {
     ///
     /// Only the script goes to stdout; the digests that the modem must list afterwards go to stderr.
     AtScript(AtScript),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowCert {
+    /// PEM or DER file; every certificate in it is shown
+    #[arg(conflicts_with_all = ["cert_path", "new"])]
+    pub(crate) file: Option<PathBuf>,
+    /// A file, shown as the device certificate is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert_path: Option<PathBuf>,
+    /// The renewed certificate that waits beside it
+    #[arg(long)]
+    pub(crate) new: bool,
 }
 
 #[derive(Debug, Args)]

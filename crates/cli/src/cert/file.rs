@@ -68,7 +68,7 @@ pub(super) fn credential(path: &Path) -> Outcome<Credential> {
 }
 
 /// The certificates of a file, PEM or DER, at least one.
-pub(super) fn certificates_of(path: &Path, bytes: &[u8]) -> Outcome<Vec<Vec<u8>>> {
+pub(crate) fn certificates_of(path: &Path, bytes: &[u8]) -> Outcome<Vec<Vec<u8>>> {
     let text = String::from_utf8_lossy(bytes);
     if bytes.first() == Some(&0x30) && sectag_pki::show(bytes).is_ok() {
         return Ok(vec![bytes.to_vec()]);
