@@ -190,6 +190,65 @@ fn a_listener_of_others_that_would_change_its_mind_is_found() {
     assert_eq!(look(DEBIAN, &others, "server", BrokerVersion::V2_0_11), []);
 }
 
+/// An ACL of the whole broker must not vanish from a listener: that would open it.
+#[test]
+fn rules_and_passwords_that_would_not_reach_a_listener_are_found() {
+    let others = [
+        (
+            "a.conf",
+            "acl_file /etc/mosquitto/acl\npassword_file /etc/mosquitto/passwd\n",
+        ),
+        ("b.conf", "listener 1884 127.0.0.1\n"),
+    ];
+    let findings = look(DEBIAN, &others, "server", BrokerVersion::V2_0_11);
+    one(
+        &findings,
+        FindingId::B4,
+        Severity::Error,
+        "`acl_file` of the whole broker would not reach `listener 1884 127.0.0.1`",
+    );
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.fix.contains("password_file /etc/mosquitto/passwd")),
+        "{findings:#?}"
+    );
+    // 2.1 leaves them where they are.
+    let findings = look(DEBIAN, &others, "server", BrokerVersion::V2_1_2);
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.severity < Severity::Error),
+        "{findings:#?}"
+    );
+}
+
+#[test]
+fn the_listener_that_nobody_configured_is_missed() {
+    let case = cases::cases()
+        .into_iter()
+        .find(|case| case.name == "server")
+        .unwrap();
+    let mut settings = case.settings.clone();
+    settings.internal.enabled = false;
+    let version = BrokerVersion::V2_0_11;
+    let text = sectag_gateway::mosquitto::render(&settings, &case.resolved, &case.extras, version)
+        .unwrap()
+        .text;
+    let placed = Placed {
+        main: Path::new(MAIN),
+        fragment: Path::new(FRAGMENT),
+        text: &text,
+    };
+    let findings = within(placed, &broker(DEBIAN, &[]), version);
+    one(
+        &findings,
+        FindingId::B4,
+        Severity::Warn,
+        "would not serve this machine's port 1883",
+    );
+}
+
 #[test]
 fn a_line_that_would_be_lost_is_found() {
     let main = "listener 1884 127.0.0.1\ninclude_dir /etc/mosquitto/conf.d\ncertfile /x.crt\nkeyfile /x.key\n";

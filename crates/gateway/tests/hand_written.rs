@@ -239,6 +239,41 @@ fn a_file_as_capath_and_a_directory_as_cafile_change_their_word() {
     }
 }
 
+/// What may be meant is not called wrong.
+#[test]
+fn unusual_and_right_names_are_left_alone() {
+    let root = Authority::root("Own", NOW_S).unwrap();
+    let key = PrivateKey::generate().unwrap();
+    let servers = root.issuing(Purpose::Servers, NOW_S).unwrap();
+    let names = [ServerName::Dns("localhost".to_owned())];
+    let server = servers
+        .issue_server(&key.spki_der(), &names, NOW_S)
+        .unwrap();
+    let combined = format!("{}{}", server.pem(), key.to_pem().as_str());
+    let files = BTreeMap::from([
+        (PathBuf::from("/m/both.pem"), combined),
+        (PathBuf::from("/m/self.pem"), root.certificate_pem()),
+        (
+            PathBuf::from("/m/self.key"),
+            root.key().to_pem().to_string(),
+        ),
+    ]);
+    let block = |certificate: &str, key: &str, ca: &str| {
+        format!(
+            "per_listener_settings true\nlistener 8883\nallow_anonymous false\ncertfile {certificate}\nkeyfile {key}\ncafile {ca}\nrequire_certificate true\nuse_identity_as_username true\n"
+        )
+    };
+    for text in [
+        block("/m/both.pem", "/m/both.pem", "/m/self.pem"),
+        block("/m/self.pem", "/m/self.key", "/m/self.pem"),
+        block("/n/server.crt", "/n/server.key", "/n/client-cert.pem"),
+        block("/n/ca.crt", "/n/thing", "/n/ca.crt"),
+    ] {
+        let judged = judged(&text, &files, BrokerVersion::V2_0_11);
+        assert_eq!(all(&judged), "", "{text}");
+    }
+}
+
 #[test]
 fn names_say_what_a_file_is_for() {
     for (name, role) in [

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use cases::{Case, DIRECTORY, cases};
 use debian::{Answer, Broker, Town, free_ports, have, run_briefly};
 use sectag_gateway::Level;
-use sectag_gateway::mosquitto::{BrokerVersion, parse, words};
+use sectag_gateway::mosquitto::{BrokerVersion, Placed, parse, with_include, within, words};
 
 /// The golden file as it can be started here: other paths, ports and addresses, the same lines.
 fn here(case: &Case, town: &Town, internal: u16, external: u16) -> String {
@@ -140,6 +140,74 @@ fn the_identity_of_the_certificate_is_the_user_name() {
     });
     assert_eq!(heard, ["mine", "end"]);
     broker.stop();
+}
+
+/// The findings about other files are what the broker does: Debian's main file, a file of others, and ours.
+#[test]
+fn what_our_file_does_to_others_is_what_the_broker_does() {
+    if !have("mosquitto") || !have("mosquitto_pub") {
+        return;
+    }
+    let town = Town::new();
+    let [internal, external] = free_ports();
+    let [other, _] = free_ports();
+    let case = cases()
+        .into_iter()
+        .find(|case| case.name == "mutual")
+        .unwrap();
+    let text = here(&case, &town, internal, external);
+    let (ours, conf_d) = (town.path("mosquitto"), town.path("conf.d"));
+    let main_path = town.path("mosquitto.conf");
+    let debian = format!("persistence false\ninclude_dir {}\n", conf_d.display());
+    // Files of others, and whether the listener of others lets anonymous clients in beside ours.
+    let cases = [
+        (
+            vec![(
+                "b.conf",
+                format!("listener {other} 127.0.0.1\nallow_anonymous true\n"),
+            )],
+            true,
+        ),
+        (
+            vec![
+                ("a.conf", "allow_anonymous true\n".to_owned()),
+                ("b.conf", format!("listener {other} 127.0.0.1\n")),
+            ],
+            false,
+        ),
+    ];
+    for (others, lets_in) in cases {
+        let mut files: BTreeMap<PathBuf, String> =
+            BTreeMap::from([(main_path.clone(), debian.clone())]);
+        for directory in [&ours, &conf_d] {
+            let _ = std::fs::remove_dir_all(directory);
+            std::fs::create_dir(directory).unwrap();
+        }
+        for (name, text) in &others {
+            std::fs::write(conf_d.join(name), text).unwrap();
+            files.insert(conf_d.join(name), text.clone());
+        }
+        let fragment = ours.join("sectag-listener.conf");
+        std::fs::write(&fragment, &text).unwrap();
+        let (main, _) = with_include(&debian, &ours);
+        let broker = Broker::start(&town, &main, &[internal, external, other]);
+        let expected = if lets_in {
+            Answer::Done
+        } else {
+            Answer::Refused
+        };
+        assert_eq!(town.publish(other, None, None, "x"), expected);
+        assert_eq!(town.publish(internal, None, None, "x"), Answer::Done);
+        probe(&town, external, Level::Mutual, "mutual");
+        broker.stop();
+        let placed = Placed {
+            main: &main_path,
+            fragment: &fragment,
+            text: &text,
+        };
+        let findings = within(placed, &files, BrokerVersion::V2_0_11);
+        assert_eq!(findings.is_empty(), lets_in, "{findings:#?}");
+    }
 }
 
 #[test]

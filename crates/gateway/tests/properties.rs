@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use sectag_gateway::mosquitto::{
-    Authorities, BrokerVersion, Extras, Origin, Resolved, Scope, judge, parse, remove_include,
-    render, with_include, word,
+    Authorities, BrokerVersion, Extras, Origin, ProblemKind, Resolved, Scope, judge, parse,
+    remove_include, render, with_include, word,
 };
 use sectag_gateway::{External, Host, Internal, Level, Settings, Source, Sourced};
 
@@ -207,6 +207,12 @@ proptest! {
         let judged = judge(Path::new("/f"), text.as_bytes(), &files, version);
         for listener in &judged.effective.listeners {
             let _ = judged.effective.level(listener);
+        }
+        if let Some(corrected) = judged.corrected {
+            let none: BTreeMap<PathBuf, String> = BTreeMap::new();
+            let again = parse(Path::new("/f"), corrected.as_bytes(), &none, version);
+            let unknown = again.problems.iter().find(|problem| problem.kind == ProblemKind::Unknown);
+            prop_assert!(unknown.is_none(), "{:?}", unknown);
         }
     }
 

@@ -155,18 +155,22 @@ impl Effective {
         }
     }
 
+    /// What a security directive is for this listener: its own value, or the broker's when they are not per listener.
+    pub fn security<'a>(&'a self, listener: &'a Listener, name: &str) -> Option<&'a str> {
+        if self.per_listener {
+            listener.text(name)
+        } else {
+            self.global(name)
+        }
+    }
+
     /// Can a password, or a plugin, give clients of this listener a user name?
     pub fn knows_users(&self, listener: &Listener) -> bool {
-        let names = [
-            "password_file",
-            "plugin",
-            "auth_plugin",
-            "plugin_use",
-            "psk_file",
-        ];
-        names.iter().any(|name| {
-            listener.text(name).is_some() || (!self.per_listener && self.global(name).is_some())
-        }) || self.global("global_plugin").is_some()
+        ["password_file", "plugin", "auth_plugin", "psk_file"]
+            .iter()
+            .any(|name| self.security(listener, name).is_some())
+            || listener.text("plugin_use").is_some()
+            || self.global("global_plugin").is_some()
     }
 
     /// What a client meets at this listener.
@@ -217,16 +221,18 @@ impl Listener {
         }
     }
 
+    /// True if it listens on every address of this machine.
+    pub fn is_wide(&self) -> bool {
+        self.address.is_none() && self.text("bind_interface").is_none()
+    }
+
     /// Would the system refuse one of the two? The same port, and addresses that are equal or contain each other.
     pub fn overlaps(&self, other: &Self) -> bool {
         if self.port == 0 || other.port == 0 || self.port != other.port {
             return false;
         }
-        let wide = |listener: &Self| {
-            listener.address.is_none() && listener.text("bind_interface").is_none()
-        };
         match (&self.address, &other.address) {
-            _ if wide(self) || wide(other) => true,
+            _ if self.is_wide() || other.is_wide() => true,
             (None, None) => self.text("bind_interface") == other.text("bind_interface"),
             (None, Some(_)) => overlaps_interface(self, other),
             (Some(_), None) => overlaps_interface(other, self),

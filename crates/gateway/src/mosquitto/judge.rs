@@ -61,18 +61,17 @@ pub struct Known {
 }
 
 impl Role {
-    /// What a file is for, by what is in it. A key counts first: a file with a key and its certificate is a key file.
+    /// What a file is for, by what is in it. `None` when it may be for several things: a key together with its
+    /// certificate, a certificate that signed itself and is no CA.
     pub fn of_content(bytes: &[u8]) -> Option<Self> {
         let material = material(bytes);
-        if !material.keys.is_empty() {
-            return Some(Self::PrivateKey);
+        let first = material.certificates.first().map(|held| &held.facts);
+        match (first, material.keys.is_empty()) {
+            (None, false) => Some(Self::PrivateKey),
+            (Some(facts), true) if facts.is_ca => Some(Self::Authority),
+            (Some(facts), true) if facts.subject != facts.issuer => Some(Self::Certificate),
+            _ => None,
         }
-        let leaf = material.certificates.first()?;
-        Some(if leaf.facts.is_ca {
-            Self::Authority
-        } else {
-            Self::Certificate
-        })
     }
 
     /// What a file is for, by the words of its name: `server.key`, `PATH_TO_CLIENT_CA_CERTIFICATE`.
@@ -186,6 +185,13 @@ impl Names {
                 names.wrong.push(((*line).clone(), known));
             }
         }
+        if !names
+            .wrong
+            .iter()
+            .any(|(line, known)| is_plain(line, *known))
+        {
+            names.wrong.clear();
+        }
         // Each role once: they only stand in each other's places.
         let mut roles: Vec<Role> = lines
             .iter()
@@ -280,6 +286,13 @@ impl Names {
         }
         judgements
     }
+}
+
+/// Is this line wrong without doubt? A certificate in the place of a CA, known by its name only, may be a CA all the
+/// same; a CA in the place of a certificate may have signed itself for a server. Keys are keys.
+fn is_plain(line: &Directive, known: Known) -> bool {
+    let key = known.role == Role::PrivateKey || line.name == "keyfile";
+    key || (known.by_content && line.name == "cafile")
 }
 
 /// A problem of the parser, with what comes of it.

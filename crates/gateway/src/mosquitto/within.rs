@@ -7,9 +7,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::BrokerVersion;
-use super::effective::{Effective, Listener, Problem, ProblemKind};
+use super::effective::{Effective, Listener, Origin, Problem, ProblemKind};
 use super::parse::{Files, Overlay, read};
 use crate::findings::{Finding, FindingId, Severity};
+
+/// Security directives that `per_listener_settings` takes from the broker and gives to listeners. Anonymous access has a
+/// default of its own and is compared apart.
+const SHARED: [&str; 7] = [
+    "acl_file",
+    "password_file",
+    "psk_file",
+    "plugin",
+    "auth_plugin",
+    "allow_zero_length_clientid",
+    "auto_id_prefix",
+];
 
 /// The comment above our line in the broker's main file.
 const COMMENT: &str =
@@ -213,33 +225,73 @@ impl Judge<'_> {
 
     /// Listeners of others must stay what they are.
     fn others(&mut self, before: &Effective, after: &Effective) {
-        for was in before
-            .listeners
-            .iter()
-            .filter(|listener| listener.at.is_some())
-        {
+        for was in &before.listeners {
             // Lines of the main file may have moved; port and address do not.
             let same = |is: &&Listener| is.port == was.port && is.address == was.address;
-            let Some(is) = after.listeners.iter().find(same) else {
-                continue;
-            };
-            let (old, new) = (before.allows_anonymous(was), after.allows_anonymous(is));
+            match after.listeners.iter().find(same) {
+                Some(is) if was.at.is_some() => self.other(before, was, after, is),
+                None if was.origin == Origin::LocalOnly => self.no_local_listener(after),
+                _ => {}
+            }
+        }
+    }
+
+    /// With `per_listener_settings true` what was the broker's is nobody's; without it what is ours may be everybody's.
+    fn other(&mut self, before: &Effective, was: &Listener, after: &Effective, is: &Listener) {
+        let place = is.at.as_ref().map(ToString::to_string).unwrap_or_default();
+        let word = |yes| if yes { "true" } else { "false" };
+        let (old, new) = (before.allows_anonymous(was), after.allows_anonymous(is));
+        if old != new {
+            let sentence = format!("{place}: `{is}` would {} anonymous clients", verb(new));
+            let values = ("allow_anonymous", word(old), word(new));
+            let fix = format!(
+                "write `allow_anonymous {}` below the line at {place}",
+                word(old)
+            );
+            self.changed(sentence, values, fix);
+        }
+        for name in SHARED {
+            let (old, new) = (before.security(was, name), after.security(is, name));
             if old == new {
                 continue;
             }
-            let place = is.at.as_ref().map(ToString::to_string).unwrap_or_default();
-            let word = if new { "true" } else { "false" };
-            let sentence = format!(
-                "{place}: `{is}` would {} anonymous clients: with `per_listener_settings true` the broker-wide `allow_anonymous` does not reach it",
-                verb(new)
-            );
-            let old = if old { "true" } else { "false" };
+            let (sentence, fix) = match old {
+                Some(value) => (
+                    format!("{place}: `{name}` of the whole broker would not reach `{is}`"),
+                    format!("write `{name} {value}` below the line at {place}"),
+                ),
+                None => (
+                    format!("{place}: `{name}` of the gateway's file would apply to `{is}` too"),
+                    "give the directory of mosquitto's plugins, so that it applies to the gateway's listener only".to_owned(),
+                ),
+            };
+            let values = (name, old.unwrap_or("not set"), new.unwrap_or("not set"));
+            self.changed(sentence, values, fix);
+        }
+    }
+
+    fn changed(&mut self, sentence: String, (name, old, new): (&str, &str, &str), fix: String) {
+        self.findings.push(Finding {
+            id: FindingId::B4,
+            severity: Severity::Error,
+            sentence,
+            values: vec![(name.to_owned(), format!("{old} → {new}"))],
+            fix,
+        });
+    }
+
+    /// Without any `listener` mosquitto serves the loopback on port 1883; the first `listener` ends that.
+    fn no_local_listener(&mut self, after: &Effective) {
+        let serves = after.listeners.iter().any(|listener| {
+            listener.port == 1883 && (listener.is_loopback() || listener.is_wide())
+        });
+        if !serves {
             self.findings.push(Finding {
                 id: FindingId::B4,
-                severity: Severity::Error,
-                sentence,
-                values: vec![("allow_anonymous".to_owned(), format!("{old} → {word}"))],
-                fix: format!("write `allow_anonymous {old}` below the line at {place}"),
+                severity: Severity::Warn,
+                sentence: "the broker would not serve this machine's port 1883, which it opens by itself only while no file has a `listener`".to_owned(),
+                values: Vec::new(),
+                fix: "sectag config set mqtt.bind.enabled true".to_owned(),
             });
         }
     }
