@@ -18,8 +18,8 @@ pub(crate) use config::{Config, ConfigVerb, Talk};
 pub(crate) use creds::{Apply, Creds, CredsVerb, Keygen, ModemArgs, Slot, TestKeys};
 pub(crate) use device::{DeviceVerb, Tuning, Which};
 pub(crate) use issue::{
-    Create, CreateCsr, Crl, Issue, IssueArgs, IssueClient, IssueServer, ListIssued, Reissue, Renew,
-    Revoke, Subject,
+    Create, CreateCsr, Crl, DeviceCert, Issue, IssueArgs, IssueClient, IssueServer, ListIssued,
+    Reissue, Renew, Revoke, Subject,
 };
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};

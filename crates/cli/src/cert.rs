@@ -19,7 +19,7 @@ pub(crate) use file::{bytes_of, certificates_of};
 pub(crate) use issue::{Order, Paths, default_names, issue_pair};
 pub(crate) use renew::promote;
 
-use crate::args::{Cert, Global};
+use crate::args::{Cert, DeviceCert, Global, ShowCert, Subject};
 use crate::ca::moment;
 use crate::fault::Outcome;
 use crate::home::Place;
@@ -27,6 +27,7 @@ use crate::output;
 use sectag_pki::CertificateFacts;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `sectag cert`
@@ -40,7 +41,7 @@ pub(crate) async fn cert(global: &Global, place: &Place, verb: Cert) -> Outcome 
         Cert::Issue { verb } => issue::issue(global, place, &verb),
         Cert::List(arguments) => list::list(place, &arguments, as_json),
         Cert::Renew(arguments) if arguments.name.is_none() && !arguments.all => {
-            device::renew(global, place, &arguments)
+            device::renew(global, place, arguments.ca.as_deref(), arguments.dry_run)
         }
         Cert::Renew(arguments) => renew::renew(global, place, &arguments),
         Cert::Revoke(arguments) => revoke::revoke(place, &arguments, as_json),
@@ -55,6 +56,41 @@ pub(crate) async fn cert(global: &Global, place: &Place, verb: Cert) -> Outcome 
         Cert::Chain(arguments) => chain::chain(place, &arguments, as_json).await,
         Cert::Header(arguments) => header::header(&arguments, as_json),
         Cert::AtScript(arguments) => at_script::at_script(&arguments, as_json),
+    }
+}
+
+/// The verbs of `tedge cert`.
+pub(crate) fn by_the_name_tedge(global: &Global, verb: DeviceCert) -> ExitCode {
+    let answer = || {
+        let place = &Place::new(global.home.clone())?;
+        match verb {
+            DeviceCert::Create(arguments) => device::create(global, place, &arguments),
+            DeviceCert::CreateCsr(arguments) => device::create_csr(global, place, &arguments),
+            DeviceCert::Show { cert_path, new } => {
+                let arguments = ShowCert {
+                    file: None,
+                    cert_path,
+                    new,
+                };
+                device::show(global, place, &arguments)
+            }
+            DeviceCert::NeedsRenewal { cert_path } => {
+                let subject = Subject {
+                    cert_path,
+                    ..Subject::default()
+                };
+                due::needs_renewal(global, place, &subject)
+            }
+            DeviceCert::Renew { ca } => device::renew(global, place, ca.as_deref(), false),
+            DeviceCert::Remove => device::remove(global, place),
+        }
+    };
+    match answer() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            fault.print();
+            fault.exit()
+        }
     }
 }
 

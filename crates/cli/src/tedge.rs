@@ -1,6 +1,6 @@
 //! Called by the name `tedge`, the program takes that tool's `config` and `cert` verbs at the top, with its words and exit codes.
 
-use crate::args::{ConfigVerb, Global, Talk};
+use crate::args::{ConfigVerb, DeviceCert, Global, Talk};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,12 @@ enum TedgeVerb {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Create and manage the device certificate
+    #[command(arg_required_else_help = true)]
+    Cert {
+        #[command(subcommand)]
+        verb: DeviceCert,
+    },
 }
 
 /// The file name of a call.
@@ -72,5 +78,6 @@ pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     match tedge.verb {
         TedgeVerb::Config { verb } => crate::config::config(NAME, &global, false, verb),
+        TedgeVerb::Cert { verb } => crate::cert::by_the_name_tedge(&global, verb),
     }
 }

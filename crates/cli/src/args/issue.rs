@@ -193,6 +193,38 @@ pub(crate) struct CreateCsr {
     pub(crate) output_path: Option<PathBuf>,
 }
 
+/// The verbs of thin-edge.io's `cert`, for calls by the name `tedge`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCert {
+    /// Create a self-signed device certificate
+    Create(Create),
+    /// Create a certificate signing request
+    CreateCsr(CreateCsr),
+    /// Show the device certificate, if any
+    Show {
+        /// A file [default: device.cert_path]
+        #[arg(long, value_name = "CERT_PATH")]
+        cert_path: Option<PathBuf>,
+        /// The new certificate that waits beside it
+        #[arg(long)]
+        new: bool,
+    },
+    /// Check if the device certificate has to be renewed (exit code 0: yes, 1: still valid, 2: cannot tell)
+    NeedsRenewal {
+        /// A file [default: device.cert_path]
+        #[arg(long, value_name = "CERT_PATH")]
+        cert_path: Option<PathBuf>,
+    },
+    /// Renew the device certificate, beside the current one
+    Renew {
+        /// Who signs: self-signed; the cloud cannot be asked from here
+        #[arg(long, value_name = "CA")]
+        ca: Option<String>,
+    },
+    /// Remove the device certificate and its key
+    Remove,
+}
+
 fn server_name(text: &str) -> Result<ServerName, String> {
     text.parse().map_err(|_| {
         "give a host name or an IP address, without port and without https://".to_owned()

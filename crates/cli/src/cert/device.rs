@@ -3,7 +3,7 @@
 
 use super::issue::duration_s;
 use super::validity::Validity;
-use crate::args::{Create, CreateCsr, Global, Renew, ShowCert};
+use crate::args::{Create, CreateCsr, Global, ShowCert};
 use crate::ca::{broken, kept, text_of};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
@@ -147,9 +147,9 @@ pub(super) fn show(global: &Global, place: &Place, arguments: &ShowCert) -> Outc
 }
 
 /// `cert renew` of the device certificate: self-signed with the key that is there, and a serial number of its own.
-pub(super) fn renew(global: &Global, place: &Place, arguments: &Renew) -> Outcome {
+pub(super) fn renew(global: &Global, place: &Place, ca: Option<&str>, dry_run: bool) -> Outcome {
     let files = Files::configured(global, place)?;
-    if let Some(ca) = arguments.ca.as_deref().filter(|ca| *ca != "self-signed") {
+    if let Some(ca) = ca.filter(|ca| *ca != "self-signed") {
         return Err(Fault::no(format!("`{ca}` cannot be asked for a certificate from here"))
             .hint("make a request with `cert create-csr` and bring it to the CA; `--ca self-signed` renews a self-signed one"));
     }
@@ -179,7 +179,7 @@ pub(super) fn renew(global: &Global, place: &Place, arguments: &Renew) -> Outcom
     let id = common_name(&old, &files.certificate)?;
     let renewed = files.self_signed(&key, &id, super::now_s())?;
     let path = new_beside(&files.certificate);
-    if arguments.dry_run {
+    if dry_run {
         eprintln!("`{}` would be written", path.display());
         return Ok(());
     }
