@@ -28,6 +28,7 @@ use args::{Cli, OnlyConfig, OnlyConfigVerb, Verb};
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use fault::{Fault, Outcome};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -44,6 +45,10 @@ fn main() -> ExitCode {
             Err(error) => refuse(&error),
         };
     }
+    if is_version(&arguments) {
+        output::print(concat!("sectag ", env!("CARGO_PKG_VERSION"), "\n"));
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -55,6 +60,11 @@ fn main() -> ExitCode {
             fault.exit()
         }
     }
+}
+
+/// Nothing but the question for the version, which needs no tree of verbs.
+fn is_version(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, only] if only == "--version" || only == "-V")
 }
 
 /// What was typed makes no sense, or was a question about what can be typed.

@@ -21,7 +21,7 @@ pub(crate) struct Talk {
     /// Say more on stderr, the same as --log-level debug
     #[arg(long, global = true)]
     pub(crate) debug: bool,
-    /// How much is said on stderr: error, warn, info, debug or trace
+    /// How much is said on stderr
     #[arg(long, global = true, value_name = "LOG_LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub(crate) log_level: Option<String>,
 }
@@ -48,10 +48,10 @@ pub(crate) enum ConfigVerb {
         #[arg(required_unless_present = "from")]
         key: Option<String>,
         /// Its value; a relative path counts from here
-        #[arg(required_unless_present = "from", allow_hyphen_values = true)]
+        #[arg(required_unless_present = "from", allow_negative_numbers = true)]
         value: Option<String>,
         /// More keys and values
-        #[arg(value_name = "KEY VALUE", allow_hyphen_values = true)]
+        #[arg(value_name = "KEY VALUE", allow_negative_numbers = true)]
         more: Vec<String>,
         /// Take lines `KEY=VALUE`, as `config list` prints them, from this file (`-`: stdin); `KEY=` unsets
         #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "value", "more"])]
@@ -74,7 +74,7 @@ pub(crate) enum ConfigVerb {
         /// Configuration key, see `config list --doc`
         key: String,
         /// Items for a list, separated by commas; other keys are set
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_negative_numbers = true)]
         value: String,
         #[command(flatten)]
         profile: Profile,
@@ -84,7 +84,7 @@ pub(crate) enum ConfigVerb {
         /// Configuration key, see `config list --doc`
         key: String,
         /// Items of a list, separated by commas; other keys are unset if this is their value
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_negative_numbers = true)]
         value: String,
         #[command(flatten)]
         profile: Profile,

@@ -3,6 +3,7 @@
 use super::{PARSE, Said, Scene, TypedKey, failure, load_failure, shown, sources};
 use crate::config::{Config, LoadError, conflict};
 use crate::document::{self, Document, DocumentError};
+use crate::findings::Finding;
 use crate::keys::{Holds, Kind, Slot, Spelling};
 use crate::restart;
 use crate::value::{Parsed, Value};
@@ -357,9 +358,6 @@ fn follow(
     let nothing = Document::default();
     let overriding = Config::of(scene.locations, &nothing, scene.environment);
     for step in steps {
-        if let Action::Set(value) = &step.action {
-            path_notes(&step.slot, value, said);
-        }
         if overriding
             .as_ref()
             .is_ok_and(|config| config.is_said(&step.slot))
@@ -371,17 +369,20 @@ fn follow(
             ));
         }
     }
+    let findings = findings(scene, steps, after);
+    for step in steps {
+        let name = step.slot.name();
+        let is_told = |finding: &Finding| finding.values.iter().any(|(key, _)| *key == name);
+        if let Action::Set(value) = &step.action
+            && !findings.iter().any(is_told)
+        {
+            path_notes(&step.slot, value, said);
+        }
+    }
     if let Some(line) = restarts(steps, before, after) {
         said.line(format!("note: {line}"));
     }
-    let touches = |step: &Step| {
-        let name = step.slot.key.name();
-        name.starts_with("mqtt.") || name.starts_with("certificate.")
-    };
-    let Some(settings) = after.settings().ok().filter(|_| steps.iter().any(touches)) else {
-        return;
-    };
-    for finding in scene.judge.findings(&settings) {
+    for finding in findings {
         said.line(format!(
             "{} {}: {}{}",
             finding.severity,
@@ -392,6 +393,18 @@ fn follow(
                 fix => format!("; fix: {}", fix.lines().next().unwrap_or_default()),
             }
         ));
+    }
+}
+
+/// Only when a key was touched that they are about: others would pay for reading certificates.
+fn findings(scene: &Scene<'_>, steps: &[Step], after: &Config) -> Vec<Finding> {
+    let touches = |step: &Step| {
+        let name = step.slot.key.name();
+        name.starts_with("mqtt.") || name.starts_with("certificate.")
+    };
+    match after.settings() {
+        Ok(settings) if steps.iter().any(touches) => scene.judge.findings(&settings),
+        _ => Vec::new(),
     }
 }
 
