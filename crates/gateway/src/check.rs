@@ -210,13 +210,14 @@ fn in_words(mut finding: Finding, place: Option<&str>, ca_word: &str) -> Finding
         })
     };
     let place = place.unwrap_or("of the listener");
-    let commands = finding.fix.split(findings::OR).map(|command| {
+    let line = |command: &str| {
         let set = command.strip_prefix("sectag config set mqtt.external.");
         let unset = command.strip_prefix("sectag config unset mqtt.external.");
         match (set, unset) {
             (Some(rest), _) => {
-                let line = words(&format!("mqtt.external.{rest}"));
-                format!("write `{line}` below the line {place}")
+                let lines = rest.replace(" mqtt.external.", "` and `mqtt.external.");
+                let lines = words(&format!("mqtt.external.{lines}"));
+                format!("write `{lines}` below the line {place}")
             }
             (None, Some(rest)) => {
                 let word = words(&format!("mqtt.external.{rest}"));
@@ -224,6 +225,10 @@ fn in_words(mut finding: Finding, place: Option<&str>, ca_word: &str) -> Finding
             }
             (None, None) => command.replace("sectag config check", "sectag gateway check"),
         }
+    };
+    let commands = finding.fix.split(findings::OR).map(|command| {
+        let steps: Vec<String> = command.split(" && ").map(line).collect();
+        steps.join(", then ")
     });
     let commands: Vec<String> = commands.collect();
     Finding {

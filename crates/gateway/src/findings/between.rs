@@ -144,7 +144,7 @@ fn name(client: &Client, external: &External, facts: &Facts, found: &mut Found) 
     } else if let Some(name) = names.iter().find(|name| name.parse::<Host>().is_ok()) {
         fix.push(format!("sectag config set mqtt.client.server_name {name}"));
     }
-    fix.push(format!("sectag cert issue server --san {wanted}"));
+    fix.push(format!("sectag cert issue server --force --san {wanted}"));
     let mut finding = Finding::new(FindingId::E9, Severity::Error, sentence).value(key, wanted);
     if let Some(path) = &external.cert_file {
         finding = finding.value("mqtt.external.cert_file", path.display());

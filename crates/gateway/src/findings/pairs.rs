@@ -1,6 +1,6 @@
 //! Certificate and key: both or neither, and made for each other (E1, E3, E7, E12, E13).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::words::{shell, subject};
 use super::{Eyes, Finding, FindingId, Found, Severity};
@@ -15,6 +15,8 @@ struct Pair<'a> {
     key: Option<&'a PathBuf>,
     /// The command that makes a new one.
     issue: String,
+    /// Options of the command that makes a new certificate for the same key.
+    reissue: String,
     eyes: Eyes,
 }
 
@@ -45,12 +47,15 @@ pub fn half_pair(
 }
 
 pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
+    let own = facts.machine.host_names.iter().map(String::as_str);
+    let names: Vec<&str> = ["localhost", "127.0.0.1"].into_iter().chain(own).collect();
     let pair = Pair {
         cert_key: "mqtt.external.cert_file",
         key_key: "mqtt.external.key_file",
         cert: external.cert_file.as_ref(),
         key: external.key_file.as_ref(),
         issue: "sectag cert issue server".to_owned(),
+        reissue: format!("--server --san {}", names.join(",")),
         eyes: Eyes::Checking,
     };
     found
@@ -69,6 +74,7 @@ pub(super) fn client(client: &Client, facts: &Facts, eyes: Eyes, found: &mut Fou
         cert: client.cert_file.as_ref(),
         key: client.key_file.as_ref(),
         issue: format!("sectag cert issue client {}", name.unwrap_or("<name>")),
+        reissue: "--client".to_owned(),
         eyes,
     };
     found
@@ -169,7 +175,13 @@ fn usable(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
             held.facts.version
         );
         let fix = match at {
-            0 => format!("sectag cert reissue {}", shell(path)),
+            0 => format!(
+                "sectag cert reissue {} -o {new} {} && sectag config set {} {new}",
+                pair.reissue,
+                shell(path),
+                pair.cert_key,
+                new = shell(&beside(path)),
+            ),
             _ => pair.issue.clone(),
         };
         found.add(
@@ -317,6 +329,12 @@ fn belong_together(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
             add(severity, sentence, std::slice::from_ref(&pair.issue));
         }
     }
+}
+
+/// `client.crt` → `client-v3.crt`.
+fn beside(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-v3.crt"))
 }
 
 /// The first CN of a subject in the order of RFC 4514, when it needs no quoting.

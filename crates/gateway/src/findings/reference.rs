@@ -94,7 +94,7 @@ pub const TABLE: &[Row] = &[
         &[Error],
         "the broker's certificate does not have the name that our clients use",
         "clients compare the alternative names with the host they connect to; an address needs one of kind IP",
-        "sectag config set mqtt.client.host …    or    sectag cert issue server --san …",
+        "sectag config set mqtt.client.host …    or    sectag cert issue server --force --san …",
     ),
     row_of(
         E10,
@@ -115,7 +115,7 @@ pub const TABLE: &[Row] = &[
         &[Error],
         "an X.509 version 1 certificate",
         "our clients and our broker refuse it; `openssl x509 -req` makes one when it is given no extensions",
-        "sectag cert reissue <certificate>",
+        "sectag cert reissue --client <certificate>    or    sectag cert reissue --server --san … <certificate>",
     ),
     row_of(
         E13,
@@ -171,7 +171,7 @@ pub const TABLE: &[Row] = &[
         &[Error, Warn],
         "a certificate or revocation list has expired, is about to, or is not valid yet",
         "mosquitto starts with it without a word, and clients refuse it",
-        "sectag cert renew --all --due",
+        "sectag cert renew --all --due    or    sectag cert crl --refresh",
     ),
     row_of(
         E21,

@@ -169,16 +169,23 @@ impl Watch {
                     moment(next)
                 ),
             ),
-            // Lists live for days; a day is what an unattended timer needs.
-            Some(left) if left < DAY_S => (
-                Severity::Warn,
-                format!(
-                    "the revocation list of {} in {} expires in {}",
-                    list.issuer,
-                    path.display(),
-                    span(left)
-                ),
-            ),
+            // Lists may live for days only: the last third is time to make the next one.
+            Some(left)
+                if left
+                    < self
+                        .minimum_s
+                        .min(next.saturating_sub(list.this_update_s) / 3) =>
+            {
+                (
+                    Severity::Warn,
+                    format!(
+                        "the revocation list of {} in {} expires in {}",
+                        list.issuer,
+                        path.display(),
+                        span(left)
+                    ),
+                )
+            }
             Some(_) => return,
         };
         found.add(
@@ -186,7 +193,7 @@ impl Watch {
                 .value(key, path.display())
                 .value("next update", moment(next))
                 .value("clock", moment(self.now_s))
-                .fix(&["sectag cert renew --all --due".to_owned()]),
+                .fix(&["sectag cert crl --refresh".to_owned()]),
         );
     }
 }

@@ -23,7 +23,7 @@ fn e9_the_host_is_not_in_the_brokers_certificate() {
     );
     assert_eq!(
         found.fix,
-        "sectag config set mqtt.client.host localhost    or    sectag cert issue server --san 127.0.0.1"
+        "sectag config set mqtt.client.host localhost    or    sectag cert issue server --force --san 127.0.0.1"
     );
     scene.machine.host_names = ["gw.example", "a.wild.example", "a.b.wild.example"]
         .map(str::to_owned)

@@ -138,13 +138,28 @@ fn e12_version_1_is_refused_on_both_sides() {
         Severity::Error,
         "X.509 version 1, and version 3 is needed",
     );
-    assert_eq!(found.fix, format!("sectag cert reissue {}", cert.display()));
+    let (old, new) = (cert.display(), scene.path("v1-v3.crt"));
+    let new = new.display();
+    assert_eq!(
+        found.fix,
+        format!(
+            "sectag cert reissue --client -o {new} {old} && sectag config set mqtt.client.auth.cert_file {new}"
+        )
+    );
 
     let mut scene = Scene::mutual();
     scene.external().cert_file = Some(cert);
     scene.external().key_file = Some(key);
     scene.client_side().ca_file = Some(ca);
-    assert!(scene.one(E12).values[0].0 == "mqtt.external.cert_file");
+    scene.machine.host_names = vec!["gw".to_owned()];
+    let found = scene.one(E12);
+    assert_eq!(found.values[0].0, "mqtt.external.cert_file");
+    assert!(
+        found
+            .fix
+            .starts_with("sectag cert reissue --server --san localhost,127.0.0.1,gw "),
+        "{found}"
+    );
     Scene::mutual().is_clean();
 }
 
