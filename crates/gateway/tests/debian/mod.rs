@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sectag_pki::{Authority, PrivateKey, Purpose, ServerName};
+use sectag_pki::{Authority, PrivateKey, Purpose, ServerName, topics};
 
 /// Longer than this nothing takes, on a busy machine either.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -106,12 +106,10 @@ impl Town {
             .crl(&[(&serial, now_s)], now_s, now_s + 86_400)
             .unwrap();
         town.write("clients.crl", &sectag_pki::pem::encode("X509 CRL", &list));
-        let policy = sectag_gateway::acl::Policy {
-            anonymous_may_all: true,
-            operators: vec!["boss".to_owned()],
-            grants: Vec::new(),
-        };
-        town.write("acl", &sectag_gateway::acl::render(&policy).unwrap());
+        let rules = format!("{}allow both # for anonymous\n", topics::DEFAULT_RULES);
+        let rules = topics::Rules::parse(&rules).unwrap();
+        let acl = sectag_gateway::acl::render(&rules, &["boss".to_owned()]);
+        town.write("acl", &acl.unwrap());
         town.write("passwords", "");
         town.password();
         town
