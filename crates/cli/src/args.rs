@@ -6,6 +6,7 @@ mod cert;
 mod config;
 mod creds;
 mod device;
+mod gateway;
 mod issue;
 mod modem;
 mod mqtt;
@@ -21,6 +22,7 @@ pub(crate) use issue::{
     Create, CreateCsr, Crl, DeviceCert, Issue, IssueArgs, IssueClient, IssueServer, ListIssued,
     Reissue, Renew, Revoke, Subject,
 };
+pub(crate) use gateway::{Apply as ApplyGateway, BrokerArgs, Gateway, GatewayVerb, Init, LevelName};
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use sample::{EditionName, Sample};
@@ -135,6 +137,8 @@ pub(crate) enum Verb {
     },
     /// What the broker and its clients must know: keys in thin-edge.io's names
     Config(Config),
+    /// The broker of this machine: plan, apply and prove what the keys ask for
+    Gateway(Box<Gateway>),
     /// Certificates: issue, renew, revoke, show, lint, fetch a chain, write headers
     Cert {
         #[command(subcommand)]

@@ -13,6 +13,7 @@ mod creds;
 mod demo;
 mod device;
 mod fault;
+mod gateway;
 mod home;
 mod modem;
 mod modem_at;
@@ -126,6 +127,7 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Ca { verb } => ca::ca(&place, verb, json),
         Verb::Config(_) => unreachable!("it is answered before the runtime starts"),
         Verb::Cert { verb } => cert::cert(&global, &place, verb).await,
+        Verb::Gateway(args) => gateway::gateway(&global, &place, *args).await,
         Verb::Modem { verb } => modem::modem(&place, verb, json).await,
         Verb::Creds(args) => creds::creds(&place, *args, json).await,
     }

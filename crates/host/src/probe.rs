@@ -1,0 +1,667 @@
+//! Proves the level of the listeners: not what a file says, but what a connection meets.
+//!
+//! ```text
+//!   plaintext       none: let in             server, mutual: refused
+//!   served          the serial of the file, TLS version and cipher suite
+//!   no certificate  server: let in           mutual: refused
+//!   foreign CA                               mutual: refused, whatever name is in the certificate
+//!   good one                                 mutual: let in, under the name in the certificate
+//!   our client      as the services connect: host, port, CA, certificate
+//! ```
+//!
+//! Every probe connects under a client identifier of its own and publishes nothing, except to prove topic rules. The
+//! server is known by the certificate in its file, so a probe cannot be answered by somebody else.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use sectag_gateway::facts::{Facts, What};
+use sectag_gateway::{Client, External, Level, Settings};
+use sectag_mqtt::{ClientError, ConnectOptions, Qos, Transport, Version};
+use sectag_pki::{Authority, KeyPair, KeyType};
+
+use crate::look::{Greeting, LookError, Served, greet, look};
+
+/// One question and its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Stable name: `plaintext`.
+    pub name: &'static str,
+    /// The listener or client that was asked.
+    pub at: String,
+    /// What must be: `refused`.
+    pub wanted: &'static str,
+    /// What was met, one sentence.
+    pub got: String,
+    /// Whether it is what must be; `None`: it could not be asked, and `got` says why.
+    pub holds: Option<bool>,
+}
+
+/// All answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// In the order of asking.
+    pub checks: Vec<Check>,
+    /// What the external listener's TLS settled on.
+    pub served: Option<Served>,
+}
+
+impl Report {
+    /// True if nothing was met that must not be.
+    pub fn holds(&self) -> bool {
+        self.checks.iter().all(|check| check.holds != Some(false))
+    }
+
+    /// What must not be.
+    pub fn broken(&self) -> impl Iterator<Item = &Check> {
+        self.checks
+            .iter()
+            .filter(|check| check.holds == Some(false))
+    }
+
+    /// What could not be asked.
+    pub fn unproved(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.holds.is_none())
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        at: impl ToString,
+        wanted: &'static str,
+        holds: impl Into<Option<bool>>,
+        got: String,
+    ) {
+        self.checks.push(Check {
+            name,
+            at: at.to_string(),
+            wanted,
+            got,
+            holds: holds.into(),
+        });
+    }
+}
+
+/// What is asked, and with what.
+#[derive(Debug, Clone)]
+pub struct Questions<'a> {
+    /// What must be.
+    pub settings: &'a Settings,
+    /// What is in the files, and which interfaces and names there are.
+    pub facts: &'a Facts,
+    /// The broker's log files, where it may say under which name it let us in.
+    pub logs: Vec<PathBuf>,
+    /// The external listener has topic rules: everybody below the own name.
+    pub has_rules: bool,
+    /// Passwords are asked for where certificates are not.
+    pub has_passwords: bool,
+    /// For each connection.
+    pub patience: Duration,
+}
+
+/// Asks everything.
+pub async fn probe(questions: &Questions<'_>) -> Report {
+    let mut report = Report::default();
+    let settings = questions.settings;
+    if settings.internal.enabled {
+        let at = SocketAddr::new(
+            reachable(settings.internal.address),
+            settings.internal.port.get(),
+        );
+        plain_lets_in(&mut report, "internal", at, questions.patience).await;
+    }
+    if let Some(external) = &settings.external {
+        match address(external, questions.facts) {
+            Some(at) => outside(&mut report, questions, external, at).await,
+            None => report.add(
+                "external",
+                external_name(external),
+                "reachable",
+                None,
+                "the address of the listener is not known here".to_owned(),
+            ),
+        }
+    }
+    own_client(&mut report, questions).await;
+    report
+}
+
+/// Where the external listener can be reached from this machine.
+pub fn address(external: &External, facts: &Facts) -> Option<SocketAddr> {
+    let port = external.port.value.get();
+    if let Some(name) = &external.interface {
+        let interface = facts.machine.interface(name)?;
+        let address = interface
+            .addresses
+            .iter()
+            .find(|address| address.is_ipv4())
+            .or_else(|| interface.addresses.first())?;
+        return Some(SocketAddr::new(*address, port));
+    }
+    let address = match &external.address {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(host) => *facts.machine.addresses(host).first()?,
+    };
+    Some(SocketAddr::new(reachable(address), port))
+}
+
+/// An address to connect to, for one to listen on.
+pub fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    }
+}
+
+async fn outside(
+    report: &mut Report,
+    questions: &Questions<'_>,
+    external: &External,
+    at: SocketAddr,
+) {
+    let level = external.level();
+    if level == Level::None {
+        if questions.has_passwords {
+            plain_answers(report, at, questions.patience).await;
+        } else {
+            plain_lets_in(report, "plaintext", at, questions.patience).await;
+        }
+        return;
+    }
+    plain_is_refused(report, at, questions.patience).await;
+    let Some(leaf) = served(report, questions, external, at).await else {
+        return;
+    };
+    let asker = Asker {
+        at,
+        leaf: leaf.clone(),
+        patience: questions.patience,
+    };
+    let nobody = asker.connect(None).await;
+    match level {
+        Level::Mutual => {
+            let (refused, got) = refusal(nobody);
+            report.add("no-certificate", at, "refused", refused, got);
+            foreign(report, &asker, questions).await;
+            good(report, &asker, questions).await;
+        }
+        _ if questions.has_passwords => {
+            let (refused, got) = refusal(nobody);
+            report.add("no-password", at, "refused", refused, got);
+        }
+        _ => {
+            let (let_in, got) = admission(nobody);
+            report.add("no-certificate", at, "let in", let_in, got);
+        }
+    }
+}
+
+async fn plain_lets_in(
+    report: &mut Report,
+    name: &'static str,
+    at: SocketAddr,
+    patience: Duration,
+) {
+    let (holds, got) = match greet(at, patience).await {
+        Ok(Greeting::Connack(0)) => (true, "let in without TLS".to_owned()),
+        Ok(Greeting::Connack(code)) => (false, format!("refused with code {code}")),
+        Ok(Greeting::Closed) => (false, "the connection was closed".to_owned()),
+        Ok(Greeting::Silent) => (false, "no answer to CONNECT".to_owned()),
+        Err(error) => (false, said(&error)),
+    };
+    report.add(name, at, "let in", holds, got);
+}
+
+async fn plain_answers(report: &mut Report, at: SocketAddr, patience: Duration) {
+    let (holds, got) = match greet(at, patience).await {
+        Ok(Greeting::Connack(0)) => (false, "let in without a password".to_owned()),
+        Ok(Greeting::Connack(code)) => (true, format!("refused with code {code}")),
+        Ok(Greeting::Closed) => (false, "the connection was closed".to_owned()),
+        Ok(Greeting::Silent) => (false, "no answer to CONNECT".to_owned()),
+        Err(error) => (false, said(&error)),
+    };
+    report.add("no-password", at, "refused", holds, got);
+}
+
+async fn plain_is_refused(report: &mut Report, at: SocketAddr, patience: Duration) {
+    let (holds, got) = match greet(at, patience).await {
+        Ok(Greeting::Connack(code)) => (
+            false,
+            format!("the port speaks MQTT without TLS (CONNACK {code})"),
+        ),
+        Ok(Greeting::Closed) => (true, "the connection was closed".to_owned()),
+        Ok(Greeting::Silent) => (true, "no answer".to_owned()),
+        Err(error @ LookError::Connect(..)) => (false, said(&error)),
+        Err(error) => (true, said(&error)),
+    };
+    report.add("plaintext", at, "refused", holds, got);
+}
+
+/// The certificate that is served must be the one in the file.
+async fn served(
+    report: &mut Report,
+    questions: &Questions<'_>,
+    external: &External,
+    at: SocketAddr,
+) -> Option<Vec<u8>> {
+    let in_file = questions.facts.chain(external.cert_file.as_ref()).first();
+    let served = match look(at, questions.patience).await {
+        Ok(served) => served,
+        Err(error) => {
+            report.add("served", at, "TLS", false, said(&error));
+            return None;
+        }
+    };
+    let leaf = served.chain.first().cloned();
+    let serial = leaf.as_deref().map_or_else(String::new, serial);
+    let how = format!("{} {}", served.version, served.cipher_suite);
+    let (holds, got) = match (in_file, &leaf) {
+        (Some(held), Some(leaf)) if held.der == *leaf => {
+            (Some(true), format!("serial {serial}, {}", how.trim()))
+        }
+        (Some(held), _) => (
+            Some(false),
+            format!("serial {serial}; the file has {}", held.facts.serial_hex),
+        ),
+        (None, _) => (
+            None,
+            format!("serial {serial}, {}; the file cannot be read", how.trim()),
+        ),
+    };
+    report.add("served", at, "the certificate in the file", holds, got);
+    report.served = Some(served);
+    leaf
+}
+
+/// A certificate with the right name, from a CA that was made a moment ago.
+async fn foreign(report: &mut Report, asker: &Asker, questions: &Questions<'_>) {
+    let name = own_name(questions).unwrap_or_else(|| "sectag-probe".to_owned());
+    let (holds, got) = match stranger(&name, questions.facts.machine.now_s) {
+        Ok(papers) => {
+            let (refused, got) = refusal(asker.connect(Some(papers)).await);
+            (Some(refused), got)
+        }
+        Err(error) => (None, format!("no certificate could be made: {error}")),
+    };
+    report.add("foreign-ca", asker.at, "refused", holds, got);
+}
+
+/// Our own client certificate, and the name that it gives us.
+async fn good(report: &mut Report, asker: &Asker, questions: &Questions<'_>) {
+    const NAME: &str = "good-certificate";
+    const WANTED: &str = "let in under its name";
+    let at = asker.at;
+    let client = &questions.settings.client;
+    let papers = match own_papers(client) {
+        Ok(papers) => papers,
+        Err(why) => return report.add(NAME, at, WANTED, None, why),
+    };
+    let Some(name) = own_name(questions) else {
+        let why = "the client certificate has no common name".to_owned();
+        return report.add(NAME, at, WANTED, false, why);
+    };
+    let before: Vec<u64> = questions.logs.iter().map(|log| length(log)).collect();
+    let id = client_id();
+    let (session, _incoming) = match asker.session(Some(papers), &id).await {
+        Ok(session) => session,
+        Err(error) => return report.add(NAME, at, WANTED, false, said(&error)),
+    };
+    let mut proof = None;
+    if questions.has_rules {
+        let own = session
+            .publish(&format!("{name}/sectag-probe"), "", Qos::AtLeastOnce, false)
+            .await;
+        let other = session
+            .publish(
+                &format!("{name}-not/sectag-probe"),
+                "",
+                Qos::AtLeastOnce,
+                false,
+            )
+            .await;
+        proof = Some(match (own, other) {
+            (Ok(()), Err(ClientError::PublishRefused { .. })) => (
+                true,
+                format!("`{name}`: topic rules allow {name}/# and refuse others"),
+            ),
+            (Ok(()), _) => (false, format!("topic rules do not hold {name} to {name}/#")),
+            (Err(error), _) => (false, format!("not as `{name}`: {}", said(&error))),
+        });
+    }
+    if proof.is_none() {
+        for (log, from) in questions.logs.iter().zip(before) {
+            if let Some(user) = user_in_log(log, from, &id).await {
+                proof = Some(if user == name {
+                    (true, format!("`{name}`, as {} says", log.display()))
+                } else {
+                    (
+                        false,
+                        format!(
+                            "as `{user}`, as {} says; the certificate says `{name}`",
+                            log.display()
+                        ),
+                    )
+                });
+                break;
+            }
+        }
+    }
+    let _ = session.disconnect().await; // it ends either way
+    let (holds, got) = proof.unwrap_or((
+        true,
+        format!("let in; nobody comes in here without a name, and `{name}` is the one in the certificate"),
+    ));
+    report.add(NAME, at, WANTED, holds, got);
+}
+
+/// Our own client, connected as the services of this machine do.
+pub async fn own(questions: &Questions<'_>) -> Check {
+    let mut report = Report::default();
+    own_client(&mut report, questions).await;
+    report.checks.remove(0)
+}
+
+async fn own_client(report: &mut Report, questions: &Questions<'_>) {
+    const NAME: &str = "our-client";
+    let client = &questions.settings.client;
+    let at = format!("{}:{}", client.host, client.port.value);
+    if questions.facts.machine.is_own(&client.host) == Some(false) {
+        let why = "mqtt.client.host is another machine".to_owned();
+        return report.add(NAME, at, "let in", None, why);
+    }
+    let transport = match transport(client, questions.facts) {
+        Ok(transport) => transport,
+        Err(why) => return report.add(NAME, at, "let in", false, why),
+    };
+    let mut options = ConnectOptions::new(client_id());
+    options.timeout = questions.patience;
+    options.user_name.clone_from(&client.username);
+    if let Some(path) = &client.password_file {
+        let password = sectag_keep::content(path).ok().flatten();
+        let line = password
+            .as_deref()
+            .and_then(|text| text.split(|byte| *byte == b'\n').next());
+        options.password = line.map(|line| line.to_vec().into());
+    }
+    let host = client.host.to_string();
+    let port = client.port.value.get();
+    match sectag_mqtt::Client::connect(&host, port, transport, options).await {
+        Ok((session, _incoming)) => {
+            let traffic = session.traffic();
+            let how = match (traffic.tls_version, traffic.cipher_suite) {
+                (Some(version), Some(suite)) => format!("let in over {version} {suite}"),
+                _ => "let in without TLS".to_owned(),
+            };
+            let _ = session.disconnect().await; // it ends either way
+            report.add(NAME, at, "let in", true, how);
+        }
+        Err(error) => report.add(NAME, at, "let in", false, said(&error)),
+    }
+}
+
+/// The TLS of our clients, or why there is none.
+pub(crate) fn transport(client: &Client, facts: &Facts) -> Result<Transport, String> {
+    if client.level() == Level::None {
+        return Ok(Transport::Plain);
+    }
+    let roots: String = facts
+        .trusted_by_client(client)
+        .iter()
+        .map(|trusted| sectag_pki::pem::encode("CERTIFICATE", &trusted.held.der))
+        .collect();
+    let papers = match (&client.cert_file, &client.key_file) {
+        (None, None) => None,
+        _ => Some(own_papers(client)?),
+    };
+    let identity = papers
+        .as_ref()
+        .map(|(chain, key)| (chain.as_str(), key.as_str()));
+    let config = sectag_mqtt::client::tls_config(&roots, identity).map_err(|e| said(&e))?;
+    let name = client.server_name.as_ref().unwrap_or(&client.host);
+    Ok(Transport::tls(name.to_string(), config))
+}
+
+struct Asker {
+    at: SocketAddr,
+    leaf: Vec<u8>,
+    patience: Duration,
+}
+
+/// Certificate chain and key, PEM.
+type Papers = (String, String);
+
+impl Asker {
+    /// Connects and leaves.
+    async fn connect(&self, papers: Option<Papers>) -> Result<(), ClientError> {
+        let (session, _incoming) = self.session(papers, &client_id()).await?;
+        let _ = session.disconnect().await; // it ends either way
+        Ok(())
+    }
+
+    async fn session(
+        &self,
+        papers: Option<Papers>,
+        id: &str,
+    ) -> Result<
+        (
+            sectag_mqtt::Client,
+            tokio::sync::mpsc::Receiver<sectag_mqtt::Incoming>,
+        ),
+        ClientError,
+    > {
+        let config = pinned(&self.leaf, papers).map_err(ClientError::Invalid)?;
+        let host = self.at.ip().to_string();
+        let mut options = ConnectOptions::new(id);
+        options.version = Version::V5;
+        options.timeout = self.patience;
+        let transport = Transport::tls(host.clone(), config);
+        sectag_mqtt::Client::connect(&host, self.at.port(), transport, options).await
+    }
+}
+
+fn refusal(outcome: Result<(), ClientError>) -> (bool, String) {
+    match outcome {
+        Ok(()) => (false, "let in".to_owned()),
+        Err(
+            error @ (ClientError::Tcp { .. }
+            | ClientError::Resolve { .. }
+            | ClientError::Timeout { .. }
+            | ClientError::ServerCertificate { .. }
+            | ClientError::Invalid(_)),
+        ) => (false, said(&error)),
+        Err(error) => (true, said(&error)),
+    }
+}
+
+fn admission(outcome: Result<(), ClientError>) -> (bool, String) {
+    match outcome {
+        Ok(()) => (true, "let in".to_owned()),
+        Err(error) => (false, said(&error)),
+    }
+}
+
+fn stranger(name: &str, now_s: u64) -> Result<Papers, sectag_pki::PkiError> {
+    let authority = Authority::root("somebody else", now_s)?;
+    let key = KeyPair::generate(KeyType::default())?;
+    let certificate = authority.issue_device(&key.spki_der(), name, now_s)?;
+    Ok((certificate.pem(), key.to_pem().to_string()))
+}
+
+fn own_papers(client: &Client) -> Result<Papers, String> {
+    let (Some(cert), Some(key)) = (&client.cert_file, &client.key_file) else {
+        return Err(
+            "no client certificate is configured here (mqtt.client.auth.cert_file and key_file)"
+                .to_owned(),
+        );
+    };
+    let text = |path: &Path| match sectag_keep::content(path) {
+        Ok(Some(bytes)) => String::from_utf8(bytes.to_vec())
+            .map_err(|_| format!("`{}` is not PEM", path.display())),
+        Ok(None) => Err(format!("`{}` does not exist", path.display())),
+        Err(error) => Err(said(&error)),
+    };
+    Ok((text(cert)?, text(key)?))
+}
+
+/// The common name of our client certificate.
+fn own_name(questions: &Questions<'_>) -> Option<String> {
+    let path = questions.settings.client.cert_file.as_ref()?;
+    let What::File(file) = &questions.facts.at(path)?.what else {
+        return None;
+    };
+    let identity = sectag_pki::identity(&file.material.certificates.first()?.der).ok()?;
+    Some(identity.cn)
+}
+
+/// TLS with the server that has exactly this certificate.
+fn pinned(leaf: &[u8], papers: Option<Papers>) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Arc::new(Pinned {
+        provider: Arc::clone(&provider),
+        leaf: leaf.to_vec(),
+    });
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match papers {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|e| format!("the client certificate is not PEM: {e}"))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+                .map_err(|e| format!("the client key is not PEM: {e}"))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|e| e.to_string())?
+        }
+    };
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// The user that the log names beside our client identifier. The broker writes its log line by line, at once.
+async fn user_in_log(log: &Path, from: u64, id: &str) -> Option<String> {
+    const TRIES: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 0..TRIES {
+        let text = tail(log, from)?;
+        let line = text
+            .lines()
+            .find(|line| line.contains("New client connected") && line.contains(id));
+        if let Some(line) = line {
+            let (_, rest) = line.split_once("u'")?;
+            return Some(rest.rsplit_once('\'')?.0.to_owned());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    None
+}
+
+fn tail(log: &Path, from: u64) -> Option<String> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    const BYTES_MAX: u64 = 1 << 20;
+    let mut file = std::fs::File::open(log).ok()?;
+    file.seek(SeekFrom::Start(from)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn length(log: &Path) -> u64 {
+    std::fs::metadata(log).map_or(0, |found| found.len())
+}
+
+pub(crate) fn client_id() -> String {
+    let mut random = [0; 4];
+    // Without chance it is the same name again: the last probe's session then ends, which it has.
+    let _ = getrandom::fill(&mut random);
+    format!("sectag-probe-{:08x}", u32::from_le_bytes(random))
+}
+
+fn serial(der: &[u8]) -> String {
+    sectag_pki::show(der).map_or_else(|_| "unknown".to_owned(), |facts| facts.serial_hex)
+}
+
+fn external_name(external: &External) -> String {
+    match (&external.interface, &external.address) {
+        (Some(name), _) => format!("{name}:{}", external.port.value),
+        (None, Some(host)) => format!("{host}:{}", external.port.value),
+        (None, None) => format!("*:{}", external.port.value),
+    }
+}
+
+/// An error with its causes, as one clause.
+pub(crate) fn said(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Takes one certificate, and checks that its key is there.
+#[derive(Debug)]
+struct Pinned {
+    provider: Arc<CryptoProvider>,
+    leaf: Vec<u8>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if **end_entity == *self.leaf {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            let changed = rustls::CertificateError::ApplicationVerificationFailure;
+            Err(rustls::Error::InvalidCertificate(changed))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
