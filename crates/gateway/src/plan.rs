@@ -7,14 +7,15 @@
 //! Nothing is done here, and no private key is read: a key that must be where the broker can read it is a
 //! [`NewContent::CopyOf`] with owner and mode.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::facts::Facts;
 use crate::findings::{self, Finding, FindingId, Severity};
 use crate::mosquitto::{
-    Authorities, BrokerVersion, Extras, Files, Paths, Placed, Rendered, Resolved, render,
-    with_include, within,
+    Authorities, BrokerVersion, Extras, Files, Overlay, Paths, Placed, Rendered, Resolved, Unread,
+    remove_include, render, with_include, within,
 };
 use crate::restart::{self, Action, Content, Step};
 use crate::{Client, Host, Level, Settings, Sourced};
@@ -163,12 +164,14 @@ impl Plan {
 /// All findings, worst first, when one of them is an error (RULE 12): those of the settings
 /// ([`crate::findings::find`]), of the generator, and of the broker's other files.
 pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
-    let outside_home = !inputs.ground.broker_reaches(&inputs.home.join("mosquitto"));
-    let directory = if outside_home {
-        PathBuf::from(ETC)
+    let in_home = inputs.home.join("mosquitto");
+    let outside_home = !inputs.ground.broker_reaches(&in_home);
+    let (directory, other) = if outside_home {
+        (PathBuf::from(ETC), in_home)
     } else {
-        inputs.home.join("mosquitto")
+        (in_home, PathBuf::from(ETC))
     };
+    let main = Main::read(inputs, &directory, &other);
     let mut resolved = Resolved::of(inputs.settings, inputs.facts);
     let mut findings = findings::find(inputs.settings, inputs.facts);
     let mut copies = Copies::new(inputs, &directory);
@@ -187,7 +190,12 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
                 text: &rendered.text,
             };
             let mut notes = rendered.notes.clone();
-            notes.extend(within(placed, inputs.ground, inputs.version));
+            let files = Overlay {
+                below: inputs.ground,
+                above: BTreeMap::from([(inputs.main.to_owned(), Some(main.without.clone()))]),
+            };
+            notes.extend(within(placed, &files, inputs.version));
+            notes.extend(main.finding.clone());
             notes
         }
         Err(errors) => errors.clone(),
@@ -204,9 +212,8 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
         Ok(rendered) if !findings::has_error(&findings) => rendered,
         _ => return Err(findings),
     };
-    let (include, main) = include(inputs, &directory);
     files.extend(text_change(inputs, &fragment, &rendered));
-    files.extend(main);
+    files.extend(main.change(inputs));
     let steps = steps(inputs, &files);
     Ok(Plan {
         version: inputs.version,
@@ -214,7 +221,7 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
         main: inputs.main.to_owned(),
         fragment,
         fragment_text: rendered.text,
-        include,
+        include: main.include,
         outside_home,
         resolved: resolved_name(inputs, &resolved),
         files,
@@ -310,29 +317,74 @@ impl<'a> Copies<'a> {
     }
 }
 
-fn include(inputs: &Inputs<'_>, directory: &Path) -> (Include, Option<FileChange>) {
-    let old = text(inputs, inputs.main);
-    let (new, number) = with_include(old.as_deref().unwrap_or_default(), directory);
-    let present = old.as_deref() == Some(new.as_str());
-    let include = Include {
-        line: format!("include_dir {}", directory.display()),
-        number,
-        present,
-    };
-    let change = (!present).then(|| FileChange {
-        path: inputs.main.to_owned(),
-        diff: unified(inputs.main, old.as_deref().unwrap_or_default(), &new),
-        old,
-        new: NewContent::Text(new),
-        mode: None,
-        owner: None,
-        why: "the broker reads our file before its own directories".to_owned(),
-    });
-    (include, change)
+/// The broker's main file.
+struct Main {
+    /// As it is.
+    old: String,
+    /// Without the line of the place that is not used.
+    without: String,
+    /// With the line.
+    new: String,
+    include: Include,
+    /// It cannot be changed by us.
+    finding: Option<Finding>,
+}
+
+impl Main {
+    /// A file that cannot be read is not an empty one, and one that is not UTF-8 would not come out as it went in.
+    fn read(inputs: &Inputs<'_>, directory: &Path, other: &Path) -> Self {
+        let shown = inputs.main.display();
+        let (old, reason) = match inputs.ground.read(inputs.main) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => (text, None),
+                Err(e) => {
+                    let text = String::from_utf8_lossy(e.as_bytes()).into_owned();
+                    (text, Some("it is not UTF-8".to_owned()))
+                }
+            },
+            Err(Unread(reason)) => (String::new(), Some(reason)),
+        };
+        let without = remove_include(&old, other);
+        let (new, number) = with_include(&without, directory);
+        let include = Include {
+            line: format!("include_dir {}", directory.display()),
+            number,
+            present: old == new,
+        };
+        let finding = reason.filter(|_| !include.present).map(|reason| {
+            let sentence = format!("the broker's main file {shown} cannot be changed: {reason}");
+            Finding::new(FindingId::B3, Severity::Error, sentence)
+                .value("main file", shown)
+                .fix(&[format!(
+                    "write `{}` above the first `include_dir` by hand",
+                    include.line
+                )])
+        });
+        Self {
+            old,
+            without,
+            new,
+            include,
+            finding,
+        }
+    }
+
+    fn change(&self, inputs: &Inputs<'_>) -> Option<FileChange> {
+        (!self.include.present).then(|| FileChange {
+            path: inputs.main.to_owned(),
+            old: Some(self.old.clone()),
+            new: NewContent::Text(self.new.clone()),
+            diff: unified(inputs.main, &self.old, &self.new),
+            mode: None,
+            owner: None,
+            why: "the broker reads our file before its own directories".to_owned(),
+        })
+    }
 }
 
 fn text_change(inputs: &Inputs<'_>, fragment: &Path, rendered: &Rendered) -> Option<FileChange> {
-    let old = text(inputs, fragment);
+    let old = inputs.ground.read(fragment).ok();
+    let old = old.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     if old.as_deref() == Some(rendered.text.as_str()) {
         return None;
     }
@@ -345,11 +397,6 @@ fn text_change(inputs: &Inputs<'_>, fragment: &Path, rendered: &Rendered) -> Opt
         owner: None,
         why: "the listeners that the keys ask for".to_owned(),
     })
-}
-
-fn text(inputs: &Inputs<'_>, path: &Path) -> Option<String> {
-    let bytes = inputs.ground.read(path).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What the table says, and a restart when a file of the broker changes although the table knows of nothing.

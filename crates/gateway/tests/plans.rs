@@ -252,6 +252,36 @@ fn a_home_that_the_broker_cannot_reach_puts_everything_under_etc() {
     );
 }
 
+/// Both places at once would be every listener twice.
+#[test]
+fn a_home_that_opens_up_takes_the_files_back() {
+    let town = Town::new();
+    town.closed.borrow_mut().insert(town.home.path().to_owned());
+    let settings = town.mutual();
+    town.apply(&town.plan(&settings, None).unwrap());
+    town.closed.borrow_mut().clear();
+    let plan = town.plan(&settings, Some(&settings)).unwrap();
+    assert!(!plan.outside_home);
+    let main = plan.files.last().unwrap();
+    assert!(
+        main.diff.contains("\n-include_dir /etc/mosquitto/sectag\n"),
+        "{}",
+        main.diff
+    );
+    assert!(actions(&plan).contains(&Action::RestartBroker));
+    town.apply(&plan);
+    assert!(town.plan(&settings, Some(&settings)).unwrap().is_empty());
+}
+
+#[test]
+fn a_main_file_that_cannot_be_read_is_not_an_empty_one() {
+    let town = Town::new();
+    town.broker.borrow_mut().remove(Path::new(MAIN));
+    let findings = town.plan(&town.mutual(), None).unwrap_err();
+    assert_eq!(findings[0].id, FindingId::B3);
+    assert!(findings[0].fix.contains("include_dir"), "{}", findings[0]);
+}
+
 #[test]
 fn a_renewed_pair_is_copied_and_reloaded() {
     let town = Town::new();
