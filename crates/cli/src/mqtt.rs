@@ -1,32 +1,45 @@
 //! `sectag mqtt`: publish and subscribe over TLS with the credentials of a sec tag or of files, or over plain TCP.
 
 mod files;
+pub(crate) mod gateway;
 mod words;
 
 pub(crate) use words::no_link;
 
-use crate::args::{Link, Mqtt, Which};
+use crate::args::{Global, Link, Mqtt, Which};
 use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
 use crate::up::StopSignal;
 use files::{authorities, from_files, unreadable};
-use sectag_device::link::{FileCredentials, LinkOptions, MqttLink, Security, TlsOptions};
+use gateway::Gateway;
+use sectag_device::link::{FileCredentials, LinkOptions, MqttLink, NoTags, Security, TlsOptions};
 use sectag_device::state::DeviceState;
-use sectag_modem::{SignerError, TagSigner};
+use sectag_modem::TagSigner;
 use sectag_mqtt::{ClientError, Incoming, Qos, Version, Will};
-use sectag_proto::es256::PublicKey;
-use sectag_proto::{CredentialType, SecTag, Secret};
+use sectag_proto::{SecTag, Secret};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use words::{explained, no_link_for, traffic_report};
 
 /// `sectag mqtt`
-pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
+pub(crate) async fn mqtt(global: &Global, place: &Place, verb: Mqtt) -> Outcome {
+    let by_keys = match &verb {
+        Mqtt::Pub { link, .. } | Mqtt::Sub { link, .. } => link.keys.gateway,
+        Mqtt::Sample(_) | Mqtt::Broker(_) => false,
+    };
+    let done = run(global, place, verb).await;
+    // As spec/gateway-config Annex B has it.
+    done.map_err(|fault| if by_keys { fault.or_code(1) } else { fault })
+}
+
+async fn run(global: &Global, place: &Place, verb: Mqtt) -> Outcome {
+    let as_json = global.json;
     match verb {
-        Mqtt::Sample(args) => return crate::sample::sample(place, *args, as_json).await,
+        Mqtt::Broker(args) => return crate::broker::broker(global, place, &args).await,
+        Mqtt::Sample(args) => return crate::sample::sample(global, place, *args).await,
         Mqtt::Pub {
             link,
             topic,
@@ -40,7 +53,7 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
                 ))
                 .hint("wildcards are for `sectag mqtt sub`"));
             }
-            let open = Open::new(place, &link).await?;
+            let open = Open::new(global, place, &link).await?;
             let topic = open.topic(&topic);
             let refused = |error| open.refused(error);
             let qos = if qos == 0 {
@@ -62,12 +75,9 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
             eprintln!("published to {topic}{note}");
         }
         Mqtt::Sub { link, topic, count } => {
-            let mut open = Open::new(place, &link).await?;
+            let mut open = Open::new(global, place, &link).await?;
             let topic = open.topic(&topic);
-            open.link
-                .subscribe(&topic, Qos::AtLeastOnce)
-                .await
-                .map_err(|error| open.refused(error))?;
+            open.subscribe(&topic).await?;
             eprintln!("subscribed to {topic}");
             let mut left = count.unwrap_or(u64::MAX);
             let mut stop = StopSignal::listen()?;
@@ -75,7 +85,11 @@ pub(crate) async fn mqtt(place: &Place, verb: Mqtt, as_json: bool) -> Outcome {
                 tokio::select! {
                     message = open.link.next() => match message {
                         Some(message) => show(&message, as_json),
-                        None => return Err(open.refused(open.link.closed().await)),
+                        None => {
+                            open.again().await?;
+                            open.subscribe(&topic).await?;
+                            continue;
+                        }
                     },
                     () = stop.came() => break,
                 }
@@ -127,10 +141,14 @@ pub(crate) async fn operator(place: &Place, port: u16) -> Outcome<MqttLink> {
 struct Open {
     link: MqttLink,
     device: Option<DeviceState>,
+    gateway: Option<(Gateway, LinkOptions)>,
 }
 
 impl Open {
-    async fn new(place: &Place, link: &Link) -> Outcome<Self> {
+    async fn new(global: &Global, place: &Place, link: &Link) -> Outcome<Self> {
+        if link.keys.gateway {
+            return Self::by_keys(global, place, link).await;
+        }
         let device = match &link.name {
             Some(name) => Some(device::open(place, &Which { name: name.clone() })?),
             None => None,
@@ -155,12 +173,56 @@ impl Open {
         Ok(Self {
             link: open,
             device: device.map(|(state, _)| state),
+            gateway: None,
         })
+    }
+
+    /// As the keys `mqtt.client.*` say.
+    async fn by_keys(global: &Global, place: &Place, link: &Link) -> Outcome<Self> {
+        let gateway = Gateway::new(global, place, link)?;
+        let security = Security::Gateway(gateway.client.clone());
+        let options = LinkOptions {
+            host: gateway.client.settings().client.host.to_string(),
+            ..options(place, link, &security)?
+        };
+        Ok(Self {
+            link: gateway.open(&options).await?,
+            device: None,
+            gateway: Some((gateway, options)),
+        })
+    }
+
+    async fn subscribe(&self, topic: &str) -> Outcome {
+        let granted = self.link.subscribe(topic, Qos::AtLeastOnce).await;
+        granted.map(drop).map_err(|error| self.refused(error))
+    }
+
+    /// The connection is over: another one takes its place if keys say how, and if it may succeed.
+    async fn again(&mut self) -> Outcome {
+        let error = self.link.closed().await;
+        let may_pass = self
+            .link
+            .explain(&error)
+            .is_some_and(|explanation| explanation.cause.may_pass());
+        let fault = self.refused(error);
+        match &self.gateway {
+            Some((gateway, options)) if may_pass => {
+                eprintln!("{}\nconnecting again", fault.warning());
+                self.link = gateway.open(options).await?;
+                Ok(())
+            }
+            _ => Err(fault),
+        }
     }
 
     fn refused(&self, error: ClientError) -> Fault {
         match self.link.explain(&error) {
-            Some(explanation) => explained(&explanation, self.device.is_some()),
+            Some(mut explanation) => {
+                if let Some((gateway, _)) = &self.gateway {
+                    gateway.with_directory(&mut explanation);
+                }
+                explained(&explanation, self.device.is_some())
+            }
             None => Fault::no_because(error),
         }
     }
@@ -178,34 +240,6 @@ impl Open {
             Some(rest) => self.link.own_topic(rest),
             None => text.to_owned(),
         }
-    }
-}
-
-/// Plain TCP asks for no credentials.
-#[derive(Debug)]
-struct NoTags;
-
-impl NoTags {
-    fn missing<T>(tag: SecTag, credential: CredentialType) -> Result<T, SignerError> {
-        Err(SignerError::Missing { tag, credential })
-    }
-}
-
-impl TagSigner for NoTags {
-    fn sign(&self, tag: SecTag, _: &[u8]) -> Result<[u8; 64], SignerError> {
-        Self::missing(tag, CredentialType::CLIENT_PRIVATE_KEY)
-    }
-
-    fn public_key(&self, tag: SecTag) -> Result<PublicKey, SignerError> {
-        Self::missing(tag, CredentialType::CLIENT_PRIVATE_KEY)
-    }
-
-    fn certificate_chain(&self, tag: SecTag) -> Result<String, SignerError> {
-        Self::missing(tag, CredentialType::CLIENT_CERTIFICATE)
-    }
-
-    fn root_ca(&self, tag: SecTag) -> Result<String, SignerError> {
-        Self::missing(tag, CredentialType::ROOT_CA)
     }
 }
 
@@ -240,7 +274,6 @@ fn files(place: &Place, link: &Link) -> Outcome<FileCredentials> {
         // A broker that asks for no client certificate.
         (false, None, None) if link.ca.is_some() => Ok(FileCredentials {
             authorities: authorities(&ca)?,
-            ca_path: ca,
             identity: None,
         }),
         _ => Err(Fault::untried("no credentials to connect with").hint(
@@ -263,7 +296,7 @@ fn options(place: &Place, link: &Link, security: &Security) -> Outcome<LinkOptio
     } else {
         Qos::AtLeastOnce
     };
-    let home = if link.plain {
+    let home = if link.plain || link.keys.gateway {
         None
     } else {
         device::running_port(place, "mqtt")
@@ -285,6 +318,9 @@ fn options(place: &Place, link: &Link, security: &Security) -> Outcome<LinkOptio
                 .and_then(|(_, key)| key.cert.first());
             let name = chain.and_then(|leaf| sectag_pki::identity(leaf).ok());
             name.map(|name| format!("{}-{number}", name.cn))
+        }
+        (None, None, Security::Gateway(gateway)) => {
+            gateway.common_name().map(|name| format!("{name}-{number}"))
         }
         _ => None,
     };

@@ -7,7 +7,7 @@ mod press;
 mod report;
 mod tools;
 
-use crate::args::Sample;
+use crate::args::{Global, Sample};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::up::StopSignal;
@@ -19,11 +19,11 @@ use std::time::Duration;
 use tools::Tools;
 
 /// `sectag mqtt sample`
-pub(crate) async fn sample(place: &Place, args: Sample, as_json: bool) -> Outcome {
+pub(crate) async fn sample(global: &Global, place: &Place, args: Sample) -> Outcome {
     if let Some(button) = args.press {
         return press::press(place, &args.which.name, button).await;
     }
-    let chosen = choose::choose(place, &args)?;
+    let chosen = choose::choose(global, place, &args)?;
     let mut stop = StopSignal::listen()?;
     let mut tools = Tools::open(place, &args, &chosen)?;
     let (handle, mut remote) = sample::remote();
@@ -39,7 +39,7 @@ pub(crate) async fn sample(place: &Place, args: Sample, as_json: bool) -> Outcom
         }
     });
 
-    let mut report = Report::new(as_json, chosen.own_broker);
+    let mut report = Report::new(global.json, chosen.own_broker);
     let ending = sample::run(
         &mut tools.board,
         &chosen.options,

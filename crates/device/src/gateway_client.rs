@@ -95,13 +95,9 @@ impl GatewayClient {
         }
     }
 
-    /// What is odd and works: a port against custom, a certificate that expires soon, a key that others can read.
-    pub fn warnings(&self) -> Vec<Finding> {
-        let found = self.find(&self.facts());
-        let found = found.into_iter();
-        found
-            .filter(|finding| finding.severity == Severity::Warn)
-            .collect()
+    /// What is wrong, and what is odd and works: a port against custom, a certificate that expires soon, a key that others can read.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.find(&self.facts())
     }
 
     /// Reads the files and says whether a connection could be tried with them.

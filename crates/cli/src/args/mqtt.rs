@@ -1,6 +1,6 @@
 //! `sectag mqtt`: what can be typed.
 
-use super::Sample;
+use super::{Broker, Sample};
 use clap::{Args, Subcommand, ValueEnum};
 use sectag_device::link::{CipherSuite, PeerVerify};
 use std::path::PathBuf;
@@ -26,37 +26,68 @@ impl From<Verify> for PeerVerify {
     }
 }
 
+const BY_KEYS: &str = "Broker and credentials by configuration keys";
+
+/// The broker of the keys `mqtt.client.*`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = BY_KEYS)]
+pub(crate) struct Keys {
+    /// Connect as the configuration keys mqtt.client.* say: `sectag config list mqtt.client`. Every failure then exits with 1
+    #[arg(long)]
+    pub(crate) gateway: bool,
+    /// Seconds to try as long as only patience is needed (nothing listens, no answer); 0 for ever
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10,
+        requires = "gateway"
+    )]
+    pub(crate) connection_timeout: u64,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Link {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
     /// Device whose credentials to use; its modem signs, the key stays there
-    #[arg(long, conflicts_with_all = ["cert", "operator", "ca"])]
+    #[arg(long, conflicts_with_all = ["cert", "operator", "ca", "gateway"])]
     pub(crate) name: Option<String>,
     /// Sec tag that holds root CA, certificate and key of --name (repeat for a secondary one)
-    #[arg(long = "sec-tag", value_name = "SEC_TAG", default_values_t = [crate::owner::SEC_TAG_DEFAULT])]
+    #[arg(long = "sec-tag", value_name = "SEC_TAG", default_values_t = [crate::owner::SEC_TAG_DEFAULT], conflicts_with = "gateway")]
     pub(crate) sec_tags: Vec<u32>,
     /// Use the home's operator certificate (may read everything)
-    #[arg(long, conflicts_with = "cert")]
+    #[arg(long, conflicts_with_all = ["cert", "gateway"])]
     pub(crate) operator: bool,
     /// Client certificate chain, PEM
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "key",
+        conflicts_with = "gateway"
+    )]
     pub(crate) cert: Option<PathBuf>,
     /// Private key of --cert, PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert",
+        conflicts_with = "gateway"
+    )]
     pub(crate) key: Option<PathBuf>,
     /// Root CA of the broker, PEM, for --cert and --operator, or alone [default: HOME/ca/root.crt]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "gateway")]
     pub(crate) ca: Option<PathBuf>,
     /// Broker host
-    #[arg(long, default_value = "localhost")]
+    #[arg(long, default_value = "localhost", conflicts_with = "gateway")]
     pub(crate) host: String,
     /// Broker port [default: the one of the service in this home, else 8883, with --plain 1883]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "gateway")]
     pub(crate) port: Option<u16>,
     /// Name in the broker's certificate, if it is another than --host
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "gateway")]
     pub(crate) server_name: Option<String>,
     /// Allow this cipher suite only, by IANA name or number (repeat for several) [default: all]
-    #[arg(long = "cipher", value_name = "SUITE")]
+    #[arg(long = "cipher", value_name = "SUITE", conflicts_with = "gateway")]
     pub(crate) ciphers: Vec<CipherSuite>,
     /// Talk to a server that does not prove who it is; for tests on a desk only
     #[arg(
@@ -64,11 +95,12 @@ pub(crate) struct Link {
         value_name = "HOW",
         value_enum,
         default_value = "required",
-        hide_default_value = true
+        hide_default_value = true,
+        conflicts_with = "gateway"
     )]
     pub(crate) dangerously_peer_verify: Verify,
     /// MQTT over plain TCP: no TLS, no credentials, everybody on the way reads along
-    #[arg(long, conflicts_with_all = ["sec_tags", "operator", "cert", "key", "ca", "server_name", "ciphers", "dangerously_peer_verify"])]
+    #[arg(long, conflicts_with_all = ["sec_tags", "operator", "cert", "key", "ca", "server_name", "ciphers", "dangerously_peer_verify", "gateway"])]
     pub(crate) plain: bool,
     /// MQTT client id [default: the certificate's CN; without --name, a number is added to it]
     #[arg(long, value_name = "ID")]
@@ -80,7 +112,7 @@ pub(crate) struct Link {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) keep_alive: u16,
     /// User name, for brokers that want one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "gateway")]
     pub(crate) user_name: Option<String>,
     /// File with the password of --user-name; a line end at its end is left out
     #[arg(long, value_name = "FILE", requires = "user_name")]
@@ -134,4 +166,10 @@ pub(crate) enum Mqtt {
     },
     /// Be the SDK's MQTT sample, or the Academy's exercise: same topics, triggers and log lines
     Sample(Box<Sample>),
+    /// Run a broker with the listeners of the configuration keys mqtt.bind.* and mqtt.external.*
+    ///
+    /// The internal listener is plaintext, 127.0.0.1:1883 by default. Any key mqtt.external.* adds the external one:
+    /// plaintext, TLS (cert_file, key_file), or mutual TLS (ca_path as well). `sectag config list --all mqtt.` shows the
+    /// keys. Changed certificates, CAs and revocation lists are taken anew without a restart.
+    Broker(Broker),
 }

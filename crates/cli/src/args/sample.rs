@@ -43,6 +43,9 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub(crate) press: Option<u8>,
 
+    /// Broker and credentials as the configuration keys mqtt.client.* say: `sectag config list mqtt.client`
+    #[arg(long, conflicts_with_all = ["host", "port", "plain", "tls", "sec_tag", "secondary_sec_tag", "certs", "server_name", "ciphers", "session_cache", "dangerously_accept_any_broker", "dangerously_accept_with_warning"], help_heading = BROKER)]
+    pub(crate) gateway: bool,
     /// Host of the broker, for example test.mosquitto.org [default: the broker of this home]
     #[arg(long, help_heading = BROKER)]
     pub(crate) host: Option<String>,

@@ -5,7 +5,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sectag_device::link::FileCredentials;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Root CA, client certificate and its key.
@@ -38,19 +38,19 @@ pub(super) fn from_files(ca: &Path, cert: &Path, key: &Path) -> Outcome<FileCred
             other => wrong(other.to_string()),
         })?;
     Ok(FileCredentials {
-        ca_path: ca.to_owned(),
         authorities,
         identity: Some((cert.to_owned(), Arc::new(certified))),
     })
 }
 
-/// All certificates of a root CA file.
-pub(super) fn authorities(ca: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
+/// All certificates of a root CA file, each with its place.
+pub(super) fn authorities(ca: &Path) -> Outcome<Vec<(PathBuf, CertificateDer<'static>)>> {
     let anchors = certificates(ca)?;
     if anchors.is_empty() {
         return Err(no_certificate(ca));
     }
-    Ok(anchors)
+    let anchors = anchors.into_iter();
+    Ok(anchors.map(|der| (ca.to_owned(), der)).collect())
 }
 
 fn certificates(path: &Path) -> Outcome<Vec<CertificateDer<'static>>> {

@@ -21,6 +21,11 @@ pub(super) fn no_link_for(error: LinkError, name: &str) -> Fault {
     fault(error, explanation)
 }
 
+/// The same with an explanation that was gone over.
+pub(super) fn no_link_explained(error: LinkError, explanation: Option<Explanation>) -> Fault {
+    fault(error, explanation)
+}
+
 fn fault(error: LinkError, explanation: Option<Explanation>) -> Fault {
     let (fault, explanation) = match (explanation, error) {
         (Some(explanation), LinkError::Session { error, facts }) => {

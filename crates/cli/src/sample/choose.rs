@@ -1,12 +1,14 @@
 //! From flags and `prj.conf` to options, with a refusal for what cannot be meant.
 
-use crate::args::{EditionName, Sample};
+use crate::args::{EditionName, Global, Sample};
 use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
+use crate::mqtt::gateway;
 use sectag_device::kconfig::Kconfig;
 use sectag_device::link::{PeerVerify, Security};
 use sectag_device::sample::{Choices, Credentials, Edition, FolderError, Options, Program};
+use sectag_gateway::Level;
 use sectag_proto::SecTag;
 use std::path::Path;
 use std::time::Duration;
@@ -18,8 +20,17 @@ pub(super) struct Chosen {
     pub(super) own_broker: bool,
 }
 
-pub(super) fn choose(place: &Place, args: &Sample) -> Outcome<Chosen> {
-    let typed = typed(args)?;
+pub(super) fn choose(global: &Global, place: &Place, args: &Sample) -> Outcome<Chosen> {
+    let mut typed = typed(args)?;
+    let keys = args.gateway.then(|| gateway::client(global, place));
+    let keys = keys.transpose()?;
+    if let Some(client) = &keys {
+        let options = client.link_options();
+        typed.host = Some(options.host);
+        typed.port = Some(options.port);
+        typed.tls = Some(client.level() != Level::None);
+        typed.provision = Some(false);
+    }
     let written = written(args)?;
     let named_program = typed.program.is_none() && written.program.is_some();
     let choices = typed.or(written);
@@ -53,6 +64,12 @@ pub(super) fn choose(place: &Place, args: &Sample) -> Outcome<Chosen> {
         tls.peer_verify = peer_verify(args, choices.peer_verify)?;
         tls.server_name.clone_from(&args.server_name);
         tls.cipher_suites.clone_from(&args.ciphers);
+    }
+    if let Some(client) = keys {
+        client
+            .check()
+            .map_err(|unready| gateway::unready(global, &unready.finding))?;
+        options.security = Security::Gateway(client);
     }
     names(&options)?;
     look_at_files(args, &options)?;

@@ -30,8 +30,13 @@ impl Run<'_, '_> {
 
     /// The CN of the certificate that the next connection will present.
     pub(super) fn look_at_name(&mut self) {
-        let Security::Tls(tls) = &self.options.security else {
-            return;
+        let tls = match &self.options.security {
+            Security::Tls(tls) => tls,
+            Security::Gateway(client) => {
+                let name = client.common_name();
+                return self.tell(Input::CommonName(name));
+            }
+            Security::Plain => return,
         };
         let name = tls.tags.iter().find_map(|tag| {
             let pem = self.board.signer.certificate_chain(*tag).ok()?;
