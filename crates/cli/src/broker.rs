@@ -188,7 +188,7 @@ fn judge(settings: &Settings, facts: &Facts) -> Outcome {
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     for finding in rest {
-        eprintln!("{}: {}", finding.severity, finding.sentence);
+        eprintln!("{} {}: {}", finding.severity, finding.id, finding.sentence);
         if !finding.fix.is_empty() {
             eprintln!("  {}", finding.fix);
         }
@@ -196,13 +196,12 @@ fn judge(settings: &Settings, facts: &Facts) -> Outcome {
     if errors.is_empty() {
         return Ok(());
     }
-    let join = |of: fn(&Finding) -> &str, between: &str| {
+    let join = |of: fn(&Finding) -> String, between: &str| {
         errors.iter().map(of).collect::<Vec<_>>().join(between)
     };
-    Err(
-        Fault::untried(join(|finding| &finding.sentence, "\nerror: "))
-            .hint(join(|finding| &finding.fix, "\nhint: ")),
-    )
+    let sentence = |finding: &Finding| format!("{} ({})", finding.sentence, finding.id);
+    Err(Fault::untried(join(sentence, "\nerror: "))
+        .hint(join(|finding| finding.fix.clone(), "\nhint: ")))
 }
 
 /// The files of the level that the keys ask for. Findings say more; what they overlook must not end in plaintext.

@@ -3,13 +3,8 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// Run a broker with the listeners of the keys mqtt.bind.* and mqtt.external.*
-///
-/// The internal listener is plaintext, 127.0.0.1:1883 by default. Any key mqtt.external.* adds the external one: plaintext,
-/// TLS (cert_file, key_file), or mutual TLS (ca_path as well). `sectag config list mqtt.` shows the keys, `sectag config
-/// check` judges them. Changed certificates, CAs and revocation lists are taken anew without a restart.
+/// The broker of the configuration keys.
 #[derive(Debug, Clone, Args)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct Broker {
     #[command(flatten)]
     pub(crate) rules: TopicRules,

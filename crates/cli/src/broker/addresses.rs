@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, Outcome};
 use sectag_gateway::facts::Machine;
-use sectag_gateway::{External, Host};
+use sectag_gateway::External;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The socket addresses of `mqtt.external.bind.*` on this machine.

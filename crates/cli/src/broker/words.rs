@@ -88,7 +88,7 @@ impl Needs {
             of_external.map_or(&[][..], |external| facts.chain(external.cert_file.as_ref()));
         if open.level == Level::Plain {
             return Self {
-                hosts: vec![plain_host(open.address)],
+                hosts: plain_hosts(open.address, facts),
                 ca: None,
                 client: None,
             };
@@ -100,7 +100,7 @@ impl Needs {
         });
         let mut hosts: Vec<String> = names.take(NAMES_MAX).map(str::to_owned).collect();
         if hosts.is_empty() {
-            hosts.push(plain_host(open.address));
+            hosts = plain_hosts(open.address, facts);
         }
         let client = &settings.client;
         let mutual = open.level == Level::Mutual;
@@ -148,9 +148,11 @@ fn ca_of(issuer: &str, settings: &Settings, home: &Path) -> Option<PathBuf> {
     })
 }
 
-fn plain_host(address: SocketAddr) -> String {
-    match address.ip() {
-        ip if ip.is_unspecified() => "localhost".to_owned(),
-        ip => ip.to_string(),
+/// How the address is reached, when no certificate says so.
+fn plain_hosts(address: SocketAddr, facts: &Facts) -> Vec<String> {
+    if !address.ip().is_unspecified() {
+        return vec![address.ip().to_string()];
     }
+    let names = facts.machine.host_names.iter().take(NAMES_MAX - 1).cloned();
+    names.chain(["localhost".to_owned()]).collect()
 }
