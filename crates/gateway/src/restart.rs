@@ -13,8 +13,10 @@ use std::fmt;
 
 use crate::{External, Level, Settings};
 
+mod reference;
 mod table;
 
+pub use reference::reference;
 pub use table::{Broker, Keys, ROWS, Regenerate, Row, SERVICES, Services, ThirdParties, row};
 
 /// A file whose content changed while its path stayed.

@@ -396,3 +396,20 @@ fn a_changed_key_says_in_one_line_who_restarts() {
     );
     assert_eq!(one_line_for("proxy.address"), None);
 }
+
+#[test]
+fn the_page_of_restarts_is_the_table() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/gateway-restarts.md"
+    );
+    let table = sectag_gateway::restart::reference();
+    if std::env::var_os("SECTAG_WRITE_REFERENCE").is_some() {
+        std::fs::write(path, &table).unwrap();
+    }
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        page == table,
+        "docs/reference/gateway-restarts.md is not the table; run this test with SECTAG_WRITE_REFERENCE=1"
+    );
+}
