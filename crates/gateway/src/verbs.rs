@@ -131,6 +131,7 @@ pub fn get(scene: &Scene<'_>, key: &TypedKey, options: &GetOptions) -> Said {
         Ok(config) => config,
         Err(refused) => return said.then(refused),
     };
+    said.other_files(scene, [&slot].into_iter());
     if let Some(profile) = &slot.profile
         && !config.profiled().any(|other| other.profile == slot.profile)
     {
@@ -405,6 +406,18 @@ impl Said {
         ));
         if !finding.fix.is_empty() {
             self.line(format!("  fix: {}", finding.fix));
+        }
+    }
+
+    /// A gateway of thin-edge.io 2 keeps its clouds' keys in files of their own, which are not read here.
+    fn other_files<'a>(&mut self, scene: &Scene<'_>, mut slots: impl Iterator<Item = &'a Slot>) {
+        let mappers = scene.locations.dir.join("mappers");
+        if slots.any(|slot| slot.key.key().profiled) && sectag_keep::is_dir(&mappers) == Some(true)
+        {
+            self.line(format!(
+                "warning: {} is not read; thin-edge.io 2 keeps the keys of clouds there",
+                mappers.display()
+            ));
         }
     }
 

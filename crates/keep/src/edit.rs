@@ -44,6 +44,13 @@ pub fn is_dir(path: &Path) -> Option<bool> {
     fs::metadata(path).ok().map(|found| found.is_dir())
 }
 
+/// Whether others than the owner may read the file at `path`; `None` when it leads nowhere, or not for us.
+pub fn is_readable_by_others(path: &Path) -> Option<bool> {
+    fs::metadata(path)
+        .ok()
+        .map(|found| found.mode() & 0o044 != 0)
+}
+
 /// Links in a row that are followed, as the kernel does.
 const LINKS_MAX: usize = 40;
 

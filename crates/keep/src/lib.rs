@@ -30,7 +30,7 @@ mod write;
 #[cfg(test)]
 mod stop;
 
-pub use edit::{edit, is_dir};
+pub use edit::{edit, is_dir, is_readable_by_others};
 pub use error::KeepError;
 pub use lock::{Lock, lock};
 pub use look::{End, Look, Node, content, look, names};

@@ -369,6 +369,16 @@ fn follow(
             ));
         }
     }
+    let file = scene.locations.file();
+    let is_secret =
+        |step: &Step| step.slot.key.key().secret && matches!(step.action, Action::Set(_));
+    if steps.iter().any(is_secret) && sectag_keep::is_readable_by_others(&file) == Some(true) {
+        let file = file.display();
+        said.line(format!(
+            "warning: others may read {file}, and a secret is in it; `chmod 600 {file}`"
+        ));
+    }
+    said.other_files(scene, steps.iter().map(|step| &step.slot));
     let findings = findings(scene, steps, after);
     for step in steps {
         let name = step.slot.name();

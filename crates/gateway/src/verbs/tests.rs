@@ -305,7 +305,9 @@ fn secrets_are_masked_everywhere() {
     let said = desk.set("proxy.password", "hunter2\u{7}");
     assert_eq!(said.exit, 1);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
-    assert_eq!(desk.set("proxy.password", "hunter2").exit, 0);
+    let said = desk.set("proxy.password", "hunter2");
+    assert_eq!(said.exit, 0);
+    assert!(said.stderr.contains("others may read"), "{}", said.stderr);
     assert_eq!(desk.value("proxy.password"), MASK);
     assert!(!desk.list("", ListOptions::default()).contains("hunter2"));
     let json = desk.list(
@@ -348,6 +350,14 @@ fn a_profile_is_a_configuration_of_its_own() {
     assert_eq!(desk.get("c8y.url").exit, 1);
     let listed = desk.list("c8y.profiles.p1.url", ListOptions::default());
     assert_eq!(listed, "c8y.profiles.p1.url=tenant.example.com\n");
+}
+
+#[test]
+fn files_of_clouds_that_are_not_read_are_named() {
+    let desk = Desk::new("");
+    fs::create_dir(desk.home.path().join("mappers")).unwrap();
+    assert!(desk.get("c8y.url").stderr.contains("mappers is not read"));
+    assert!(!desk.get("mqtt.bind.port").stderr.contains("mappers"));
 }
 
 #[test]
