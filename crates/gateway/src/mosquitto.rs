@@ -11,6 +11,7 @@
 
 mod directive;
 mod effective;
+mod files;
 mod judge;
 mod parse;
 mod render;
@@ -19,8 +20,9 @@ mod within;
 
 pub use directive::{Duplicate, Kind, Scope, Word, word, words};
 pub use effective::{At, Directive, Effective, Listener, Origin, Problem, ProblemKind};
+pub use files::{Files, Overlay, Unread};
 pub use judge::{Judged, Judgement, Known, Role, judge};
-pub use parse::{FILE_BYTES_MAX, FILES_MAX, Files, Overlay, Unread, parse, read};
+pub use parse::{FILE_BYTES_MAX, FILES_MAX, parse, read};
 pub use render::{Authorities, Extras, Paths, Rendered, Resolved, render};
 pub use version::{BrokerVersion, NoVersion};
 pub use within::{Placed, remove_include, with_include, within};

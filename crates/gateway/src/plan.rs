@@ -12,17 +12,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::facts::Facts;
-use crate::findings::{self, Finding, FindingId, Severity};
+use crate::findings::{self, Finding, FindingId};
 use crate::mosquitto::{
-    Authorities, BrokerVersion, Extras, Files, Overlay, Paths, Placed, Rendered, Resolved, Unread,
-    remove_include, render, with_include, within,
+    BrokerVersion, Extras, Files, Overlay, Placed, Rendered, Resolved, render, within,
 };
 use crate::restart::{self, Action, Content, Step};
 use crate::{Client, Host, Level, Settings, Sourced};
 
+mod copies;
 mod diff;
+mod main_file;
 
 pub use diff::unified;
+
+use copies::Copies;
+use main_file::Main;
 
 /// Name of our file; it is the only one in its directory that mosquitto reads.
 pub const FRAGMENT: &str = "sectag-listener.conf";
@@ -228,158 +232,6 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
         steps,
         findings,
     })
-}
-
-/// Files of the home that the broker cannot read where they are get a copy beside our file (amendments A5, A6). Files
-/// elsewhere are somebody's: they stay, and findings advise.
-struct Copies<'a> {
-    inputs: &'a Inputs<'a>,
-    directory: &'a Path,
-    /// What is copied, also when the copy is there already.
-    sources: Vec<PathBuf>,
-    files: Vec<FileChange>,
-}
-
-impl<'a> Copies<'a> {
-    const fn new(inputs: &'a Inputs<'a>, directory: &'a Path) -> Self {
-        Self {
-            inputs,
-            directory,
-            sources: Vec::new(),
-            files: Vec::new(),
-        }
-    }
-
-    fn all(&mut self, authorities: Option<Authorities>, extras: &mut Extras) -> Paths {
-        let Some(external) = &self.inputs.settings.external else {
-            return Paths::default();
-        };
-        // A directory of CAs stays where it is: its links would have to be made again.
-        let ca_path = external
-            .ca_path
-            .as_ref()
-            .filter(|_| authorities == Some(Authorities::File));
-        let paths = Paths {
-            key_file: self.copy(
-                external.key_file.as_ref(),
-                "server.key",
-                "the listener's key",
-            ),
-            cert_file: self.copy(
-                external.cert_file.as_ref(),
-                "server.crt",
-                "the listener's certificate",
-            ),
-            ca_path: self.copy(ca_path, "clients-ca.crt", "the CA of the clients"),
-            crl_file: self.copy(external.crl_file.as_ref(), "clients.crl", "the revocations"),
-        };
-        let placed = self.copy(extras.acl_file.as_ref(), "acl", "the topic rules");
-        extras.acl_file = placed.or_else(|| extras.acl_file.take());
-        let placed = self.copy(extras.password_file.as_ref(), "passwords", "the passwords");
-        extras.password_file = placed.or_else(|| extras.password_file.take());
-        paths
-    }
-
-    fn copy(&mut self, source: Option<&PathBuf>, name: &str, what: &str) -> Option<PathBuf> {
-        let (ground, user) = (self.inputs.ground, self.inputs.broker_user);
-        let source = source.filter(|path| path.starts_with(self.inputs.home))?;
-        if ground.broker_reads(source) {
-            return None;
-        }
-        let path = self.directory.join(name);
-        let is_secret = matches!(name, "server.key" | "passwords" | "acl");
-        let mode = if is_secret { 0o400 } else { 0o644 };
-        let owner = is_secret.then_some(user);
-        if !(ground.same_bytes(source, &path) && ground.is_kept_as(&path, mode, owner)) {
-            self.files.push(FileChange {
-                path: path.clone(),
-                old: None,
-                new: NewContent::CopyOf(source.clone()),
-                diff: String::new(),
-                mode: Some(mode),
-                owner: owner.map(str::to_owned),
-                why: format!("{what} where {user} can read it"),
-            });
-        }
-        self.sources.push(source.clone());
-        Some(path)
-    }
-
-    /// A file that the broker reads as a copy need not be readable where it is.
-    fn forget_cured(&self, findings: &mut Vec<Finding>) {
-        findings.retain(|finding| {
-            let of_copy = finding.values.first().is_some_and(|(key, value)| {
-                key.starts_with("mqtt.external.")
-                    && self.sources.iter().any(|source| Path::new(value) == source)
-            });
-            !(finding.id == FindingId::E21 && finding.severity == Severity::Error && of_copy)
-        });
-    }
-}
-
-/// The broker's main file.
-struct Main {
-    /// As it is.
-    old: String,
-    /// Without the line of the place that is not used.
-    without: String,
-    /// With the line.
-    new: String,
-    include: Include,
-    /// It cannot be changed by us.
-    finding: Option<Finding>,
-}
-
-impl Main {
-    /// A file that cannot be read is not an empty one, and one that is not UTF-8 would not come out as it went in.
-    fn read(inputs: &Inputs<'_>, directory: &Path, other: &Path) -> Self {
-        let shown = inputs.main.display();
-        let (old, reason) = match inputs.ground.read(inputs.main) {
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => (text, None),
-                Err(e) => {
-                    let text = String::from_utf8_lossy(e.as_bytes()).into_owned();
-                    (text, Some("it is not UTF-8".to_owned()))
-                }
-            },
-            Err(Unread(reason)) => (String::new(), Some(reason)),
-        };
-        let without = remove_include(&old, other);
-        let (new, number) = with_include(&without, directory);
-        let include = Include {
-            line: format!("include_dir {}", directory.display()),
-            number,
-            present: old == new,
-        };
-        let finding = reason.filter(|_| !include.present).map(|reason| {
-            let sentence = format!("the broker's main file {shown} cannot be changed: {reason}");
-            Finding::new(FindingId::B3, Severity::Error, sentence)
-                .value("main file", shown)
-                .fix(&[format!(
-                    "write `{}` above the first `include_dir` by hand",
-                    include.line
-                )])
-        });
-        Self {
-            old,
-            without,
-            new,
-            include,
-            finding,
-        }
-    }
-
-    fn change(&self, inputs: &Inputs<'_>) -> Option<FileChange> {
-        (!self.include.present).then(|| FileChange {
-            path: inputs.main.to_owned(),
-            old: Some(self.old.clone()),
-            new: NewContent::Text(self.new.clone()),
-            diff: unified(inputs.main, &self.old, &self.new),
-            mode: None,
-            owner: None,
-            why: "the broker reads our file before its own directories".to_owned(),
-        })
-    }
 }
 
 fn text_change(inputs: &Inputs<'_>, fragment: &Path, rendered: &Rendered) -> Option<FileChange> {

@@ -12,7 +12,8 @@ use sectag_pki::material::material;
 
 use super::BrokerVersion;
 use super::effective::{At, Directive, Effective, Listener, Origin, Problem, ProblemKind};
-use super::parse::{Files, parse};
+use super::files::Files;
+use super::parse::parse;
 
 mod correct;
 

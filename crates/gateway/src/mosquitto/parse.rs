@@ -9,101 +9,22 @@
 //!
 //! Checked against Debian's 2.0.11 by a test; 2.1 after its documentation (spec/gateway-config §14).
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::BrokerVersion;
 use super::directive::{Duplicate, Kind, Scope, Word, word};
 use super::effective::{At, Directive, Effective, Listener, Origin, Problem, ProblemKind, is_true};
+use super::files::{Files, Unread, included};
 
+mod value;
 mod whole;
+
+use value::{number, short, value};
 
 /// Files that are read; a directory of more is a mistake, and the answer would help nobody.
 pub const FILES_MAX: usize = 512;
 /// Bytes that are read of one file. The longest example in the wild, with all comments, has 40 kB.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// Where files come from.
-pub trait Files {
-    /// The bytes of a file.
-    ///
-    /// # Errors
-    /// [`Unread`] with the reason.
-    fn read(&self, file: &Path) -> Result<Vec<u8>, Unread>;
-
-    /// Names in a directory, not sorted, those of directories too.
-    ///
-    /// # Errors
-    /// [`Unread`] with the reason.
-    fn list(&self, directory: &Path) -> Result<Vec<String>, Unread>;
-}
-
-/// Why a file or directory could not be read, as a clause: `no such file`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unread(pub String);
-
-/// Files in memory, for tests and questions of the kind "what if".
-impl Files for BTreeMap<PathBuf, String> {
-    fn read(&self, file: &Path) -> Result<Vec<u8>, Unread> {
-        self.get(file)
-            .map(|text| text.clone().into_bytes())
-            .ok_or_else(|| Unread("no such file".to_owned()))
-    }
-
-    fn list(&self, directory: &Path) -> Result<Vec<String>, Unread> {
-        let names: Vec<String> = self
-            .keys()
-            .filter(|file| file.parent() == Some(directory))
-            .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
-            .collect();
-        if names.is_empty() {
-            return Err(Unread("no such directory".to_owned()));
-        }
-        Ok(names)
-    }
-}
-
-/// Some files as they would be, over the others as they are.
-pub struct Overlay<'a> {
-    /// The others.
-    pub below: &'a dyn Files,
-    /// Path and text; `None`: as if removed.
-    pub above: BTreeMap<PathBuf, Option<String>>,
-}
-
-impl Files for Overlay<'_> {
-    fn read(&self, file: &Path) -> Result<Vec<u8>, Unread> {
-        match self.above.get(file) {
-            Some(Some(text)) => Ok(text.clone().into_bytes()),
-            Some(None) => Err(Unread("no such file".to_owned())),
-            None => self.below.read(file),
-        }
-    }
-
-    fn list(&self, directory: &Path) -> Result<Vec<String>, Unread> {
-        let mut names = self.below.list(directory).unwrap_or_default();
-        let below = self.below.list(directory);
-        let mut above = false;
-        for (file, text) in &self.above {
-            let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
-                continue;
-            };
-            if file.parent() == Some(directory) {
-                names.retain(|other| other != name);
-                if text.is_some() {
-                    above = true;
-                    names.push(name.to_owned());
-                }
-            }
-        }
-        if above {
-            Ok(names)
-        } else {
-            below.map(|_| names)
-        }
-    }
-}
 
 /// Reads `main` and what it includes. A main file that cannot be read is a problem that stops the broker.
 pub fn read(main: &Path, files: &dyn Files, version: BrokerVersion) -> Effective {
@@ -243,7 +164,7 @@ impl<'a> Reader<'a> {
         if known.name == "listener" {
             return self.listener(at, rest, current);
         }
-        let value = match self.value(known, name, rest) {
+        let value = match value(known, name, rest, version) {
             Ok(value) => value,
             Err(sentence) => {
                 return self.problem(ProblemKind::BadValue, Some(at), true, sentence);
@@ -293,87 +214,6 @@ impl<'a> Reader<'a> {
                         self.result.listeners[*index].directives.push(directive);
                     }
                     _ => self.result.globals.push(directive),
-                }
-            }
-        }
-    }
-
-    /// The value as mosquitto takes it, or the sentence of its refusal.
-    fn value(&self, known: &Word, name: &str, rest: &str) -> Result<String, String> {
-        let first = rest.split(' ').find(|word| !word.is_empty());
-        let empty = || format!("`{name}` has no value");
-        match known.kind {
-            Kind::Bool => match first.ok_or_else(empty)? {
-                word @ ("true" | "false" | "1" | "0") => Ok(word.to_owned()),
-                word => Err(format!(
-                    "`{name} {}`: the value is `true` or `false`",
-                    short(word)
-                )),
-            },
-            Kind::Int => {
-                let word = first.ok_or_else(empty)?;
-                let Some(number) = number(word, self.result.version) else {
-                    return Err(format!("`{name} {}`: the value is a number", short(word)));
-                };
-                let bounds = match name {
-                    "max_qos" | "maximum_qos" => 0..=2,
-                    "port" => 1..=65_535,
-                    "max_packet_size" => 20..=i64::from(i32::MAX),
-                    "max_topic_alias" => 0..=65_535,
-                    _ => i64::MIN..=i64::MAX,
-                };
-                if bounds.contains(&number) {
-                    Ok(number.to_string())
-                } else {
-                    Err(format!(
-                        "`{name} {}`: the value is from {} to {}",
-                        short(word),
-                        bounds.start(),
-                        bounds.end()
-                    ))
-                }
-            }
-            Kind::Text => {
-                let text = rest.trim();
-                if text.is_empty() {
-                    Err(empty())
-                } else if text.contains('\u{fffd}') {
-                    Err(format!("the value of `{name}` is not UTF-8"))
-                } else {
-                    Ok(text.to_owned())
-                }
-            }
-            Kind::Words => {
-                let allowed: &[&str] = match name {
-                    "protocol" => &["mqtt", "websockets", "http_api"],
-                    "socket_domain" => &["ipv4", "ipv6"],
-                    "log_dest" => &[
-                        "none", "syslog", "stdout", "stderr", "topic", "dlt", "file", "android",
-                    ],
-                    "log_type" => &[
-                        "none",
-                        "information",
-                        "notice",
-                        "warning",
-                        "error",
-                        "debug",
-                        "subscribe",
-                        "unsubscribe",
-                        "internal",
-                        "websockets",
-                        "all",
-                    ],
-                    _ => return Ok(rest.trim().to_owned()),
-                };
-                let word = first.ok_or_else(empty)?;
-                if allowed.contains(&word) {
-                    Ok(rest.trim().to_owned())
-                } else {
-                    Err(format!(
-                        "`{name} {}`: the value is one of {}",
-                        short(word),
-                        allowed.join(", ")
-                    ))
                 }
             }
         }
@@ -585,61 +425,4 @@ fn same(listener: &Listener, name: &str) -> Option<At> {
         .iter()
         .find(|directive| directive.name == name);
     found.map(|directive| directive.at.clone())
-}
-
-/// Names of a directory that are read, in mosquitto's order: letters without regard to case, a capital before its
-/// small one (`A a B b`).
-fn included(names: Vec<String>) -> Vec<String> {
-    let mut names: Vec<String> = names
-        .into_iter()
-        .filter(|name| name.len() > ".conf".len() && name.ends_with(".conf"))
-        .collect();
-    names.sort_by(|a, b| {
-        for (a, b) in a.bytes().zip(b.bytes()) {
-            let order = a
-                .to_ascii_uppercase()
-                .cmp(&b.to_ascii_uppercase())
-                .then(a.cmp(&b));
-            if order.is_ne() {
-                return order;
-            }
-        }
-        a.len().cmp(&b.len())
-    });
-    names
-}
-
-/// C's `atoi` in 2.0; in 2.1 `strtol` with base 0, and nothing may follow.
-fn number(word: &str, version: BrokerVersion) -> Option<i64> {
-    let (sign, digits) = match word.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, word.strip_prefix('+').unwrap_or(word)),
-    };
-    let parsed = if version.is_2_1() {
-        let hexadecimal = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
-        let octal = digits.strip_prefix('0').filter(|rest| !rest.is_empty());
-        let (digits, radix) = match (hexadecimal, octal) {
-            (Some(digits), _) => (digits, 16),
-            (None, Some(digits)) => (digits, 8),
-            (None, None) => (digits, 10),
-        };
-        if !digits.chars().all(|c| c.is_digit(radix)) {
-            return None;
-        }
-        i64::from_str_radix(digits, radix).ok()?
-    } else {
-        let end = digits
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(digits.len());
-        digits[..end].parse().unwrap_or(0)
-    };
-    Some(sign * parsed).filter(|number| i32::try_from(*number).is_ok())
-}
-
-/// Enough of a word to recognise it.
-fn short(word: &str) -> String {
-    word.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .take(80)
-        .collect()
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::BrokerVersion;
 use super::effective::{Effective, Listener, Origin, Problem, ProblemKind};
-use super::parse::{Files, Overlay, read};
+use super::files::{Files, Overlay};
+use super::parse::read;
 use crate::findings::{Finding, FindingId, Severity};
 
 /// Security directives that `per_listener_settings` takes from the broker and gives to listeners. Anonymous access has a
