@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use cases::{Case, DIRECTORY, cases};
 use debian::{Answer, Broker, Town, free_ports, have, run_briefly};
 use sectag_gateway::Level;
-use sectag_gateway::mosquitto::{BrokerVersion, Placed, parse, with_include, within, words};
+use sectag_gateway::mosquitto::{BrokerVersion, Placed, judge, parse, with_include, within, words};
 
 /// The golden file as it can be started here: other paths, ports and addresses, the same lines.
 fn here(case: &Case, town: &Town, internal: u16, external: u16) -> String {
@@ -140,6 +140,47 @@ fn the_identity_of_the_certificate_is_the_user_name() {
     });
     assert_eq!(heard, ["mine", "end"]);
     broker.stop();
+}
+
+/// The source page's blocks refuse everybody, or do not start; what the judge makes of them works.
+#[test]
+fn the_corrected_blocks_of_the_source_page_work() {
+    if !have("mosquitto") || !have("mosquitto_pub") {
+        return;
+    }
+    let town = Town::new();
+    let file = |name: &str| town.path(name).display().to_string();
+    let (certificate, key, ca) = (
+        file("server.crt"),
+        file("server.key"),
+        file("clients-ca.crt"),
+    );
+    let server = |port| format!("listener {port}\ncertfile {certificate}\nkeyfile  {key}\n");
+    let mutual = |port| {
+        format!(
+            "listener {port}\nallow_anonymous false\nrequire_certificate true\ncafile   {certificate}\ncertfile {key}\nkeyfile  {ca}\n"
+        )
+    };
+    let [port, _] = free_ports();
+    let broker = Broker::start(&town, &server(port), &[port]);
+    let as_printed = town.publish(port, Some("server-ca.crt"), None, "good/x");
+    assert_eq!(as_printed, Answer::Refused, "as the page prints it");
+    broker.stop();
+    let (starts, said) = run_briefly(town.path("").as_path(), &mutual(port));
+    assert!(!starts && said.contains("Check certfile"), "{said}");
+
+    for (block, level) in [(server(port), Level::Server), (mutual(port), Level::Mutual)] {
+        let judged = judge(
+            Path::new("/tls.conf"),
+            block.as_bytes(),
+            &town,
+            BrokerVersion::V2_0_11,
+        );
+        let corrected = judged.corrected.unwrap();
+        let broker = Broker::start(&town, &corrected, &[port]);
+        probe(&town, port, level, "corrected");
+        broker.stop();
+    }
 }
 
 /// The findings about other files are what the broker does: Debian's main file, a file of others, and ours.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sectag_gateway::mosquitto::{Files, Unread};
 use sectag_pki::{Authority, PrivateKey, Purpose, ServerName, topics};
 
 /// Longer than this nothing takes, on a busy machine either.
@@ -251,6 +252,18 @@ impl Town {
         }
         command.stdin(Stdio::null());
         command
+    }
+}
+
+impl Files for Town {
+    fn read(&self, file: &Path) -> Result<Vec<u8>, Unread> {
+        std::fs::read(file).map_err(|e| Unread(e.to_string()))
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<String>, Unread> {
+        let entries = std::fs::read_dir(directory).map_err(|e| Unread(e.to_string()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.collect())
     }
 }
 
