@@ -187,6 +187,21 @@ fn mosquitto() -> Option<&'static str> {
     found
 }
 
+#[test]
+fn the_reference_page_shows_rules_that_are_rules() {
+    let page = include_str!("../../../docs/reference/topic-rules.md");
+    let blocks: Vec<&str> = page
+        .split("```rules\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    assert_eq!(Rules::parse(blocks[0]), Ok(Rules::default()));
+    assert_eq!(Rules::parse(blocks[1]).unwrap().rules().len(), 5);
+    assert_eq!(Rules::parse(topics::OPEN_RULES), Ok(Rules::open()));
+    assert!(page.contains(topics::OPEN_RULES.trim()));
+}
+
 #[tokio::test]
 async fn both_brokers_decide_alike() {
     let Some(program) = mosquitto() else { return };
