@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod desk;
+#[path = "../gateway_desk/mod.rs"]
+mod gateway_desk;
 #[path = "../peers/stranger/mod.rs"]
 mod stranger;
 #[path = "../../crates/cli/tests/support/mod.rs"]
 mod support;
 
 use desk::Desk;
+use gateway_desk::{Broker, Gateway};
 use stranger::mosquitto::{Clients, Mosquitto};
 use stranger::{ask, have, text};
 use support::Output;
@@ -327,9 +330,24 @@ fn p9_the_ca_goes_to_the_tag_that_the_project_names() {
     assert_eq!(desk.listed(TAG), Vec::<String>::new());
 }
 
-/// mosquitto's listener proves it; one of our own broker comes with `mqtt.external.*`.
+/// On mosquitto's listener, and on our own broker's.
 #[test]
 fn p10_without_client_authentication_no_client_certificate_is_needed() {
+    let gateway = Gateway::new();
+    gateway.level("server");
+    let broker = Broker::start(&gateway);
+    let listener = broker.listener("external").unwrap();
+    assert_eq!(listener["certFile"], serde_json::Value::Null);
+    let desk = Desk::new();
+    let ca = listener["caFile"].as_str().unwrap();
+    let certs = desk.certs(&[("ca-cert.pem", &std::fs::read_to_string(ca).unwrap())]);
+    let said = desk.sample(
+        gateway.external,
+        &[&ONCE[..], &["--certs", &certs]].concat(),
+    );
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    assert_eq!(desk.listed(TAG), ["ROOT_CA_CERT"], "nothing but the CA");
+
     if !have(&["mosquitto"]) {
         return;
     }

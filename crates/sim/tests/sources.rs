@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Pages whose statements are tested, and how many they have.
-const PAGES: [(char, usize); 3] = [('P', 11), ('X', 11), ('L', 13)];
+const PAGES: [(char, usize); 4] = [('P', 11), ('X', 11), ('G', 17), ('L', 13)];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sources")

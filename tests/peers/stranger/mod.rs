@@ -58,6 +58,30 @@ pub fn node_modules() -> Option<PathBuf> {
     None
 }
 
+/// The Python into whose environment `tools/packages` puts Python programs, when it has this package.
+pub fn python_with(package: &str) -> Option<PathBuf> {
+    let home = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/peers/python"
+    ));
+    let python = home.join("bin/python");
+    let mut question = Command::new(&python);
+    question.args(["-c", &format!("import {package}")]);
+    if python.is_file() && run(question).code == Some(0) {
+        return Some(python);
+    }
+    let required = std::env::var("SECTAG_PEERS").is_ok_and(|value| value == "require");
+    assert!(
+        !required,
+        "{package} for Python is not installed and SECTAG_PEERS=require"
+    );
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped: {package} for Python is not installed"
+    );
+    None
+}
+
 /// Runs a program to its end, without input.
 pub fn ask(program: &str, args: &[&str]) -> Output {
     let mut command = Command::new(program);

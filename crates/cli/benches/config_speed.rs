@@ -1,0 +1,210 @@
+//! What `sectag config` costs in time and memory, against what this machine asks for anything of the kind, all in one run.
+//!
+//! `cargo bench -p sectag-cli --bench config_speed`. Every round runs each program once, so that company on the machine is
+//! shared by all; a figure is the median of the rounds. A `set` is held against the least that keeps a file: the same
+//! bytes written beside it, fsync, rename, fsync of the directory.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const ROUNDS: usize = 240;
+/// Discarded: page cache and directory entries come in.
+const WARM_UP: usize = 10;
+
+/// `--version` over `/bin/true`.
+const VERSION_MAX: f64 = 3.0;
+/// `config get` over `--version`.
+const GET_MAX: f64 = 1.3;
+/// `config set` over `GET_MAX` × `--version` + this × a bare write.
+const WRITE_MAX: f64 = 1.5;
+const MEMORY_KIB_MAX: u64 = 8 * 1024;
+
+/// A gateway that is set up (spec/gateway-config §4.2).
+const TEDGE_TOML: &str = r#"[config]
+version = "2"
+
+[mqtt.client]
+host = "localhost"
+port = 8883
+
+[mqtt.client.auth]
+ca_file = "/etc/mosquitto/ca_certificates/ca.crt"
+cert_file = "/etc/tedge/mqtt-certs/client.crt"
+key_file = "/etc/tedge/mqtt-certs/client.key"
+
+[mqtt.external]
+ca_path = "/etc/mosquitto/ca_certificates/clients-ca.crt"
+cert_file = "/etc/mosquitto/certs/server.crt"
+key_file = "/etc/mosquitto/certs/server.key"
+
+[mqtt.external.bind]
+port = 8883
+address = "0.0.0.0"
+"#;
+
+/// Medians of thin-edge.io 2.0.1, as published for a shared machine of two cores (spec/gateway-config §5).
+const UPSTREAM: &str =
+    "thin-edge.io 2.0.1, elsewhere: --version 3.3 ms, get 4.2 ms, list 5.3 ms, set 12 ms, 15.8 MB";
+
+fn main() -> ExitCode {
+    // A disk, not a memory file system: fsync is to cost what it costs.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let desk = Desk {
+        home: folder.path(),
+    };
+    fs::write(folder.path().join("tedge.toml"), TEDGE_TOML).unwrap();
+
+    let mut times: [Vec<Duration>; 6] = Default::default();
+    for round in 0..WARM_UP + ROUNDS {
+        // Never the value that is there, so that each `set` writes.
+        let port = if round % 2 == 0 { "8884" } else { "8883" };
+        let taken = [
+            desk.run(&mut Command::new("/bin/true")),
+            desk.run(&mut desk.sectag(&["--version"])),
+            desk.run(&mut desk.sectag(&["config", "get", "mqtt.external.bind.port"])),
+            desk.run(&mut desk.sectag(&["config", "list"])),
+            desk.run(&mut desk.sectag(&["config", "set", "mqtt.external.bind.port", port])),
+            desk.bare_write(),
+        ];
+        if round >= WARM_UP {
+            for (times, taken) in times.iter_mut().zip(taken) {
+                times.push(taken);
+            }
+        }
+    }
+    let [nothing, version, get, list, set, write] = times.map(median_ms);
+    let memory = [
+        (
+            "get",
+            desk.peak_kib(&["config", "get", "mqtt.external.bind.port"]),
+        ),
+        ("list", desk.peak_kib(&["config", "list"])),
+        (
+            "set",
+            desk.peak_kib(&["config", "set", "mqtt.external.bind.port", "8885"]),
+        ),
+    ];
+
+    println!("median of {ROUNDS} runs, ms");
+    println!("/bin/true                          {nothing:8.2}");
+    println!("sectag --version                   {version:8.2}");
+    println!("sectag config get                  {get:8.2}");
+    println!("sectag config list                 {list:8.2}");
+    println!("sectag config set                  {set:8.2}");
+    println!("bare write, fsync, rename, fsync   {write:8.2}");
+    println!("{UPSTREAM}\n");
+    let allowed = GET_MAX.mul_add(version, WRITE_MAX * write);
+    let peak = memory.iter().map(|(_, kib)| *kib).max().unwrap_or_default();
+    for (verb, kib) in memory {
+        println!("peak memory of config {verb}: {kib} KiB");
+    }
+    let reached = [
+        verdict("--version / true", version / nothing, VERSION_MAX),
+        verdict("get / --version", get / version, GET_MAX),
+        verdict("set / (1.3 --version + 1.5 write)", set / allowed, 1.0),
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        verdict("memory / 8 MiB", peak as f64 / MEMORY_KIB_MAX as f64, 1.0),
+    ];
+    if reached.iter().all(|reached| *reached) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn verdict(what: &str, ratio: f64, target: f64) -> bool {
+    let reached = ratio <= target;
+    let word = if reached { "reached" } else { "missed" };
+    println!("{what}: {ratio:.2} (target {target}: {word})");
+    reached
+}
+
+fn median_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1000.0
+}
+
+struct Desk<'a> {
+    home: &'a Path,
+}
+
+impl Desk<'_> {
+    fn sectag(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sectag"));
+        command
+            .args(args)
+            .env("SECTAG_HOME", self.home)
+            .env_remove("TEDGE_CONFIG_DIR");
+        command
+    }
+
+    /// From the start of a program to its end.
+    fn run(&self, command: &mut Command) -> Duration {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let begun = Instant::now();
+        let ended = command.status().unwrap();
+        let taken = begun.elapsed();
+        assert!(ended.success(), "{command:?}");
+        taken
+    }
+
+    /// The least that leaves either the old file or the new one behind after a power cut.
+    fn bare_write(&self) -> Duration {
+        let (beside, file) = (self.home.join("bare.new"), self.home.join("bare"));
+        let content = fs::read(self.home.join("tedge.toml")).unwrap();
+        let begun = Instant::now();
+        let mut new = File::create(&beside).unwrap();
+        new.write_all(&content).unwrap();
+        new.sync_all().unwrap();
+        fs::rename(&beside, &file).unwrap();
+        File::open(self.home).unwrap().sync_all().unwrap();
+        begun.elapsed()
+    }
+
+    /// Peak resident memory of a verb. What it has to say at the end finds a full pipe, and while it waits there the kernel
+    /// knows.
+    fn peak_kib(&self, args: &[&str]) -> u64 {
+        const PIPE_BYTES: usize = 64 * 1024;
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(&[0; PIPE_BYTES]).unwrap();
+        let mut child = self
+            .sectag(args)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let begun = Instant::now();
+        let mut waited = 0;
+        let peak = loop {
+            let status = fs::read_to_string(&status).unwrap();
+            waited = if status.contains("State:\tS") {
+                waited + 1
+            } else {
+                0
+            };
+            // Nothing else that it waits for takes this long.
+            if waited == 20 || begun.elapsed() > Duration::from_secs(5) {
+                break field_kib(&status, "VmHWM:");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let drain = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+        assert!(child.wait().unwrap().success(), "{args:?}");
+        let _ = drain.join();
+        peak.unwrap_or_else(|| panic!("{args:?} said nothing at its end"))
+    }
+}
+
+fn field_kib(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
