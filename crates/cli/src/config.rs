@@ -109,7 +109,9 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
         environment: &environment,
         profile: profile.as_deref(),
         program,
-        judge: &World,
+        judge: &World {
+            resolve: matches!(verb, ConfigVerb::Check),
+        },
     };
     let json = global.json;
     Ok(match verb {

@@ -15,10 +15,17 @@ use crate::interfaces::interfaces;
 /// Names of the settings are resolved, which may take as long as the resolver does.
 pub fn machine(settings: &Settings) -> Machine {
     Machine {
+        resolved: resolve(settings),
+        ..unresolved()
+    }
+}
+
+/// As [`machine`], without asking a resolver: for whoever must not wait.
+pub fn unresolved() -> Machine {
+    Machine {
         now_s: now_s(),
         interfaces: interfaces().ok(),
         host_names: host_names(),
-        resolved: resolve(settings),
         service_user: user_by_id(rustix::process::geteuid().as_raw()),
         ..Machine::default()
     }

@@ -1,28 +1,23 @@
 //! What the settings mean on this machine.
 
 use sectag_gateway::Settings;
-use sectag_gateway::facts::{Facts, Machine};
+use sectag_gateway::facts::Facts;
 use sectag_gateway::findings::{self, Finding};
 use sectag_gateway::verbs::Judge;
-use std::time::{SystemTime, UNIX_EPOCH};
+use sectag_host::machine;
 
-/// This machine, as far as it is known without asking the network or other programs: clock, own name, files. The `gateway`
-/// verbs know more.
-pub(crate) struct World;
+/// This machine: clock, own names, interfaces, users, files. The `gateway` verbs know the broker as well.
+pub(crate) struct World {
+    /// Resolve host names of the settings, which takes as long as the resolver does. Whoever sets a key does not wait for it.
+    pub(crate) resolve: bool,
+}
 
 impl Judge for World {
     fn findings(&self, settings: &Settings) -> Vec<Finding> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let name = rustix::system::uname();
-        let machine = Machine {
-            now_s: now.map_or(0, |now| now.as_secs()),
-            host_names: name
-                .nodename()
-                .to_str()
-                .map(str::to_owned)
-                .into_iter()
-                .collect(),
-            ..Machine::default()
+        let machine = if self.resolve {
+            machine::machine(settings)
+        } else {
+            machine::unresolved()
         };
         findings::find(settings, &Facts::gather(settings, &machine))
     }
