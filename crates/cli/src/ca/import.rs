@@ -148,6 +148,18 @@ fn check(kind: Kind, brought: &Brought, root: &Brought, now_s: u64) -> Outcome {
     if now_s >= issuing.not_after_s || now_s < issuing.not_before_s {
         return Err(refuse("the CA is not valid today".to_owned()));
     }
+    // Not every verifier looks at the length of a path that its trust anchor allows; OpenSSL does.
+    let above = way.iter().filter(|above| above.der() != issuing.der());
+    for (below, above) in (1_u32..).zip(above) {
+        let facts = show(above.der()).map_err(|e| broken(&root.path, &e))?;
+        if facts.path_length.is_some_and(|length| length < below) {
+            return Err(refuse(format!(
+                "`{}` allows fewer than {below} CAs below it (pathlen {})",
+                facts.subject,
+                facts.path_length.unwrap_or_default()
+            )));
+        }
+    }
     let Some((_, authority)) = &brought.key else {
         return Ok(());
     };

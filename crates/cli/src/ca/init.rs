@@ -20,7 +20,9 @@ pub(crate) fn init(place: &Place, arguments: &CaInit, now_s: u64) -> Outcome<Fol
     sectag_keep::private_dir(&place.home).map_err(kept)?;
     sectag_keep::private_dir(&folder.dir).map_err(kept)?;
     let _turn = sectag_keep::lock(&folder.dir.join("lock")).map_err(kept)?;
-    if STEMS.iter().all(|stem| folder.certificate(stem).exists()) {
+    let has_lists = |kind: &Kind| folder.crl(*kind).exists() || !folder.key(kind.stem()).exists();
+    if STEMS.iter().all(|stem| folder.certificate(stem).exists()) && Kind::ALL.iter().all(has_lists)
+    {
         return Err(
             Fault::no(format!("`{}` holds a CA already", folder.dir.display()))
                 .hint("`sectag ca` shows it; for another one choose another home with --home"),

@@ -4,7 +4,7 @@ use super::device;
 use super::renew::{in_use, is_due, minimum_s};
 use super::validity::Validity;
 use crate::args::{Global, Subject};
-use crate::ca::Folder;
+use crate::ca::{Folder, Kind};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
@@ -24,6 +24,15 @@ pub(super) fn needs_renewal(global: &Global, place: &Place, subject: &Subject) -
             let validity = Validity::of(&facts, minimum_s, now_s);
             eprintln!("{:24} {}", entry.name, validity.words());
             due |= is_due(&facts, minimum_s, now_s);
+        }
+        for kind in Kind::ALL {
+            // Brokers refuse every client once the list has ended.
+            if folder.key(kind.stem()).exists()
+                && folder.crl_is_due(kind, now_s).map_err(unknown)?
+            {
+                eprintln!("{} must be signed anew", folder.crl(kind).display());
+                due = true;
+            }
         }
         return if due { Ok(()) } else { Err(Fault::silent(1)) };
     }
