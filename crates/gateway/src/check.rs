@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::facts::{Facts, Machine};
 use crate::findings::{self, Finding, FindingId, Severity};
-use crate::mosquitto::{BrokerVersion, Files, Judged, Listener, judge, parse};
+use crate::mosquitto::{BrokerVersion, Files, Judged, Judgement, Listener, judge, parse};
 use crate::settings::{Client, External, Internal, Settings, Source, Sourced};
 
 /// What is to be said about a file.
@@ -65,7 +65,7 @@ pub fn check(
 impl Report {
     /// Nothing keeps the broker from working as the file means it: exit 0, else 1.
     pub fn is_fine(&self) -> bool {
-        self.judged.judgements.is_empty() && !findings::has_error(&self.findings)
+        self.judged.judgements.iter().all(is_remark) && !findings::has_error(&self.findings)
     }
 
     /// For people: what each listener is, what is wrong, and the corrected file.
@@ -77,10 +77,10 @@ impl Report {
             let _ = writeln!(text, "{listener}: level {}", effective.level(listener));
         }
         for judgement in &self.judged.judgements {
-            let severity = if judgement.stops {
-                Severity::Error
-            } else {
-                Severity::Warn
+            let severity = match judgement {
+                judgement if is_remark(judgement) => Severity::Note,
+                judgement if judgement.stops => Severity::Error,
+                _ => Severity::Warn,
             };
             let _ = writeln!(text, "\n{severity}: {}", place_first(judgement));
             let _ = writeln!(text, "  {}", judgement.why);
@@ -88,17 +88,19 @@ impl Report {
         for finding in &self.findings {
             let _ = writeln!(text, "\n{finding}");
         }
-        if let Some(corrected) = &self.judged.corrected {
-            let _ = writeln!(
-                text,
-                "\nthe file as it works with mosquitto {}:\n",
-                effective.version
-            );
-            for line in corrected.lines() {
-                let _ = writeln!(text, "    {line}");
+        let lines_are_fine = self.judged.judgements.iter().all(is_remark);
+        match &self.judged.corrected {
+            Some(corrected) if !lines_are_fine => {
+                let version = effective.version;
+                let _ = writeln!(text, "\nthe file as it works with mosquitto {version}:\n");
+                for line in corrected.lines() {
+                    let _ = writeln!(text, "    {line}");
+                }
             }
-        } else if self.findings.is_empty() {
-            let _ = writeln!(text, "nothing is wrong for mosquitto {}", effective.version);
+            _ if self.findings.is_empty() => {
+                let _ = writeln!(text, "nothing is wrong for mosquitto {}", effective.version);
+            }
+            _ => {}
         }
         text
     }
@@ -147,7 +149,12 @@ impl Report {
     }
 }
 
-fn place_first(judgement: &crate::mosquitto::Judgement) -> String {
+/// About the whole file, and nothing that keeps it from working.
+fn is_remark(judgement: &Judgement) -> bool {
+    judgement.at.is_none() && !judgement.stops
+}
+
+fn place_first(judgement: &Judgement) -> String {
     match &judgement.at {
         Some(at) => format!("{at}: {}", judgement.wrong),
         None => judgement.wrong.clone(),
@@ -173,7 +180,11 @@ const WORDS: [(&str, &str); 4] = [
 ];
 
 fn of_listener(listener: &Listener, place: Option<&str>, machine: &Machine) -> Vec<Finding> {
-    let path = |word: &str| listener.text(word).map(PathBuf::from);
+    // A relative path depends on where the broker is started, and a placeholder is relative too.
+    let path = |word: &str| {
+        let path = listener.text(word).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
     let ca_path = path("cafile").or_else(|| path("capath"));
     let external = External {
         port: Sourced {

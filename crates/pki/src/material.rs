@@ -4,7 +4,7 @@
 //! to know all of it. Nothing secret is kept, so a [`Material`] may be printed.
 
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use crate::certificate::{parse, seconds};
@@ -98,6 +98,13 @@ impl Material {
         if label.ends_with("PRIVATE KEY") {
             let is_encrypted =
                 label == "ENCRYPTED PRIVATE KEY" || text.contains("Proc-Type: 4,ENCRYPTED");
+            if let (false, Err(e)) = (is_encrypted, PrivateKeyDer::from_pem_slice(text.as_bytes()))
+            {
+                self.problems.push(format!(
+                    "the section `BEGIN {label}` is no private key: {e}"
+                ));
+                return;
+            }
             self.keys.push(KeyFacts {
                 is_encrypted,
                 public: if is_encrypted { None } else { public_of(text) },
@@ -222,6 +229,16 @@ mod tests {
         assert!(material(&der).problems[0].starts_with("it is DER"));
         assert_eq!(material(b"hello -----BEGIN"), Material::default());
         assert_eq!(material(&[0x30, 0xff, 0, 200]), Material::default());
+    }
+
+    #[test]
+    fn a_damaged_key_is_no_key() {
+        let text = "-----BEGIN PRIVATE KEY-----\n!!\n-----END PRIVATE KEY-----\n";
+        let found = material(text.as_bytes());
+        assert!(
+            found.keys.is_empty() && found.problems.len() == 1,
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::path::Path;
 /// Judged when no mosquitto is here and none was named: Debian's.
 const USUAL: BrokerVersion = BrokerVersion::V2_0_11;
 
+/// Instead of a file's name.
+const STDIN: &str = "-";
+
 /// Exit 0 when the file works as it is meant, 1 when it does not, 2 when it could not be read.
 pub(super) fn check(desk: &Desk<'_>, file: &Path) -> Outcome {
     let text = read(file)?;
@@ -33,18 +36,23 @@ pub(super) fn check(desk: &Desk<'_>, file: &Path) -> Outcome {
         broker_user: user,
         ..Machine::default()
     };
-    let report = judge(file, &text, &disk, version, &machine);
+    let name = if file.as_os_str() == STDIN {
+        Path::new("stdin")
+    } else {
+        file
+    };
+    let report = judge(name, &text, &disk, version, &machine);
     if desk.global.json {
         output::json(&report.json());
     } else {
         output::print(&report.text());
     }
-    verdict(file, &report)
+    verdict(name, &report)
 }
 
 fn read(file: &Path) -> Outcome<Vec<u8>> {
     let mut text = Vec::new();
-    if file == Path::new("-") {
+    if file.as_os_str() == STDIN {
         let limit = FILE_BYTES_MAX as u64 + 1;
         std::io::stdin()
             .take(limit)

@@ -88,6 +88,10 @@ impl Reader<'_> {
             return;
         };
         let Some(user) = self.user else { return };
+        // What is not there is another finding.
+        if at.what == What::Missing {
+            return;
+        }
         let Access::Refused(node) = at.access(user, want) else {
             return;
         };

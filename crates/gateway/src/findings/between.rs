@@ -1,12 +1,14 @@
 //! The two sides of one connection: name, trust in both directions, port (E9, E10, E11, E14).
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sectag_pki::chain::{Check, VerifyError, verify};
 use sectag_pki::lint::chain::words;
 use sectag_pki::material::Held;
 use sectag_pki::{Purpose, ServerName};
 
+use super::listener::listening;
 use super::words::{count, list, names, subject, trusted};
 use super::{Finding, FindingId, Found, Severity};
 use crate::facts::{Facts, Trusted, What};
@@ -42,6 +44,11 @@ fn reachable(settings: &Settings, facts: &Facts, found: &mut Found) {
     let mut others = facts.machine.listeners.iter().flatten();
     let other = others.find(|listener| listener.port == port.get());
     let said = client.level();
+    match (external, internal) {
+        (Some(external), false) => same_address(client, listening(external, facts), facts, found),
+        (None, true) => same_address(client, Some(vec![settings.internal.address]), facts, found),
+        _ => {}
+    }
     let level = match (external, internal, other) {
         (Some(external), _, _) => external.level(),
         (None, true, _) => Level::None,
@@ -94,6 +101,35 @@ fn reachable(settings: &Settings, facts: &Facts, found: &mut Found) {
     found.add(finding(FindingId::E14, Severity::Warn, sentence, client).fix(&[fix.to_owned()]));
 }
 
+/// E14: the listener is on other addresses than our clients go to.
+fn same_address(client: &Client, listening: Option<Vec<IpAddr>>, facts: &Facts, found: &mut Found) {
+    let wanted = match &client.host {
+        Host::Name(name) if name == "localhost" => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        host => facts.machine.addresses(host),
+    };
+    let Some(listening) = listening.filter(|all| !all.is_empty() && !wanted.is_empty()) else {
+        return; // not known
+    };
+    let reaches = |wanted: &IpAddr| {
+        let here = |one: &IpAddr| one == wanted || one.is_unspecified() || wanted.is_unspecified();
+        listening.iter().any(here)
+    };
+    if wanted.iter().any(reaches) {
+        return;
+    }
+    let addresses: Vec<String> = listening.iter().map(IpAddr::to_string).collect();
+    let port = client.port.value;
+    let sentence = format!(
+        "the listener on port {port} is on {}, and our clients connect to {}",
+        list(&addresses),
+        client.host
+    );
+    let fix = format!("sectag config set mqtt.client.host {}", addresses[0]);
+    found.add(finding(FindingId::E14, Severity::Warn, sentence, client).fix(&[fix]));
+}
+
 /// The ports that somebody listens on.
 fn listeners(settings: &Settings, facts: &Facts) -> Vec<String> {
     let internal = settings
@@ -110,8 +146,8 @@ fn listeners(settings: &Settings, facts: &Facts) -> Vec<String> {
         .iter()
         .flatten()
         .map(|listener| listener.port);
-    let ports = internal.into_iter().chain(external).chain(others);
-    ports.map(|port| port.to_string()).collect()
+    let ports: BTreeSet<u16> = internal.into_iter().chain(external).chain(others).collect();
+    ports.iter().map(u16::to_string).collect()
 }
 
 /// E9.

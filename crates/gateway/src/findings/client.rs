@@ -77,7 +77,7 @@ fn password(client: &Client, facts: &Facts, eyes: Eyes, found: &mut Found) {
             return;
         }
         Some(What::Unreadable(why)) => {
-            let own = format!("chown \"$(id -un)\" {}", shell(path));
+            let own = format!("sudo chown \"$(id -un)\" {}", shell(path));
             let sentence = format!("{shown} ({PASSWORD}) cannot be read: {why}");
             return add(sentence, &[own, unset]);
         }

@@ -37,7 +37,7 @@ pub(super) fn internal(internal: &Internal, found: &mut Found) {
 }
 
 /// The addresses that the external listener is opened on; an unspecified one stands for all.
-fn listening(external: &External, facts: &Facts) -> Option<Vec<IpAddr>> {
+pub(super) fn listening(external: &External, facts: &Facts) -> Option<Vec<IpAddr>> {
     match (&external.interface, &external.address) {
         (Some(name), _) if name == "lo" => Some(vec![Ipv4Addr::LOCALHOST.into()]),
         (Some(name), _) => Some(facts.machine.interface(name)?.addresses.clone()),

@@ -219,7 +219,7 @@ fn holds(pair: &Pair<'_>, certificate: bool, facts: &Facts, found: &mut Found) -
                 severity = Severity::Note;
                 fix = vec!["sudo sectag config check".to_owned()];
             } else {
-                fix = vec![format!("chown {} {}", "$(id -un)", shell(path))];
+                fix = vec![format!("sudo chown \"$(id -un)\" {}", shell(path))];
             }
             format!("{shown} ({name}) cannot be read here, so it was not checked: {why}")
         }

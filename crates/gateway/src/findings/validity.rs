@@ -25,7 +25,7 @@ pub(super) fn listener(external: &External, minimum_s: u64, facts: &Facts, found
     let system = |path: &PathBuf| facts.at(path).is_some_and(|at| at.is_system_store);
     if !external.ca_path.as_ref().is_some_and(system) {
         watch.trusted(
-            "mqtt.external.ca_path",
+            |_| "mqtt.external.ca_path",
             &facts.trusted_by_broker(external),
             found,
         );
@@ -49,13 +49,13 @@ pub(super) fn client(client: &Client, minimum_s: u64, facts: &Facts, found: &mut
         found,
     );
     let system = |path: &PathBuf| facts.at(path).is_some_and(|at| at.is_system_store);
+    let key = |from: &Path| match client.ca_file.as_deref() {
+        Some(file) if file == from => "mqtt.client.auth.ca_file",
+        _ => "mqtt.client.auth.ca_dir",
+    };
     let paths = [&client.ca_file, &client.ca_dir];
     if !paths.into_iter().flatten().any(system) {
-        watch.trusted(
-            "mqtt.client.auth.ca_*",
-            &facts.trusted_by_client(client),
-            found,
-        );
+        watch.trusted(key, &facts.trusted_by_client(client), found);
     }
 }
 
@@ -87,7 +87,12 @@ impl Watch {
     }
 
     /// Authorities: one that has expired is an error when it was the last.
-    fn trusted(&self, key: &str, trusted: &[Trusted<'_>], found: &mut Found) {
+    fn trusted(
+        &self,
+        key: impl Fn(&Path) -> &'static str,
+        trusted: &[Trusted<'_>],
+        found: &mut Found,
+    ) {
         let dead = |one: &Trusted<'_>| !matches!(self.due(one.held), None | Some(Due::Soon(_)));
         let severity = match trusted.iter().all(dead) {
             true => Severity::Error,
@@ -99,7 +104,7 @@ impl Watch {
                     Due::Soon(_) => Severity::Warn,
                     Due::NotYet | Due::Expired => severity,
                 };
-                found.add(self.finding(key, one.from, one.held, &due, severity));
+                found.add(self.finding(key(one.from), one.from, one.held, &due, severity));
             }
         }
     }
@@ -144,7 +149,7 @@ impl Watch {
         };
         let fix = match (due, held.facts.is_ca) {
             (Due::NotYet, _) => "date -u".to_owned(),
-            (_, true) => format!("sectag config set {} <newer CA>", key.replace('*', "file")),
+            (_, true) => format!("sectag config set {key} <newer CA>"),
             (_, false) => "sectag cert renew --all --due".to_owned(),
         };
         Finding::new(FindingId::E20, severity, sentence)

@@ -73,6 +73,13 @@ fn e21_a_closed_directory_on_the_way() {
         says(one, Severity::Error, "cannot be reached by mosquitto");
         assert!(one.fix.starts_with("chmod o+x /"), "{one}");
     }
+    let missing = scene.path("missing");
+    scene.external().key_file = Some(missing);
+    assert!(
+        about(&scene.found(), "mqtt.external.key_file")
+            .iter()
+            .all(|one| one.id != E21)
+    );
 }
 
 #[test]

@@ -239,3 +239,37 @@ fn e14_the_two_sides_must_have_one_level() {
     scene.external().ca_path = None;
     scene.is_clean();
 }
+
+#[test]
+fn e14_the_listener_is_on_another_address_of_this_machine() {
+    let mut scene = Scene::mutual();
+    scene.external().address = Some("192.0.2.7".parse().unwrap());
+    let found = scene.only(E14);
+    says(
+        &found,
+        Severity::Warn,
+        "the listener on port 8883 is on 192.0.2.7, and our clients connect to 127.0.0.1",
+    );
+    assert_eq!(found.fix, "sectag config set mqtt.client.host 192.0.2.7");
+    scene.client_side().host = "192.0.2.7".parse().unwrap();
+    scene.is_clean();
+    scene.external().address = None;
+    scene.external().interface = Some("lo".to_owned());
+    says(
+        &scene.only(E14),
+        Severity::Warn,
+        "is on 127.0.0.1, and our clients connect to 192.0.2.7",
+    );
+    scene.client_side().host = "localhost".parse().unwrap();
+    scene.is_clean();
+
+    let mut scene = Scene::empty();
+    scene.client_side().host = "192.0.2.7".parse().unwrap();
+    says(
+        &scene.only(E14),
+        Severity::Warn,
+        "the listener on port 1883 is on 127.0.0.1",
+    );
+    scene.machine.interfaces = None;
+    scene.is_clean();
+}

@@ -128,3 +128,35 @@ fn the_rotated_block_of_the_source_page_is_explained_and_corrected() {
         "{said}"
     );
 }
+
+#[test]
+fn placeholders_and_the_file_of_the_distribution_are_not_looked_for() {
+    let scene = Scene::mutual();
+    let found = report(
+        &scene,
+        "listener 8883\ncertfile PATH_TO_CERTIFICATE\nkeyfile PATH_TO_KEY\n",
+    );
+    assert!(!found.is_fine());
+    assert_eq!(found.findings, []);
+    let found = report(
+        &scene,
+        "persistence true\ninclude_dir /nonexistent/conf.d\n",
+    );
+    let said = found.text();
+    assert!(
+        !said.contains("the file as it works") || said.contains("error"),
+        "{said}"
+    );
+    let found = report(&scene, "persistence true\n");
+    assert!(found.is_fine(), "{}", found.text());
+    assert!(
+        found.text().contains("note: there is no `listener`"),
+        "{}",
+        found.text()
+    );
+    assert!(
+        !found.text().contains("the file as it works"),
+        "{}",
+        found.text()
+    );
+}

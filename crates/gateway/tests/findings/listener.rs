@@ -63,6 +63,7 @@ fn e4_by_name_and_by_interface() {
 fn e5_an_address_beside_an_interface_is_dropped() {
     let mut scene = Scene::mutual();
     scene.external().interface = Some("eth0".to_owned());
+    scene.client_side().host = "192.0.2.7".parse().unwrap();
     scene.is_clean();
     for wildcard in ["0.0.0.0", "::"] {
         scene.external().address = Some(wildcard.parse().unwrap());
@@ -90,6 +91,7 @@ fn e6_an_interface_that_is_not_there() {
     scene.is_clean();
     let mut scene = Scene::mutual();
     scene.external().interface = Some("eth0".to_owned());
+    scene.client_side().host = "192.0.2.7".parse().unwrap();
     scene.is_clean();
 }
 

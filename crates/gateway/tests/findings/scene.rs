@@ -52,7 +52,7 @@ impl Scene {
             &format!("{}{root}", scene.devices.certificate_pem()),
         );
         let (cert_file, key_file) =
-            scene.server("server", &["localhost", "127.0.0.1", "gateway.example"]);
+            scene.server("server", &["localhost", "127.0.0.1", "192.0.2.7"]);
         let (client_cert, client_key) = scene.client("client", "tedge-agent");
         let mut scene = scene;
         scene.settings.external = Some(External {
