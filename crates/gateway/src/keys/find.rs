@@ -154,7 +154,10 @@ pub fn similar(typed: &str) -> Vec<&'static str> {
                 .chain(key.aliases)
                 .map(|name| distance(&lower, name))
                 .min()?;
-            let same_leaf = key.name.rsplit('.').next() == lower.rsplit('.').next();
+            let last = lower.rsplit('.').next();
+            let same_leaf = std::iter::once(&key.name)
+                .chain(key.aliases)
+                .any(|name| name.rsplit('.').next() == last);
             let far_leaf = leaf.len() > 3 && key.name.ends_with(leaf);
             (steps <= 2 || same_leaf || far_leaf || key.name.starts_with(&group)).then(|| {
                 let rank = if steps <= 2 {
@@ -288,6 +291,7 @@ mod tests {
                 .all(|name| name.starts_with("mqtt.external."))
         );
         assert_eq!(similar("mqtt.external").len(), 3);
+        assert_eq!(similar("client.cafile"), ["mqtt.client.auth.ca_file"]);
         assert!(similar("no.such.key").is_empty());
         assert!(similar(&"x".repeat(10_000)).is_empty());
     }

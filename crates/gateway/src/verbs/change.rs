@@ -440,6 +440,14 @@ fn restarts(steps: &[Step], before: Option<&Config>, after: &Config) -> Option<S
             who.push(part);
         }
     }
+    // What is done in any case needs no condition.
+    let (broker, services) = ("restart mosquitto", "restart every service");
+    let all = who.clone();
+    who.retain(|part| {
+        let broker_too = all.contains(&broker) && part.contains("mosquitto") && *part != broker;
+        let services_too = all.contains(&services) && part.starts_with("restart the services");
+        !broker_too && !services_too
+    });
     who.sort_by_key(|part| !part.contains("mosquitto"));
     Some(format!("{how}: {}", who.join(", then ")))
 }

@@ -246,6 +246,18 @@ fn what_follows_is_said_on_stderr() {
 }
 
 #[test]
+fn who_must_restart_is_one_line_for_all_keys_of_a_command() {
+    let desk = Desk::new("");
+    let said = desk.change(&[
+        Operation::Set(key_of("mqtt.external.bind.port"), "8884".into()),
+        Operation::Set(key_of("mqtt.bind.port"), "1884".into()),
+        Operation::Set(key_of("mqtt.client.host"), "localhost".into()),
+    ]);
+    let line = "note: run `sectag gateway apply`: restart mosquitto, then restart every service\n";
+    assert_eq!(said.stderr, line);
+}
+
+#[test]
 fn lists_grow_sorted_and_shrink_by_items() {
     let desk = Desk::new("");
     let key = || key_of("c8y.smartrest.templates");
