@@ -28,7 +28,8 @@ use words::{explained, no_link_for, traffic_report};
 pub(crate) async fn mqtt(global: &Global, place: &Place, verb: Mqtt) -> Outcome {
     let by_keys = match &verb {
         Mqtt::Pub { link, .. } | Mqtt::Sub { link, .. } => link.keys.gateway,
-        Mqtt::Sample(_) | Mqtt::Broker(_) => false,
+        Mqtt::Sample(args) => args.gateway,
+        Mqtt::Broker(_) => false,
     };
     let done = run(global, place, verb).await;
     // As spec/gateway-config Annex B has it.
@@ -186,7 +187,7 @@ impl Open {
             ..options(place, link, &security)?
         };
         Ok(Self {
-            link: gateway.open(&options).await?,
+            link: gateway.open(&options, false).await?,
             device: None,
             gateway: Some((gateway, options)),
         })
@@ -208,7 +209,7 @@ impl Open {
         match &self.gateway {
             Some((gateway, options)) if may_pass => {
                 eprintln!("{}\nconnecting again", fault.warning());
-                self.link = gateway.open(options).await?;
+                self.link = gateway.open(options, true).await?;
                 Ok(())
             }
             _ => Err(fault),

@@ -117,8 +117,8 @@ impl GatewayClient {
         Some(sectag_pki::identity(&leaf.der).ok()?.cn)
     }
 
-    /// Connects, again and again with [`RETRY_PAUSE`] in between, as long as only patience is needed and `patience` lasts (`None`: for ever). What cannot get better by
-    /// itself ends it at once. Each failed attempt that is followed by another is told to `observe`.
+    /// Connects, again and again with [`RETRY_PAUSE`] in between, as long as only patience is needed and `patience` lasts (`None`: for
+    /// ever). What cannot get better by itself ends it at once. Each failed attempt that is followed by another is told to `observe`.
     ///
     /// # Errors
     /// That of the last attempt.
@@ -126,6 +126,31 @@ impl GatewayClient {
         &self,
         options: &LinkOptions,
         patience: Option<Duration>,
+        observe: &mut (dyn FnMut(&LinkError) + Send),
+    ) -> Result<MqttLink, LinkError> {
+        self.try_until(options, patience, &[], observe).await
+    }
+
+    /// The same after a connection that was lost. What looks like a port of another kind may be a broker that is just going down.
+    ///
+    /// # Errors
+    /// That of the last attempt.
+    pub async fn open_again(
+        &self,
+        options: &LinkOptions,
+        patience: Option<Duration>,
+        observe: &mut (dyn FnMut(&LinkError) + Send),
+    ) -> Result<MqttLink, LinkError> {
+        const GOING_DOWN: [Cause; 2] = [Cause::NoTlsOnPort, Cause::ClosedAfterConnect];
+        self.try_until(options, patience, &GOING_DOWN, observe)
+            .await
+    }
+
+    async fn try_until(
+        &self,
+        options: &LinkOptions,
+        patience: Option<Duration>,
+        passing: &[Cause],
         observe: &mut (dyn FnMut(&LinkError) + Send),
     ) -> Result<MqttLink, LinkError> {
         let deadline = patience.map(|patience| Instant::now() + patience);
@@ -140,7 +165,9 @@ impl GatewayClient {
                 Ok(link) => return Ok(link),
                 Err(error) => error,
             };
-            if !error.may_pass() || deadline.is_some_and(|deadline| left(deadline).is_zero()) {
+            let cause = error.explain().map(|explanation| explanation.cause);
+            let may_pass = cause.is_some_and(|cause| cause.may_pass() || passing.contains(&cause));
+            if !may_pass || deadline.is_some_and(|deadline| left(deadline).is_zero()) {
                 return Err(error);
             }
             observe(&error);

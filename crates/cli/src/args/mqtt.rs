@@ -30,17 +30,17 @@ const BY_KEYS: &str = "Broker and credentials by configuration keys";
 
 /// The broker of the keys `mqtt.client.*`.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = BY_KEYS)]
 pub(crate) struct Keys {
     /// Connect as the configuration keys mqtt.client.* say: `sectag config list mqtt.client`. Every failure then exits with 1
-    #[arg(long)]
+    #[arg(long, help_heading = BY_KEYS)]
     pub(crate) gateway: bool,
     /// Seconds to try as long as only patience is needed (nothing listens, no answer); 0 for ever
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 10,
-        requires = "gateway"
+        requires = "gateway",
+        help_heading = BY_KEYS
     )]
     pub(crate) connection_timeout: u64,
 }

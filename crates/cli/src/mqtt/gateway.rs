@@ -30,8 +30,8 @@ impl Gateway {
         })
     }
 
-    /// Connects; what stands in the way and may pass is said once.
-    pub(super) async fn open(&self, options: &LinkOptions) -> Outcome<MqttLink> {
+    /// Connects; what stands in the way and may pass is said once. `again`: a connection was lost.
+    pub(super) async fn open(&self, options: &LinkOptions, again: bool) -> Outcome<MqttLink> {
         let mut said = None;
         let mut observe = |error: &LinkError| {
             let cause = error.explain().map(|explanation| explanation.cause);
@@ -40,7 +40,12 @@ impl Gateway {
                 eprintln!("waiting: {error}");
             }
         };
-        let opened = self.client.open(options, self.patience, &mut observe).await;
+        let (client, patience) = (&self.client, self.patience);
+        let opened = if again {
+            client.open_again(options, patience, &mut observe).await
+        } else {
+            client.open(options, patience, &mut observe).await
+        };
         let link = opened.map_err(|error| {
             if let LinkError::Gateway(unready) = &error {
                 return fault_of(&unready.finding, self.directory.as_deref());

@@ -57,8 +57,10 @@ ca other "Elsewhere"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out server.key
 cp server.key server-ip.key
 cp server.key server-old.key
+cp server.key server-new.key
 sign server ca 90 "${SERVER}DNS:localhost,DNS:gw.example\n"
 sign server-ip ca 90 "${SERVER}DNS:localhost,IP:127.0.0.1\n"
+sign server-new other 90 "${SERVER}DNS:localhost\n"
 sign server-old ca -1 "${SERVER}DNS:localhost\n"
 
 openssl ecparam -name prime256v1 -genkey -noout -out client.key                 # SEC 1

@@ -235,13 +235,24 @@ fn purpose(said: &str, place: &Place, ours: &CertificateFacts, facts: &Facts) ->
 }
 
 fn scheme(said: &str, facts: &Facts) -> Explanation {
+    let pair = facts.tls.as_ref().and_then(|tls| tls.papers.pair.as_ref());
+    let (whose, fix) = match pair.map(|pair| &pair.place) {
+        Some(place @ Place::File(_)) => (
+            format!("that the key of {place} can make"),
+            "have the certificate issued again for an ECDSA P-256 key, or allow this kind of key at the server",
+        ),
+        _ => (
+            "of ECDSA P-256 with SHA-256, which is what a key under a sec tag makes".to_owned(),
+            "allow ecdsa_secp256r1_sha256 for client certificates at the server",
+        ),
+    };
     Explanation::new(
         Cause::ClientCertificateRefused,
         format!(
-            "{} demands a client certificate and takes no signature of ECDSA P-256 with SHA-256, which is what a key under a sec tag makes ({said})",
+            "{} demands a client certificate and takes no signature {whose} ({said})",
             facts.target()
         ),
-        "allow ecdsa_secp256r1_sha256 for client certificates at the server",
+        fix,
     )
 }
 

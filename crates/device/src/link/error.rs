@@ -98,12 +98,6 @@ impl LinkError {
         failures::explain_link(self)
     }
 
-    /// May the next attempt succeed without anybody's doing?
-    pub fn may_pass(&self) -> bool {
-        self.explain()
-            .is_some_and(|explanation| explanation.cause.may_pass())
-    }
-
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         self.explain().map(|explanation| explanation.fix)
