@@ -14,6 +14,7 @@ use sectag_pki::topics::Rules;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::Receiver;
+use town::foreign::{Files, have, run};
 use town::{PATIENCE, Papers, Town, any_port, next, options, server_only, text, until};
 
 const PLAIN: usize = 0;
@@ -306,4 +307,39 @@ async fn plaintext_and_tls_never_become_each_other() {
         .publish("x", "still here", Qos::AtLeastOnce, false)
         .await
         .unwrap();
+}
+
+/// The page's default: no client authentication, and so neither certificate nor key of the client.
+#[tokio::test]
+async fn mosquitto_tools_enter_where_their_papers_allow_it() {
+    if !have("mosquitto_pub") {
+        return;
+    }
+    let town = Town::new("Town");
+    let broker = broker_of(&town).await;
+    let files = Files::new(&town);
+    files.papers("dev-1", &town.device("dev-1"));
+    let enters = async |listener, tls: bool, papers: bool, version: &str| {
+        let mut publish = files.bare_tool("mosquitto_pub", address(&broker, listener).port());
+        publish.args(["-V", "5", "-t", "dev-1/x", "-q", "1", "-m", "x"]);
+        if tls {
+            publish.arg("--cafile").arg(files.path("ca.crt"));
+            publish.args(["--tls-version", version]);
+        }
+        if papers {
+            publish.arg("--cert").arg(files.path("dev-1.crt"));
+            publish.arg("--key").arg(files.path("dev-1.key"));
+        }
+        run(publish).await.0 == Some(0)
+    };
+    assert!(enters(PLAIN, false, false, "").await);
+    assert!(!enters(SERVER, false, false, "").await);
+    assert!(!enters(MUTUAL, false, false, "").await);
+    for version in ["tlsv1.2", "tlsv1.3"] {
+        assert!(!enters(PLAIN, true, false, version).await);
+        assert!(enters(SERVER, true, false, version).await);
+        assert!(enters(SERVER, true, true, version).await);
+        assert!(!enters(MUTUAL, true, false, version).await);
+        assert!(enters(MUTUAL, true, true, version).await);
+    }
 }

@@ -1,6 +1,8 @@
 //! A small town for the stories: authorities, certificates, a broker, clients.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod foreign;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
