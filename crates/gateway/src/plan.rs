@@ -30,8 +30,11 @@ use main_file::Main;
 
 /// Name of our file; it is the only one in its directory that mosquitto reads.
 pub const FRAGMENT: &str = "sectag-listener.conf";
-/// Where the files go when the broker's user cannot reach the home (amendment A5).
-pub const ETC: &str = "/etc/mosquitto/sectag";
+/// Where the files go when the broker's user cannot reach the home: `/etc/mosquitto/sectag`, beside
+/// `/etc/mosquitto/mosquitto.conf` (amendment A5).
+pub fn beside_main(main: &Path) -> PathBuf {
+    main.parent().unwrap_or(Path::new("/")).join("sectag")
+}
 
 /// Everything that `apply` would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub struct Plan {
     pub fragment_text: String,
     /// The line in the main file that includes our directory.
     pub include: Include,
-    /// The broker's user cannot reach the home, so the files are under [`ETC`].
+    /// The broker's user cannot reach the home, so the files are under [`beside_main`].
     pub outside_home: bool,
     /// A host name of the configuration and the address it stands for.
     pub resolved: Option<(String, IpAddr)>,
@@ -171,9 +174,9 @@ pub fn make(inputs: &Inputs<'_>) -> Result<Plan, Vec<Finding>> {
     let in_home = inputs.home.join("mosquitto");
     let outside_home = !inputs.ground.broker_reaches(&in_home);
     let (directory, other) = if outside_home {
-        (PathBuf::from(ETC), in_home)
+        (beside_main(inputs.main), in_home)
     } else {
-        (in_home, PathBuf::from(ETC))
+        (in_home, beside_main(inputs.main))
     };
     let main = Main::read(inputs, &directory, &other);
     let mut resolved = Resolved::of(inputs.settings, inputs.facts);
