@@ -14,6 +14,7 @@ use crate::args::{self, Global};
 use crate::config;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
+use crate::mqtt::in_directory;
 use crate::output;
 use crate::up::StopSignal;
 use sectag_gateway::facts::Facts;
@@ -31,6 +32,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+const NOTHING_FIX: &str = "sectag config set mqtt.bind.enabled true    or    sectag config set mqtt.external.bind.port 8883";
+
 /// The listeners of the keys, and what their clients need to know.
 pub(crate) struct Gateway {
     settings: Settings,
@@ -47,7 +50,10 @@ pub(crate) async fn broker(global: &Global, place: &Place, args: &args::Broker) 
         return Err(Fault::untried(
             "there is nothing to listen on: mqtt.bind.enabled is false, and no mqtt.external key is set",
         )
-        .hint("sectag config set mqtt.bind.enabled true    or    sectag config set mqtt.external.bind.port 8883"));
+        .hint(match &global.config_dir {
+            Some(directory) => in_directory(NOTHING_FIX, directory),
+            None => NOTHING_FIX.to_owned(),
+        }));
     }
     // Whoever reads what is printed may ask for the end at once.
     let mut stop = StopSignal::listen()?;
@@ -119,7 +125,7 @@ impl Gateway {
             Facts::gather(&asked, &sectag_host::machine::machine(&asked))
         })
         .await?;
-        judge(&settings, &facts)?;
+        judge(&settings, &facts, global.config_dir.as_deref())?;
         let mut listeners = Vec::new();
         if settings.internal.enabled {
             listeners.push(MqttListener {
@@ -175,7 +181,7 @@ impl Gateway {
 }
 
 /// Says what is odd, and refuses what would not work.
-fn judge(settings: &Settings, facts: &Facts) -> Outcome {
+fn judge(settings: &Settings, facts: &Facts, directory: Option<&Path>) -> Outcome {
     let internal = |finding: &Finding| {
         let about = finding.values.first();
         finding.id == FindingId::E16 && about.is_some_and(|(key, _)| key.starts_with("mqtt.bind."))
@@ -184,6 +190,11 @@ fn judge(settings: &Settings, facts: &Facts) -> Outcome {
     found.extend(findings::find(settings, facts).into_iter().filter(internal));
     // Our broker reads every file of a directory; only OpenSSL needs links by hash.
     found.retain(|finding| finding.id != FindingId::E18);
+    for finding in &mut found {
+        if let Some(directory) = directory {
+            finding.fix = in_directory(&finding.fix, directory);
+        }
+    }
     let (errors, rest): (Vec<_>, Vec<_>) = found
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);

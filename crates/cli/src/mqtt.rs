@@ -4,6 +4,7 @@ mod files;
 pub(crate) mod gateway;
 mod words;
 
+pub(crate) use gateway::in_directory;
 pub(crate) use words::no_link;
 
 use crate::args::{Global, Link, Mqtt, Which};

@@ -357,6 +357,8 @@ fn what_would_not_work_does_not_start_and_names_the_fix() {
             assert!(said.contains(part), "{keys:?}\n{said}");
         }
         assert!(said.contains("\nhint: "), "{keys:?}\n{said}");
+        // A command that is given is about this directory.
+        assert_eq!(said.matches("sectag config set").count(), 0, "{said}");
     }
     gateway.keys(&[("bind.port", &port)]);
     let rules = gateway.path("rules").display().to_string();

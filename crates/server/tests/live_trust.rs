@@ -12,7 +12,9 @@ use sectag_mqtt::{
     BrokerLimits, Client, ClientError, ConnectOptions, Incoming, Level, Qos, Transport, Version,
 };
 use sectag_pki::{Authority, PrivateKey, Purpose, ServerName};
-use sectag_server::listeners::{ClientFiles, ListenerError, LiveBroker, MqttListener, TlsFiles};
+use sectag_server::listeners::{
+    ClientFiles, ListenerError, LiveBroker, MqttListener, TlsFiles, WATCH_INTERVAL,
+};
 use tokio::sync::mpsc::Receiver;
 
 /// Removed trust ends live sessions within this time.

@@ -99,7 +99,7 @@ fn fault_of(finding: &Finding, directory: Option<&Path>) -> Fault {
     Fault::untried(text.strip_prefix("error: ").unwrap_or(&text))
 }
 
-fn in_directory(fix: &str, directory: &Path) -> String {
+pub(crate) fn in_directory(fix: &str, directory: &Path) -> String {
     let given = format!(" --config-dir {}", directory.display());
     ["config", "gateway"]
         .into_iter()
