@@ -10,6 +10,7 @@ mod header;
 mod issue;
 mod lint;
 mod list;
+mod prove;
 mod reissue;
 mod renew;
 mod revoke;
@@ -17,7 +18,7 @@ mod validity;
 
 pub(crate) use file::{bytes_of, certificates_of};
 pub(crate) use issue::{Order, Paths, default_names, issue_pair};
-pub(crate) use renew::promote;
+pub(crate) use prove::proved;
 
 use crate::args::{Cert, DeviceCert, Global, ShowCert, Subject};
 use crate::ca::moment;

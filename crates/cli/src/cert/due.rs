@@ -20,7 +20,7 @@ pub(super) fn needs_renewal(global: &Global, place: &Place, subject: &Subject) -
     if subject.all {
         let folder = Folder::existing(place).map_err(unknown)?;
         let mut due = false;
-        for (entry, facts) in in_use(&folder, None, now_s).map_err(unknown)? {
+        for (entry, facts) in in_use(&folder, None).map_err(unknown)? {
             let validity = Validity::of(&facts, minimum_s, now_s);
             eprintln!("{:24} {}", entry.name, validity.words());
             due |= is_due(&facts, minimum_s, now_s);
@@ -62,7 +62,7 @@ pub(super) fn check(global: &Global, place: &Place, subject: &Subject) -> Outcom
     let unknown = |fault: Fault| fault.or_code(2);
     let checked: Vec<(String, PathBuf, CertificateFacts)> = if subject.all {
         let folder = Folder::existing(place).map_err(unknown)?;
-        in_use(&folder, None, now_s)
+        in_use(&folder, None)
             .map_err(unknown)?
             .into_iter()
             .map(|(entry, facts)| (entry.name, entry.certificate.unwrap_or_default(), facts))

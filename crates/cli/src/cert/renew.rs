@@ -52,7 +52,7 @@ pub(super) fn renew(global: &Global, place: &Place, arguments: &Renew) -> Outcom
     let now_s = super::now_s();
     let passphrase = Passphrase::new(&arguments.passphrase);
     let minimum_s = minimum_s(global, place);
-    let entries = in_use(&folder, arguments.name.as_deref(), now_s)?;
+    let entries = in_use(&folder, arguments.name.as_deref())?;
     let mut plan: Vec<(Entry, Step)> = Vec::new();
     for (entry, facts) in entries {
         let step = if waits(&entry, now_s) {
@@ -118,7 +118,6 @@ pub(super) fn minimum_s(global: &Global, place: &Place) -> u64 {
 pub(super) fn in_use(
     folder: &Folder,
     name: Option<&str>,
-    now_s: u64,
 ) -> Outcome<Vec<(Entry, CertificateFacts)>> {
     let register = folder.register()?;
     let mut found = Vec::new();
@@ -144,7 +143,6 @@ pub(super) fn in_use(
         let facts = super::first_of(path)?;
         found.push((entry, facts));
     }
-    let _ = now_s;
     match (found.is_empty(), name) {
         (true, Some(name)) => Err(match why {
             Some(why) => Fault::no(format!("`{name}` cannot be renewed: {why}")),
@@ -163,7 +161,7 @@ fn paths(entry: &Entry) -> Option<Paths> {
 }
 
 /// Does a renewed pair wait that is still good?
-fn waits(entry: &Entry, now_s: u64) -> bool {
+pub(super) fn waits(entry: &Entry, now_s: u64) -> bool {
     let Some(paths) = paths(entry) else {
         return false;
     };
@@ -249,7 +247,7 @@ fn old_is_rsa(key: &Path) -> bool {
 }
 
 /// Puts a renewed pair that waits in place, and hands back the old one for whoever finds that it does not serve.
-pub(crate) fn promote(paths: &Paths, now_s: u64) -> Outcome<Option<Previous>> {
+pub(super) fn promote(paths: &Paths, now_s: u64) -> Outcome<Option<Previous>> {
     enum Stop {
         Keep(sectag_keep::KeepError),
         Fault(Fault),
