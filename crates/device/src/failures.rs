@@ -256,7 +256,7 @@ impl fmt::Display for Cause {
 pub fn explain(error: &ClientError, facts: &Facts) -> Option<Explanation> {
     let explanation = seen(error, facts)?;
     Some(match &facts.keys {
-        Some(settings) => keys::by_keys(explanation, facts, settings),
+        Some(client) => keys::by_keys(explanation, facts, client),
         None => explanation,
     })
 }
@@ -322,8 +322,8 @@ pub(crate) fn warnings(facts: &Facts, traffic: &Traffic) -> Vec<Explanation> {
     warnings.extend(
         facts
             .keys
-            .as_deref()
-            .and_then(|settings| keys::unasked(facts, settings)),
+            .as_ref()
+            .and_then(|client| keys::unasked(facts, client)),
     );
     warnings
 }

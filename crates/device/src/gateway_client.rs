@@ -67,6 +67,7 @@ pub const RETRY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct GatewayClient {
     settings: Arc<Settings>,
+    machine: Arc<Machine>,
 }
 
 impl GatewayClient {
@@ -74,6 +75,17 @@ impl GatewayClient {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings: Arc::new(settings),
+            machine: Arc::default(),
+        }
+    }
+
+    /// With the names and addresses of this machine, by which a broker on it is recognised. Without them: loopback, and the
+    /// addresses in the settings.
+    #[must_use]
+    pub fn on(self, machine: Machine) -> Self {
+        Self {
+            machine: Arc::new(machine),
+            ..self
         }
     }
 
@@ -219,7 +231,7 @@ impl GatewayClient {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let machine = Machine {
             now_s: now.map_or(0, |now| now.as_secs()),
-            ..Machine::default()
+            ..Machine::clone(&self.machine)
         };
         Facts::gather_client(&self.settings.client, &machine)
     }
@@ -231,7 +243,7 @@ impl GatewayClient {
 
     /// The external listener is ours, so we know that it speaks TLS: a CONNECT in plaintext would only show what is in it.
     fn no_plaintext_to_our_own_tls(&self) -> Result<(), Box<Unready>> {
-        let Some(external) = target_external(&self.settings) else {
+        let Some(external) = self.external() else {
             return Ok(());
         };
         if self.level() != Level::None || external.level() == Level::None {
@@ -258,30 +270,30 @@ impl GatewayClient {
             finding,
         }))
     }
+
+    /// Is the broker on this machine?
+    pub(crate) fn is_local(&self) -> bool {
+        let settings = &self.settings;
+        let host = &settings.client.host;
+        let external = settings.external.as_ref();
+        *host == Host::Ip(settings.internal.address)
+            || external.is_some_and(|external| external.address.as_ref() == Some(host))
+            || self.machine.is_own(host) == Some(true)
+    }
+
+    /// The external listener, if the client goes there.
+    pub(crate) fn external(&self) -> Option<&External> {
+        let settings = &self.settings;
+        settings
+            .external
+            .as_ref()
+            .filter(|external| external.port.value == settings.client.port.value)
+            .filter(|_| self.is_local())
+    }
 }
 
 /// A connection that is tried at the end of patience still gets this long for each stage.
 const LAST_ATTEMPT: Duration = Duration::from_millis(500);
-
-/// Is the broker on this machine? Loopback, or an address that one of our listeners has.
-pub(crate) fn is_local(settings: &Settings) -> bool {
-    let host = &settings.client.host;
-    let external = settings.external.as_ref();
-    *host == Host::Ip(settings.internal.address)
-        || external.is_some_and(|external| external.address.as_ref() == Some(host))
-        || match host {
-            Host::Ip(address) => address.is_loopback() || address.is_unspecified(),
-            Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
-        }
-}
-
-pub(crate) fn target_external(settings: &Settings) -> Option<&External> {
-    settings
-        .external
-        .as_ref()
-        .filter(|external| external.port.value == settings.client.port.value)
-        .filter(|_| is_local(settings))
-}
 
 /// What the files held, for one connection.
 #[derive(Debug)]

@@ -261,7 +261,7 @@ impl MqttLink {
         let connected = Client::connect(&options.host, options.port, transport, connect).await;
         let mut facts = Facts::gather(options, client_id.clone(), tls.as_ref());
         if let Security::Gateway(gateway) = security {
-            facts.note_keys(gateway.settings().clone());
+            facts.note_keys(gateway.clone());
         }
         let (client, incoming) = match connected {
             Ok(connected) => connected,

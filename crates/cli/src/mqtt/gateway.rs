@@ -73,7 +73,7 @@ impl Gateway {
 /// The settings; what is odd about them is said.
 pub(crate) fn client(global: &Global, place: &Place) -> Outcome<GatewayClient> {
     let (_, settings) = config::load(global, place)?;
-    let client = GatewayClient::new(settings);
+    let client = GatewayClient::new(settings).on(sectag_host::machine::unresolved());
     let found = client.findings();
     // An error will be all that is said.
     if !findings::has_error(&found) {

@@ -1,13 +1,13 @@
 //! What is known about a connection when it is explained.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::CertificateError;
-use sectag_gateway::{Level, Settings};
+use sectag_gateway::Level;
 use sectag_mqtt::Version;
 use sectag_pki::CertificateFacts;
 
+use crate::gateway_client::GatewayClient;
 use crate::link::papers::{Anchor, Papers};
 use crate::link::tls::{Prepared, target};
 use crate::link::{CipherSuite, LinkOptions, PeerVerify, Place};
@@ -31,7 +31,7 @@ pub struct Facts {
     /// What a server that is silent to plain MQTT answers to a TLS ClientHello.
     pub(super) answer_to_client_hello: Option<Vec<u8>>,
     /// The keys that all of this comes from, if it does.
-    pub(super) keys: Option<Arc<Settings>>,
+    pub(super) keys: Option<GatewayClient>,
 }
 
 /// The part that only TLS has.
@@ -90,8 +90,8 @@ impl Facts {
         self.answer_to_client_hello = first_bytes;
     }
 
-    pub(crate) fn note_keys(&mut self, settings: Arc<Settings>) {
-        self.keys = Some(settings);
+    pub(crate) fn note_keys(&mut self, client: GatewayClient) {
+        self.keys = Some(client);
     }
 
     /// What protects the connection.

@@ -7,7 +7,7 @@ use sectag_gateway::{Host, Level, Settings, Source};
 use super::facts::TlsFacts;
 use super::words::list;
 use super::{Cause, Explanation, Facts};
-use crate::gateway_client::{Unready, is_local, key, target_external};
+use crate::gateway_client::{GatewayClient, Unready, key};
 
 /// A finding as an explanation; nothing was sent.
 pub(super) fn found(unready: &Unready) -> Explanation {
@@ -21,8 +21,8 @@ pub(super) fn found(unready: &Unready) -> Explanation {
 }
 
 /// A client certificate is configured, and nobody wanted to see it.
-pub(super) fn unasked(facts: &Facts, settings: &Settings) -> Option<Explanation> {
-    let path = settings.client.cert_file.as_deref()?;
+pub(super) fn unasked(facts: &Facts, client: &GatewayClient) -> Option<Explanation> {
+    let path = client.settings().client.cert_file.as_deref()?;
     let tls = facts.tls.as_ref().filter(|tls| !tls.asked)?;
     tls.papers.pair.as_ref()?;
     Some(
@@ -40,8 +40,12 @@ pub(super) fn unasked(facts: &Facts, settings: &Settings) -> Option<Explanation>
 }
 
 /// `seen`, in keys.
-pub(super) fn by_keys(seen: Explanation, facts: &Facts, settings: &Settings) -> Explanation {
-    let view = View { facts, settings };
+pub(super) fn by_keys(seen: Explanation, facts: &Facts, client: &GatewayClient) -> Explanation {
+    let view = View {
+        facts,
+        client,
+        settings: client.settings(),
+    };
     let cause = seen.cause;
     let said =
         |key, sentence: String, fix: String| Explanation::new(cause, sentence, fix).with_key(key);
@@ -109,6 +113,7 @@ pub(super) fn by_keys(seen: Explanation, facts: &Facts, settings: &Settings) -> 
 
 struct View<'a> {
     facts: &'a Facts,
+    client: &'a GatewayClient,
     settings: &'a Settings,
 }
 
@@ -151,7 +156,7 @@ impl View<'_> {
 
     /// `the listener at gateway:8883`
     fn listener(&self) -> String {
-        match target_external(self.settings) {
+        match self.client.external() {
             Some(_) => format!("the external listener ({})", self.facts.target()),
             None => format!("the listener at {}", self.facts.target()),
         }
@@ -161,15 +166,15 @@ impl View<'_> {
     fn port_is(&self) -> String {
         let port = self.settings.client.port.value;
         let internal = &self.settings.internal;
-        let what = match target_external(self.settings) {
+        let what = match self.client.external() {
             Some(external) => format!(
                 "that is the external listener, of level {} (mqtt.external.*)",
                 external.level()
             ),
-            None if is_local(self.settings) && internal.enabled && internal.port == port => {
+            None if self.client.is_local() && internal.enabled && internal.port == port => {
                 "that is the internal listener, which is plaintext (mqtt.bind.port)".to_owned()
             }
-            None if is_local(self.settings) => "no listener is configured for it".to_owned(),
+            None if self.client.is_local() => "no listener is configured for it".to_owned(),
             None => return format!("mqtt.client.port is {}", self.port()),
         };
         format!("mqtt.client.port is {}, and {what}", self.port())
@@ -212,7 +217,7 @@ impl View<'_> {
             self.host(),
             self.port()
         );
-        if !is_local(self.settings) {
+        if !self.client.is_local() {
             return Explanation::new(
                 seen.cause,
                 target,
@@ -221,7 +226,7 @@ impl View<'_> {
             .with_key(key::PORT);
         }
         let internal = &self.settings.internal;
-        let configured = target_external(self.settings).is_some()
+        let configured = self.client.external().is_some()
             || (internal.enabled && internal.port == client.port.value);
         let fix = if configured {
             "`sectag gateway apply` writes the listeners and starts the broker".to_owned()
@@ -249,7 +254,7 @@ impl View<'_> {
             .settings
             .external
             .as_ref()
-            .filter(|external| is_local(self.settings) && external.level() != Level::None)
+            .filter(|external| self.client.is_local() && external.level() != Level::None)
             .map(|external| external.port.value)
             .filter(|port| *port != client.port.value);
         let fix = match other {
@@ -393,7 +398,9 @@ impl View<'_> {
     }
 
     fn server_certificate(&self, seen: Explanation) -> Explanation {
-        let ours = target_external(self.settings)
+        let ours = self
+            .client
+            .external()
             .and_then(|external| external.cert_file.as_deref())
             .map(Path::display);
         match ours {
@@ -441,7 +448,7 @@ impl View<'_> {
             takes if takes.is_empty() => String::new(),
             takes => format!(", and takes certificates{takes}"),
         };
-        let trust = match target_external(self.settings) {
+        let trust = match self.client.external() {
             Some(_) => "`sectag config set mqtt.external.ca_path <path>` with that CA, then `sectag gateway apply`".to_owned(),
             None => format!("let the broker trust `{issuer}` for clients (its `cafile`)"),
         };

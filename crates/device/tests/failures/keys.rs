@@ -9,6 +9,7 @@ use std::time::Duration;
 use sectag_device::link::{MqttLink, NoTags, Security};
 use sectag_device::{Cause, Explanation, GatewayClient, LinkError};
 use sectag_gateway::config::{Config, Environment, Locations};
+use sectag_gateway::facts::{Interface, Machine};
 use sectag_gateway::findings::FindingId;
 use sectag_gateway::{Level, Settings};
 
@@ -225,6 +226,26 @@ async fn no_tls_key_without_effect_lets_anything_be_sent() {
         let nobody = port.accept().unwrap_err();
         assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "{keys}");
     }
+}
+
+#[test]
+fn a_listener_of_ours_is_known_by_every_address_of_the_machine() {
+    let folder = Folder::new();
+    folder.papers("server", &server(&authority("Root")));
+    let client = folder.client(
+        "client.host = '192.0.2.7'\nclient.port = 8883\nexternal.cert_file = @server.crt\nexternal.key_file = @server.key",
+    );
+    assert!(client.check().is_ok(), "another machine may have it");
+    let machine = Machine {
+        interfaces: Some(vec![Interface {
+            name: "eth0".to_owned(),
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+        }]),
+        ..Machine::default()
+    };
+    let unready = client.on(machine).check().unwrap_err();
+    assert_eq!(unready.finding.id, FindingId::E15);
+    assert!(unready.finding.sentence.contains("whose level is server"));
 }
 
 #[tokio::test]
