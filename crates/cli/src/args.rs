@@ -91,6 +91,9 @@ pub(crate) enum OnlyConfigVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Run the service: owner API, device API, CA and MQTT broker, in one process with one home
+    ///
+    /// When a configuration key mqtt.bind.* or mqtt.external.* is set, the broker opens their listeners as well, as `sectag
+    /// mqtt broker` does.
     Up(Up),
     /// Tell the whole story in one command: a blank device ends in an MQTT session over mutual TLS
     Demo(Demo),
@@ -125,7 +128,7 @@ pub(crate) enum Verb {
     },
     /// Credentials under security tags: over AT serial, a virtual modem, or files
     Creds(Box<Creds>),
-    /// Publish or subscribe over MQTT; the SDK's sample
+    /// Publish or subscribe over MQTT; the SDK's sample; a broker
     Mqtt {
         #[command(subcommand)]
         verb: Mqtt,

@@ -23,8 +23,8 @@ pub(crate) fn not_started(error: StartError) -> Fault {
 /// `sectag up`
 pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
     let rules = broker::rules(&args.rules)?;
-    let gateway = Gateway::if_asked(global, place, rules.clone()).await?;
     let home = Home::open(&place.home, system_clock()()).map_err(not_started)?;
+    let gateway = Gateway::if_asked(global, place, rules.clone()).await?;
     let settings = home
         .settings()
         .clone()

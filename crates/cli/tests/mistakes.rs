@@ -86,7 +86,7 @@ Commands:
   device    Be a device: a virtual modem and the provisioning client
   modem     A virtual modem on a pty or TCP; one AT line to any modem
   creds     Credentials under security tags: over AT serial, a virtual modem, or files
-  mqtt      Publish or subscribe over MQTT; the SDK's sample
+  mqtt      Publish or subscribe over MQTT; the SDK's sample; a broker
   ca        The home's certificate authorities
   cert      Certificates: show, lint, fetch a chain, write headers
   help      Print this message or the help of the given subcommand(s)

@@ -1,8 +1,8 @@
 //! Where the external listener is opened: an address, the addresses of a name, those of an interface, or all.
 
 use crate::fault::{Fault, Outcome};
-use sectag_gateway::facts::Machine;
 use sectag_gateway::External;
+use sectag_gateway::facts::Machine;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The socket addresses of `mqtt.external.bind.*` on this machine.
