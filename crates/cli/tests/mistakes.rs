@@ -87,8 +87,10 @@ Commands:
   modem     A virtual modem on a pty or TCP; one AT line to any modem
   creds     Credentials under security tags: over AT serial, a virtual modem, or files
   mqtt      Publish or subscribe over MQTT; the SDK's sample; a broker
-  ca        The home's certificate authorities
-  cert      Certificates: show, lint, fetch a chain, write headers
+  ca        The home's certificate authorities: make, import, show and export them
+  config    What the broker and its clients must know: keys in thin-edge.io's names
+  gateway   The broker of this machine: plan, apply and prove what the keys ask for
+  cert      Certificates: issue, renew, revoke, show, lint, fetch a chain, write headers
   help      Print this message or the help of the given subcommand(s)
 
 Options:
@@ -96,13 +98,15 @@ Options:
   -V, --version  Print version
 
 Options of every verb:
-      --home <DIR>       Where everything lives [default: the XDG data directory, e.g.
-                         ~/.local/share/sectag] [env: SECTAG_HOME=]
-      --json             Print data as JSON
-  -v, --verbose...       Say more on stderr (-v: info, -vv: debug)
-      --url <URL>        The service, e.g. http://127.0.0.1:8441 [default: the one running in this
-                         home] [env: SECTAG_URL=]
-      --key-file <FILE>  File with the API key [default: HOME/owner.key] [env: SECTAG_KEY_FILE=]
+      --home <DIR>               Where everything lives [default: the XDG data directory, e.g.
+                                 ~/.local/share/sectag] [env: SECTAG_HOME=]
+      --json                     Print data as JSON
+  -v, --verbose...               Say more on stderr (-v: info, -vv: debug)
+      --url <URL>                The service, e.g. http://127.0.0.1:8441 [default: the one running
+                                 in this home] [env: SECTAG_URL=]
+      --key-file <FILE>          File with the API key [default: HOME/owner.key] [env:
+                                 SECTAG_KEY_FILE=]
+      --config-dir <CONFIG_DIR>  Where tedge.toml is [default: TEDGE_CONFIG_DIR, else the home]
 "
     );
 }
@@ -148,7 +152,7 @@ fn a_service_that_does_not_run_is_said_to_not_run() {
         &["ca"],
         1,
         "error: no CA in `HOME/ca`\n\n\
-         hint: `sectag up` makes one when it first starts; another home is chosen with --home\n",
+         hint: `sectag ca init` makes one, and `sectag up` does when it first starts; another home is chosen with --home\n",
     );
     refuses(
         &home,
