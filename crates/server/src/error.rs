@@ -99,6 +99,13 @@ impl StartError {
             Self::Home { source, .. } => source.hint().or_else(|| {
                 Some("choose a directory that you may write with `--home DIR`".to_owned())
             }),
+            Self::Pki {
+                source: PkiError::Encrypted,
+                ..
+            } => Some(
+                "the service issues by itself and asks nobody; its two issuing CAs have no passphrase, the root's key may have one or be elsewhere"
+                    .to_owned(),
+            ),
             Self::Settings(e) => e
                 .suggestion
                 .as_ref()

@@ -371,6 +371,22 @@ fn authorities(home: &Path, now_s: u64) -> Result<(Certificate, Authority, Autho
         })?;
         Ok(made)
     };
+    let root_path = ca_paths(home, "root").0;
+    let root_pem = keep::read_public(&root_path).map_err(|source| StartError::Home {
+        home: home.to_owned(),
+        source,
+    })?;
+    if let Some(root) = root_pem
+        && let (Some(servers), Some(devices)) = (load("servers")?, load("devices")?)
+    {
+        // Nothing is issued with the root here: its key may be elsewhere, or behind a passphrase.
+        let root = Certificate::from_pem(&text(root, &root_path, "a PEM certificate")?);
+        let root = root.map_err(|source| StartError::Pki {
+            what: root_path.display().to_string(),
+            source,
+        })?;
+        return Ok((root, servers, devices));
+    }
     let root = match load("root")? {
         Some(root) => root,
         None => store("root", Authority::root("Sectag root", now_s))?,
@@ -515,6 +531,23 @@ mod tests {
         std::fs::write(path.join("sectag.toml"), "plicy = \"allow-list\"\n").unwrap();
         let e = Home::open(&path, NOW).unwrap_err();
         assert_eq!(e.hint().as_deref(), Some("did you mean `policy`?"));
+    }
+
+    #[test]
+    fn a_root_whose_key_is_elsewhere_is_enough() {
+        let (_dir, path) = folder();
+        let root = Home::open(&path, NOW).unwrap().root_pem();
+        std::fs::remove_file(path.join("ca/root.key")).unwrap();
+        let home = Home::open(&path, NOW).unwrap();
+        assert_eq!(home.root_pem(), root);
+        home.server_pair(&["later.example".to_owned()]).unwrap();
+        drop(home);
+        std::fs::remove_file(path.join("ca/devices.crt")).unwrap();
+        std::fs::remove_file(path.join("ca/devices.key")).unwrap();
+        assert!(
+            Home::open(&path, NOW).is_err(),
+            "only the root could make it"
+        );
     }
 
     #[test]
