@@ -109,6 +109,14 @@ impl Facts {
     }
 }
 
+/// The server writes these names, and a terminal may obey what is in them.
+fn shown(mut certificate: CertificateFacts) -> CertificateFacts {
+    for name in &mut certificate.names {
+        *name = name.replace(char::is_control, "?");
+    }
+    certificate
+}
+
 impl TlsFacts {
     fn gather(prepared: &Prepared) -> Self {
         let seen = prepared.notes.lock().clone();
@@ -124,7 +132,7 @@ impl TlsFacts {
             },
             sent_count: seen.chain.len(),
             sent_bytes: seen.chain.iter().map(|der| der.len()).sum(),
-            chain: chain.into_iter().map_while(Result::ok).collect(),
+            chain: chain.into_iter().map_while(Result::ok).map(shown).collect(),
             verdict: seen.verdict,
             asked: seen.asked,
             presented: seen.presented,
@@ -143,5 +151,22 @@ impl TlsFacts {
             self.suites.iter().any(|suite| !suite.is_tls13()),
             self.suites.iter().any(|suite| suite.is_tls13()),
         )
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_command_the_terminal_by_its_names() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        let name = "a\x1b[2Jb".try_into().unwrap();
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(name)];
+        let der = params.self_signed(&key).unwrap();
+        let facts = shown(sectag_pki::show(der.der()).unwrap());
+        assert_eq!(facts.names, ["DNS:a?[2Jb"]);
     }
 }
