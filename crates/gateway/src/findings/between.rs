@@ -9,9 +9,10 @@ use sectag_pki::material::Held;
 use sectag_pki::{Purpose, ServerName};
 
 use super::listener::listening;
+use super::pairs::common_name;
 use super::words::{count, list, names, subject, trusted};
 use super::{Finding, FindingId, Found, Severity};
-use crate::facts::{Facts, Trusted, What};
+use crate::facts::{Facts, Trusted};
 use crate::settings::{Client, External, Host, Level, Settings};
 
 pub(super) fn check(settings: &Settings, facts: &Facts, found: &mut Found) {
@@ -266,43 +267,67 @@ fn trusts_client(client: &Client, external: &External, facts: &Facts, found: &mu
     // A list after its time is a finding of its own.
     let current = list_of_issuer.filter(|list| list.next_update_s.is_none_or(|next| now_s <= next));
     let crl = current.map(|list| list.der.as_slice());
-    let sentence = match verified(chain, &trust, Purpose::Devices, now_s, crl) {
-        Err(Reason::Issuer) => format!(
-            "the listener does not trust the issuer of our client certificate, {}; it trusts {}",
-            leaf.facts.issuer,
-            trusted(&trust)
+    let issuer = &leaf.facts.issuer;
+    let (mends, sentence) = match verified(chain, &trust, Purpose::Devices, now_s, crl) {
+        Err(Reason::Issuer) => (
+            Mends::Trust,
+            format!(
+                "the listener does not trust the issuer of our client certificate, {issuer}; it trusts {}",
+                trusted(&trust)
+            ),
         ),
-        Err(Reason::Words(words)) => {
+        Err(Reason::Words(words)) => (
+            Mends::Issue,
             format!(
                 "the listener would refuse our client certificate, of {}: {words}",
                 subject(leaf)
-            )
-        }
-        Ok(()) if facts.machine.broker.is_some() && !reaches_root(chain, &trust, now_s) => format!(
-            "mosquitto follows a chain up to its root, and {} holds {}, but not its root",
-            ca_path.display(),
-            trusted(&trust)
+            ),
         ),
-        Ok(()) if !lists.is_empty() && list_of_issuer.is_none() => format!(
-            "mqtt.external.crl_file has no list of {}, the issuer of our client certificate, so the listener refuses it",
-            leaf.facts.issuer
+        Ok(()) if facts.machine.broker.is_some() && !reaches_root(chain, &trust, now_s) => (
+            Mends::Trust,
+            format!(
+                "mosquitto follows a chain up to its root, and {} holds {}, but not its root",
+                ca_path.display(),
+                trusted(&trust)
+            ),
+        ),
+        Ok(()) if !lists.is_empty() && list_of_issuer.is_none() => (
+            Mends::List,
+            format!(
+                "mqtt.external.crl_file has no list of {issuer}, the issuer of our client certificate, so the listener refuses it"
+            ),
         ),
         Ok(()) => return,
     };
-    let fix = match facts.at(ca_path).map(|at| &at.what) {
-        Some(What::Directory(_)) => {
-            "sectag config set mqtt.external.ca_path <CA of our client certificate>"
-        }
-        _ => {
-            "sectag config set mqtt.external.ca_path <CA of our client certificate, up to its root>"
-        }
+    let name = common_name(&leaf.facts.subject).unwrap_or("<name>");
+    let issue = format!("sectag cert issue client --force {name}");
+    let fix = match mends {
+        Mends::Issue => vec![issue],
+        Mends::List => vec![
+            "sectag config set mqtt.external.crl_file <list of all CAs>".to_owned(),
+            "sectag config unset mqtt.external.crl_file".to_owned(),
+        ],
+        Mends::Trust => vec![
+            "sectag config set mqtt.external.ca_path <CA of our client certificate, up to its root>".to_owned(),
+            issue,
+        ],
     };
     found.add(
         Finding::new(FindingId::E11, Severity::Error, sentence)
             .value("mqtt.external.ca_path", ca_path.display())
             .value("mqtt.client.auth.cert_file", cert.display())
-            .fix(&[fix.to_owned(), "sectag cert issue client <name>".to_owned()]),
+            .fix(&fix),
     );
+}
+
+/// What mends an E11.
+enum Mends {
+    /// Another CA for the listener.
+    Trust,
+    /// Another list.
+    List,
+    /// Another certificate.
+    Issue,
 }
 
 /// Why a chain is not trusted.

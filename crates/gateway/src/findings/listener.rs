@@ -15,6 +15,7 @@ const PORTS: [u16; 4] = [8883, 8884, 1883, 1884];
 
 pub(super) fn check(settings: &Settings, external: &External, facts: &Facts, found: &mut Found) {
     interface(external, facts, found);
+    address(external, facts, found);
     overlap(settings, external, facts, found);
     open(external, facts, found);
 }
@@ -106,6 +107,46 @@ fn interface(external: &External, facts: &Facts, found: &mut Found) {
                 format!("sectag config unset {INTERFACE}"),
             ]),
     );
+}
+
+/// E6 for an address: it is on no interface.
+fn address(external: &External, facts: &Facts, found: &mut Found) {
+    let (Some(host), None, Some(all)) = (
+        &external.address,
+        &external.interface,
+        &facts.machine.interfaces,
+    ) else {
+        return;
+    };
+    let wanted = facts.machine.addresses(host);
+    let own = |one: &IpAddr| facts.machine.is_own(&Host::Ip(*one)) == Some(true);
+    if wanted.is_empty() || wanted.iter().all(own) {
+        return;
+    }
+    let mine: Vec<String> = all
+        .iter()
+        .flat_map(|one| &one.addresses)
+        .map(IpAddr::to_string)
+        .collect();
+    let best = mine.iter().find(|one| !is_loopback(one));
+    let best = best.map_or("<address>", String::as_str);
+    found.add(
+        Finding::new(
+            FindingId::E6,
+            Severity::Warn,
+            format!("this host has no address {host}"),
+        )
+        .value(ADDRESS, host)
+        .value("addresses", list(&mine))
+        .fix(&[
+            format!("sectag config set {ADDRESS} {best}"),
+            format!("sectag config unset {ADDRESS}"),
+        ]),
+    );
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.parse().is_ok_and(|one: IpAddr| one.is_loopback())
 }
 
 /// E4.

@@ -338,7 +338,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// The first CN of a subject in the order of RFC 4514, when it needs no quoting.
-fn common_name(subject: &str) -> Option<&str> {
+pub(super) fn common_name(subject: &str) -> Option<&str> {
     let name = subject
         .split(',')
         .find_map(|part| part.trim().strip_prefix("CN="))?;

@@ -71,7 +71,7 @@ pub const TABLE: &[Row] = &[
     row_of(
         E6,
         &[Warn],
-        "the interface does not exist on this machine",
+        "the interface, or the address, does not exist on this machine",
         "mosquitto does not start without it",
         "sectag config set mqtt.external.bind.interface …",
     ),

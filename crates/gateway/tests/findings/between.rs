@@ -165,7 +165,9 @@ fn e11_revoked_or_without_a_list() {
     };
     let revoked = scene.write("revoked.crl", &crl(&scene.devices, &[(&serial, NOW_S)]));
     scene.external().crl_file = Some(revoked);
-    says(&scene.only(E11), Severity::Error, "it is revoked");
+    let found = scene.only(E11);
+    says(&found, Severity::Error, "it is revoked");
+    assert_eq!(found.fix, "sectag cert issue client --force tedge-agent");
     let clean = scene.write("clean.crl", &crl(&scene.devices, &[("0a", NOW_S)]));
     scene.external().crl_file = Some(clean);
     scene.is_clean();

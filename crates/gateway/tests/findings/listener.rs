@@ -96,6 +96,36 @@ fn e6_an_interface_that_is_not_there() {
 }
 
 #[test]
+fn e6_an_address_that_is_not_there() {
+    let mut scene = Scene::mutual();
+    scene.external().address = Some("192.0.2.8".parse().unwrap());
+    scene.client_side().host = "192.0.2.8".parse().unwrap();
+    let found = scene.only(E6);
+    says(&found, Severity::Warn, "this host has no address 192.0.2.8");
+    assert!(
+        found
+            .fix
+            .starts_with("sectag config set mqtt.external.bind.address 192.0.2.7"),
+        "{found}"
+    );
+    for address in ["192.0.2.7", "::", "127.0.0.1"] {
+        scene.external().address = Some(address.parse().unwrap());
+        assert!(scene.found().iter().all(|one| one.id != E6));
+    }
+    scene.external().address = Some("gw".parse().unwrap());
+    assert!(scene.found().iter().all(|one| one.id != E6), "not resolved");
+    scene
+        .machine
+        .resolved
+        .insert("gw".to_owned(), vec!["192.0.2.8".parse().unwrap()]);
+    says(
+        &scene.one(E6),
+        Severity::Warn,
+        "this host has no address gw",
+    );
+}
+
+#[test]
 fn e16_a_plaintext_port_for_the_network_is_loud() {
     let mut scene = Scene::plain(1884);
     for address in [
