@@ -438,6 +438,38 @@ async fn up_opens_the_listeners_beside_its_own_only_when_a_key_asks() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_the_home_revokes_is_gone_and_others_stay() {
+    let home = Home::new();
+    let up = home.up(&[]);
+    for name in ["child-1", "child-2"] {
+        home.sectag(&["cert", "issue", "client", name])
+            .expect_code(0);
+    }
+    let at = |name: &str| home.path().join(name).display().to_string();
+    let listener = |name: &str| {
+        serde_json::json!({
+            "address": up.listeners.mqtt.to_string(), "hosts": ["localhost"], "caFile": at("ca/root.crt"),
+            "certFile": at(&format!("pki/{name}.crt")), "keyFile": at(&format!("pki/{name}.key")),
+        })
+    };
+    let stays = connect(&listener("child-1"), "a").await.unwrap();
+    let goes = connect(&listener("child-2"), "a").await.unwrap();
+    home.sectag(&["cert", "revoke", "child-2"]).expect_code(0);
+    let closed = tokio::time::timeout(Duration::from_secs(2), goes.closed()).await;
+    closed.expect("within the promised time");
+    let again = connect(&listener("child-2"), "a").await;
+    assert!(
+        matches!(again, Err(ClientError::CertificateRefused { .. })),
+        "{again:?}"
+    );
+    stays
+        .publish("child-1/x", "here", Qos::AtLeastOnce, false)
+        .await
+        .unwrap();
+    assert!(up.stop().success());
+}
+
 #[test]
 fn mosquitto_tools_use_what_is_printed() {
     let have = |program: &str| Command::new(program).arg("--help").output().is_ok();
