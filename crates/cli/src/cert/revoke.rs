@@ -30,8 +30,9 @@ pub(super) fn revoke(place: &Place, arguments: &Revoke, as_json: bool) -> Outcom
         let mut revoked = Vec::new();
         for entry in &mut register.certificates {
             if serials.contains(&entry.serial) {
-                let before = *entry.revoked_s.get_or_insert(now_s);
-                revoked.push((entry.serial.clone(), entry.name.clone(), before == now_s));
+                let is_new = entry.revoked_s.is_none();
+                entry.revoked_s.get_or_insert(now_s);
+                revoked.push((entry.serial.clone(), entry.name.clone(), is_new));
             }
         }
         Ok(revoked)
