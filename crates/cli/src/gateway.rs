@@ -4,6 +4,7 @@
 
 mod apply;
 mod check;
+mod init;
 mod say;
 mod services;
 mod status;
@@ -43,12 +44,14 @@ pub(crate) async fn gateway(global: &Global, place: &Place, args: Gateway) -> Ou
     };
     match args.verb {
         GatewayVerb::Plan => desk.plan(),
-        GatewayVerb::Apply(args) => apply::apply(&desk, &args).await,
+        GatewayVerb::Apply(args) => {
+            crate::cert::proved(place, args.dry_run, || apply::apply(&desk, &args)).await
+        }
         GatewayVerb::Status => status::status(&desk).await,
         GatewayVerb::Probe => desk.probe().await,
         GatewayVerb::Check { file } => check::check(&desk, &file),
         GatewayVerb::Remove => apply::remove(&desk).await,
-        GatewayVerb::Init(_) => Err(Fault::untried("`gateway init` is not there yet")),
+        GatewayVerb::Init(args) => init::init(&desk, &args).await,
     }
 }
 

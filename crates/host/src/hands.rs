@@ -1,5 +1,6 @@
 //! The [`Actions`] that are real: files through `keep`, the broker through its commands, listeners through sockets.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sectag_gateway::mosquitto::{self, Listener};
-use sectag_gateway::plan::{FileChange, NewContent};
+use sectag_gateway::plan::{FileChange, NewContent, beside_main};
 use sectag_keep::{End, KeepError};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -20,7 +21,7 @@ use crate::journal::{Entry, Journal, Previous};
 use crate::look::{Greeting, LookError, greet, look};
 use crate::machine;
 use crate::probe::{self, Questions, Report, reachable, said};
-use crate::survey::Place;
+use crate::survey::{Place, log_files};
 
 /// mosquitto looks at signals between two rounds of its loop, which end after 100 ms at the latest.
 const RELOAD_TAKES: Duration = Duration::from_millis(300);
@@ -28,6 +29,8 @@ const RELOAD_TAKES: Duration = Duration::from_millis(300);
 const PAUSE: Duration = Duration::from_millis(50);
 /// One look. On this machine an answer comes within milliseconds.
 const LOOK: Duration = Duration::from_secs(2);
+/// A broker that complained, or could be seen before, and is not seen for so long does not come any more.
+const GONE: Duration = Duration::from_secs(3);
 
 /// Does what is asked on this machine.
 pub struct Hands<'a> {
@@ -47,8 +50,17 @@ pub struct Hands<'a> {
     pub report: Option<Report>,
     /// The broker's process could be seen before; so it must be seen afterwards.
     pub was_seen: bool,
-    /// The last word to the broker; it tells whose process to expect.
-    pub told_at_s: Option<u64>,
+    /// Where the broker's log files ended when it was told last, and when that was.
+    pub told: Told,
+}
+
+/// The last word to the broker.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Unix seconds of the last restart: a process that is older is not the one that was asked for.
+    restarted_s: Option<u64>,
+    /// Lengths of its log files.
+    logs: BTreeMap<PathBuf, u64>,
 }
 
 impl Actions for Hands<'_> {
@@ -199,7 +211,7 @@ impl Actions for Hands<'_> {
     }
 
     fn restart(&mut self) -> Result<(), Trouble> {
-        self.told_at_s = Some(machine::now_s());
+        self.told.restarted_s = Some(machine::now_s());
         self.tell(self.broker.restart.clone(), "restart")
     }
 
@@ -208,17 +220,26 @@ impl Actions for Hands<'_> {
             user: self.broker.user.clone(),
         };
         let effective = mosquitto::read(&self.broker.main, &disk, self.broker.version);
-        let until = Instant::now() + self.patience;
+        let begin = Instant::now();
+        let mut seen_at = begin;
         loop {
-            let missing = self.runtime.block_on(self.missing(&effective.listeners));
-            match missing {
-                None => return Ok(()),
-                Some(_) if Instant::now() < until => std::thread::sleep(PAUSE),
-                Some(sentence) => {
-                    let log = self.complaint(&effective);
-                    return Err(Trouble::new(format!("{sentence}{log}")));
-                }
+            let Some(sentence) = self.runtime.block_on(self.missing(&effective.listeners)) else {
+                return Ok(());
+            };
+            let complaint = self.complaint();
+            if self.broker.process().is_some() {
+                seen_at = Instant::now();
             }
+            let gone = (self.was_seen || !complaint.is_empty()) && seen_at.elapsed() > GONE;
+            if begin.elapsed() > self.patience || gone {
+                let said = if complaint.is_empty() {
+                    broker::last_lines(&self.place.log())
+                } else {
+                    complaint
+                };
+                return Err(Trouble::new(format!("{sentence}{said}")));
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -259,6 +280,8 @@ impl Actions for Hands<'_> {
 
     fn forget(&mut self) -> Result<(), Trouble> {
         sectag_keep::remove(&self.place.journal())?;
+        // Ours, and perhaps empty by now; with something in it, it stays.
+        let _ = fs::remove_dir(beside_main(&self.broker.main));
         match fs::remove_dir_all(self.place.previous()) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -283,6 +306,15 @@ impl Hands<'_> {
             Trouble::new(format!("nobody said how the broker is made to {verb}"))
                 .hint("give --restart-command and --reload-command")
         })?;
+        let disk = Disk { user: None };
+        let effective = mosquitto::read(&self.broker.main, &disk, self.broker.version);
+        self.told.logs = log_files(&effective)
+            .into_iter()
+            .map(|path| {
+                let length = fs::metadata(&path).map_or(0, |found| found.len());
+                (path, length)
+            })
+            .collect();
         self.broker
             .tell(&way, verb, &self.place.log(), self.patience)
             .map_err(Trouble::new)
@@ -292,7 +324,9 @@ impl Hands<'_> {
     async fn missing(&self, listeners: &[Listener]) -> Option<String> {
         for listener in listeners {
             let websockets = listener.text("protocol").is_some_and(|word| word != "mqtt");
-            if listener.port == 0 || websockets {
+            // What a broker without a listener opens may be anybody's, unless its process is seen.
+            let by_itself = listener.origin == mosquitto::Origin::LocalOnly && !self.was_seen;
+            if listener.port == 0 || websockets || by_itself {
                 continue;
             }
             let at = SocketAddr::new(address_of(listener), listener.port);
@@ -313,7 +347,8 @@ impl Hands<'_> {
             };
             // The kernel counts a start in hundredths since boot, the clock may have been set since: 2 s of grace.
             if self
-                .told_at_s
+                .told
+                .restarted_s
                 .is_some_and(|told| process.started_s + 2 < told)
             {
                 return Some("the broker that runs is still the old one".to_owned());
@@ -322,28 +357,25 @@ impl Hands<'_> {
         None
     }
 
-    /// The broker's own words, when its log is a file: lines with an error, the last of them.
-    fn complaint(&self, effective: &mosquitto::Effective) -> String {
+    /// The broker's own words since it was told, when its log is a file: lines with an error, the last of them.
+    fn complaint(&self) -> String {
         const LINES: usize = 3;
-        const BYTES: u64 = 8192;
-        let dests = effective.globals.iter().filter(|d| d.name == "log_dest");
-        for path in dests.filter_map(|d| d.value.strip_prefix("file ")) {
-            let path = Path::new(path.trim());
-            let length = fs::metadata(path).map_or(0, |found| found.len());
-            let Some(text) = tail(path, length.saturating_sub(BYTES)) else {
+        for (path, from) in &self.told.logs {
+            let Some(text) = tail(path, *from) else {
                 continue;
             };
+            // Behind the time. `OpenSSL Error…` is about a client that was refused.
             let errors: Vec<&str> = text
                 .lines()
-                .filter(|line| line.contains("Error"))
                 .map(|line| line.split_once(": ").map_or(line, |(_, words)| words))
+                .filter(|words| words.starts_with("Error"))
                 .collect();
             let last = &errors[errors.len().saturating_sub(LINES)..];
             if !last.is_empty() {
                 return format!("; {} says: {}", path.display(), last.join(" / "));
             }
         }
-        broker::last_lines(&self.place.log())
+        String::new()
     }
 }
 

@@ -150,13 +150,18 @@ impl Survey {
 
     /// Files that the broker writes its log to.
     pub fn logs(&self) -> Vec<PathBuf> {
-        let dests = self.effective.globals.iter();
-        dests
-            .filter(|directive| directive.name == "log_dest")
-            .filter_map(|directive| directive.value.strip_prefix("file "))
-            .map(|path| PathBuf::from(path.trim()))
-            .collect()
+        log_files(&self.effective)
     }
+}
+
+/// The files among a configuration's `log_dest`.
+pub(crate) fn log_files(effective: &Effective) -> Vec<PathBuf> {
+    let dests = effective.globals.iter();
+    dests
+        .filter(|directive| directive.name == "log_dest")
+        .filter_map(|directive| directive.value.strip_prefix("file "))
+        .map(|path| PathBuf::from(path.trim()))
+        .collect()
 }
 
 /// Listeners of the broker's other files.

@@ -4,7 +4,7 @@ use super::{Desk, PROBE_PATIENCE, SOMEBODY, questions, say, services};
 use crate::args;
 use crate::fault::{Fault, Outcome};
 use sectag_gateway::mosquitto::remove_include;
-use sectag_gateway::plan::{FileChange, NewContent, unified};
+use sectag_gateway::plan::{FileChange, NewContent, beside_main, unified};
 use sectag_gateway::restart::Action;
 use sectag_host::apply::{Apply, Ending, Orders, Recovered, Tell, Trouble, recover};
 use sectag_host::hands::{Hands, public_dir, tell_of};
@@ -93,7 +93,7 @@ pub(super) async fn remove(desk: &Desk<'_>) -> Outcome {
     let main = &survey.broker.main;
     let text = sectag_keep::read_public(main)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
-    let mut directories = vec![survey.place.state(), outside(main)];
+    let mut directories = vec![survey.place.state(), beside_main(main)];
     let mut files = match &survey.record {
         Some(record) => record.files.clone(),
         None => directories
@@ -199,17 +199,9 @@ fn closed(path: &Path) -> Option<PathBuf> {
     may.is_err().then(|| directory.to_owned())
 }
 
-fn outside(main: &Path) -> PathBuf {
-    main.parent().unwrap_or(Path::new("/")).join("sectag")
-}
-
 /// The directory of our files, and the lock: one `apply` at a time.
 fn prepare(desk: &Desk<'_>, survey: &Survey) -> Outcome<sectag_keep::Lock> {
-    sectag_keep::private_dir(&desk.place.home).or_else(|error| match error {
-        // Somebody opened the home so that the broker can read in it.
-        sectag_keep::KeepError::NotPrivate { .. } => Ok(()),
-        other => Err(other),
-    })?;
+    own_dir(&desk.place.home)?;
     public_dir(&survey.place.state()).map_err(fault)?;
     sectag_keep::lock(&survey.place.lock()).map_err(|error| {
         let hint = error.hint();
@@ -219,6 +211,14 @@ fn prepare(desk: &Desk<'_>, survey: &Survey) -> Outcome<sectag_keep::Lock> {
             None => fault,
         }
     })
+}
+
+/// A directory of ours. Somebody may have opened it, so that the broker can read in it.
+pub(super) fn own_dir(path: &Path) -> Outcome {
+    match sectag_keep::private_dir(path) {
+        Ok(()) | Err(sectag_keep::KeepError::NotPrivate { .. }) => Ok(()),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Undoes or finishes what an earlier run left; true when there was something.
@@ -268,13 +268,16 @@ fn perform(desk: &Desk<'_>, survey: &Survey, orders: Orders) -> Outcome {
             back,
         } => {
             let sentence = format!("{deed} failed: {because}");
+            let again = if survey.broker.running.is_some() {
+                "serves with them again"
+            } else {
+                "was told; it did not run before"
+            };
             Err(match back {
                 Ok(back) if back.told => {
                     let files = say::count(back.files, "file");
                     fault_of(
-                        format!(
-                            "{sentence}\nundone: {files} as before, and the broker serves with them again"
-                        ),
+                        format!("{sentence}\nundone: {files} as before, and the broker {again}"),
                         because,
                     )
                 }
@@ -315,7 +318,7 @@ fn hands<'a>(
         teller,
         report: None,
         was_seen: survey.broker.running.is_some(),
-        told_at_s: None,
+        told: sectag_host::hands::Told::default(),
     }
 }
 

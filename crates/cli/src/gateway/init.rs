@@ -1,0 +1,227 @@
+//! `gateway init`: the whole recipe, by the same functions as the verbs it stands for.
+//!
+//! ```text
+//!   ca init ─► cert issue server, client ─► CA files ─► config set ─► plan ─► apply
+//! ```
+//! What is there already is kept, so it may be run again, also for another level.
+
+use super::{Desk, apply};
+use crate::args::{ApplyGateway, Init, LevelName, PassphraseArgs};
+use crate::ca::{self, Folder, Kind, Passphrase, host_names};
+use crate::cert::{Order, Paths, default_names, issue_pair};
+use crate::config;
+use crate::fault::{Fault, Outcome};
+use sectag_gateway::Settings;
+use sectag_gateway::findings::Finding;
+use sectag_gateway::verbs::{Judge, Operation, Scene, TypedKey, change};
+use sectag_pki::{KeyType, ServerName};
+use std::path::{Path, PathBuf};
+
+const YEAR_S: u64 = 365 * 86_400;
+/// Of a plaintext external listener: 1883 is the internal one's.
+const PORT_PLAIN: &str = "1884";
+
+/// `sectag gateway init`
+pub(super) async fn init(desk: &Desk<'_>, args: &Init) -> Outcome {
+    let place = desk.place;
+    apply::own_dir(&place.home)?;
+    let mut wanted = Keys::default();
+    let port = args.port.map(|port| port.to_string());
+    if args.level == LevelName::None {
+        wanted.set(
+            "mqtt.external.bind.port",
+            port.unwrap_or_else(|| PORT_PLAIN.to_owned()),
+        );
+        wanted.unset(&SERVER_KEYS);
+        wanted.unset(&MUTUAL_KEYS);
+    } else {
+        let folder = ca::ensure(place)?;
+        let server = server(desk, args, &folder)?;
+        let trust = written(desk, "servers-ca.crt", &ca::servers_bundle(&folder)?)?;
+        if let Some(port) = port {
+            wanted.set("mqtt.external.bind.port", port);
+        }
+        wanted.path("mqtt.external.cert_file", &server.certificate);
+        wanted.path("mqtt.external.key_file", &server.key);
+        wanted.set("mqtt.client.host", "localhost".to_owned());
+        wanted.path("mqtt.client.auth.ca_file", &trust);
+        if args.level == LevelName::Mutual {
+            let client = client(desk, args, &folder)?;
+            let clients = written(desk, "clients-ca.crt", &ca::clients_bundle(&folder)?)?;
+            wanted.path("mqtt.external.ca_path", &clients);
+            let list = folder.crl(Kind::Client);
+            if list.exists() {
+                wanted.path("mqtt.external.crl_file", &list);
+            }
+            wanted.path("mqtt.client.auth.cert_file", &client.certificate);
+            wanted.path("mqtt.client.auth.key_file", &client.key);
+        } else {
+            wanted.unset(&MUTUAL_KEYS);
+        }
+    }
+    if let Some(address) = &args.address {
+        wanted.set("mqtt.external.bind.address", address.clone());
+    }
+    wanted.write(desk)?;
+    let how = ApplyGateway {
+        dry_run: args.dry_run,
+        ..ApplyGateway::default()
+    };
+    apply::apply(desk, &how).await
+}
+
+/// Keys that a level has, and that the levels below it do not.
+const SERVER_KEYS: [&str; 4] = [
+    "mqtt.external.cert_file",
+    "mqtt.external.key_file",
+    "mqtt.client.auth.ca_file",
+    "mqtt.client.auth.ca_dir",
+];
+const MUTUAL_KEYS: [&str; 4] = [
+    "mqtt.external.ca_path",
+    "mqtt.external.crl_file",
+    "mqtt.client.auth.cert_file",
+    "mqtt.client.auth.key_file",
+];
+
+#[derive(Default)]
+struct Keys(Vec<(&'static str, Option<String>)>);
+
+impl Keys {
+    fn set(&mut self, key: &'static str, value: String) {
+        self.0.push((key, Some(value)));
+    }
+
+    fn path(&mut self, key: &'static str, path: &Path) {
+        self.set(key, path.display().to_string());
+    }
+
+    fn unset(&mut self, keys: &[&'static str]) {
+        self.0.extend(keys.iter().map(|key| (*key, None)));
+    }
+
+    /// One transaction, as `config set` does it.
+    fn write(self, desk: &Desk<'_>) -> Outcome {
+        let mut operations = Vec::new();
+        for (key, value) in self.0 {
+            let typed = TypedKey::parse(key).map_err(Fault::untried)?;
+            operations.push(match value {
+                Some(value) => {
+                    eprintln!("set {key} {value}");
+                    Operation::Set(typed, value)
+                }
+                None => Operation::Unset(typed),
+            });
+        }
+        let environment = config::environment();
+        let scene = Scene {
+            locations: &config::locations(desk.global, desk.place)?,
+            environment: &environment,
+            profile: None,
+            program: "sectag",
+            judge: &Later,
+        };
+        let said = change(&scene, &operations, false);
+        if said.exit == 0 {
+            Ok(())
+        } else {
+            Err(Fault::with_code(
+                said.exit,
+                said.stderr.trim_start_matches("Error: ").trim_end(),
+            ))
+        }
+    }
+}
+
+/// The plan judges, once all keys are there.
+struct Later;
+
+impl Judge for Later {
+    fn findings(&self, _: &Settings) -> Vec<Finding> {
+        Vec::new()
+    }
+}
+
+fn server(desk: &Desk<'_>, args: &Init, folder: &Folder) -> Outcome<Paths> {
+    let settings = config::load(desk.global, desk.place)
+        .ok()
+        .map(|(_, settings)| settings);
+    let mut names = default_names(settings.as_ref());
+    for given in args.san.iter().chain(&args.address) {
+        let name: ServerName = given
+            .parse()
+            .map_err(|e| Fault::no_because(anyhow::Error::new(e)))?;
+        let wide = matches!(&name, ServerName::Ip(ip) if ip.is_unspecified());
+        if !wide && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    pair(desk, folder, Kind::Server, "server", names)
+}
+
+fn client(desk: &Desk<'_>, args: &Init, folder: &Folder) -> Outcome<Paths> {
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => {
+            let name = host_names().into_iter().next();
+            name.map_or_else(
+                || "gateway".to_owned(),
+                |name| name.split('.').next().unwrap_or("gateway").to_owned(),
+            )
+        }
+    };
+    if name == "server" {
+        return Err(
+            Fault::no("`server` is the name of the listener's certificate here")
+                .hint("give this gateway's client another --name"),
+        );
+    }
+    if sectag_pki::looks_like_device_id(&name) {
+        return Err(Fault::no(format!(
+            "`{name}` is shaped like a device id, and a gateway is none"
+        ))
+        .hint("give this gateway's client another --name"));
+    }
+    pair(desk, folder, Kind::Client, &name, Vec::new())
+}
+
+/// A key and its certificate; those that are there stay.
+fn pair(
+    desk: &Desk<'_>,
+    folder: &Folder,
+    kind: Kind,
+    name: &str,
+    names: Vec<ServerName>,
+) -> Outcome<Paths> {
+    let paths = Paths::of(desk.place, None, name)?;
+    if let Some(dir) = paths.certificate.parent() {
+        apply::own_dir(dir)?;
+    }
+    if paths.certificate.exists() && paths.key.exists() {
+        eprintln!("kept {}", paths.certificate.display());
+        return Ok(paths);
+    }
+    let order = Order {
+        kind,
+        name: name.to_owned(),
+        names,
+        key: KeyType::default(),
+        lifetime_s: YEAR_S,
+        crl_url: None,
+        paths: paths.clone(),
+        force: false,
+    };
+    let passphrase = Passphrase::new(&PassphraseArgs::default());
+    issue_pair(folder, &order, &passphrase, sectag_host::machine::now_s())?;
+    eprintln!("issued {}", paths.certificate.display());
+    Ok(paths)
+}
+
+/// What is trusted, as a file beside the pairs.
+fn written(desk: &Desk<'_>, name: &str, bundle: &str) -> Outcome<PathBuf> {
+    let path = std::path::absolute(&desk.place.home)?
+        .join("pki")
+        .join(name);
+    sectag_keep::write_public(&path, bundle.as_bytes())?;
+    Ok(path)
+}

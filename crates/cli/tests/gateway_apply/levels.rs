@@ -1,0 +1,134 @@
+//! From an empty gateway to each level, and back.
+
+use super::desk::{As, Desk, have_mosquitto};
+use serde_json::Value;
+
+#[test]
+fn each_level_is_one_command_and_is_proved() {
+    if !have_mosquitto() {
+        return;
+    }
+    for (level, checks) in [
+        ("none", &["internal", "plaintext", "our-client"][..]),
+        (
+            "server",
+            &[
+                "internal",
+                "plaintext",
+                "served",
+                "no-certificate",
+                "our-client",
+            ][..],
+        ),
+        (
+            "mutual",
+            &[
+                "internal",
+                "plaintext",
+                "served",
+                "no-certificate",
+                "foreign-ca",
+                "good-certificate",
+                "our-client",
+            ][..],
+        ),
+    ] {
+        let desk = Desk::ready(As::Mosquitto);
+        let port = desk.external.to_string();
+        desk.ok(&[
+            "gateway", "init", "--level", level, "--name", "gw-1", "--port", &port,
+        ]);
+        let probed = desk.ok(&["gateway", "probe", "--json"]);
+        let report: Value = serde_json::from_str(&probed.stdout).unwrap();
+        let asked: Vec<&str> = report["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|check| check["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(asked, checks, "{level}");
+        assert!(
+            report["checks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|check| check["holds"] == true)
+        );
+        let status = desk.ok(&["gateway", "status", "--json"]);
+        let status: Value = serde_json::from_str(&status.stdout).unwrap();
+        assert_eq!(status["level"], level);
+        assert_eq!(status["wrong"].as_array().unwrap().len(), 0, "{status:#}");
+        desk.ok(&["gateway", "apply"]).says("nothing to do");
+    }
+}
+
+#[test]
+fn the_name_in_the_certificate_is_the_user_name_and_the_log_proves_it() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::mutual(As::Mosquitto);
+    desk.ok(&["gateway", "probe"])
+        .says("`gw-1`, as ")
+        .says("mosquitto.log says");
+}
+
+#[test]
+fn levels_follow_each_other_and_the_last_word_is_remove() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::ready(As::Mosquitto);
+    let before = desk.main_file();
+    let port = desk.external.to_string();
+    for level in ["none", "server", "mutual", "server"] {
+        desk.ok(&["gateway", "init", "--level", level, "--port", &port]);
+    }
+    desk.ok(&["gateway", "remove"]).says("removed");
+    assert_eq!(desk.main_file(), before);
+    let left: Vec<_> = desk.state();
+    assert_eq!(left.len(), 2, "only what is not ours is left: {left:?}");
+    desk.ok(&["gateway", "remove"]).says("nothing to remove");
+}
+
+#[test]
+fn a_plan_changes_nothing_and_shows_everything() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::ready(As::Mosquitto);
+    let before = desk.state();
+    let plan = desk.ok(&["gateway", "plan"]);
+    plan.says("include_dir")
+        .says("restart the broker")
+        .says(&desk.external.to_string());
+    let json = desk.ok(&["gateway", "plan", "--json"]);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["level"], "none");
+    assert!(json["files"].as_array().unwrap().len() >= 2);
+    assert!(json["command"].as_str().unwrap().ends_with("restart.sh"));
+    desk.ok(&["gateway", "apply", "--dry-run"]);
+    assert_eq!(desk.state(), before);
+}
+
+#[test]
+fn without_a_way_to_restart_the_plan_is_printed_for_somebody() {
+    if !have_mosquitto() || std::path::Path::new("/run/systemd/system").exists() {
+        return;
+    }
+    let desk = Desk::ready(As::Mosquitto);
+    let before = desk.state();
+    for verb in ["plan", "apply"] {
+        let mut command = desk.command(env!("CARGO_BIN_EXE_sectag"));
+        let output = command
+            .env_remove("SECTAG_RESTART_COMMAND")
+            .args(["gateway", verb])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("--restart-command"), "{said}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("include_dir"));
+    }
+    assert_eq!(desk.state(), before);
+}
