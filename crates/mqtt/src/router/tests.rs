@@ -151,6 +151,70 @@ fn an_identity_at_its_limit_loses_its_oldest_absent_session() {
     router.attach(ask("other", "fourth", 600), NOW).unwrap();
 }
 
+fn nobody(listener: usize, rules: &str) -> Arc<Identity> {
+    let rules = sectag_pki::topics::Rules::parse(rules).unwrap();
+    Arc::new(Identity::anonymous(listener, Arc::new(rules)))
+}
+
+#[test]
+fn clients_without_a_certificate_share_wider_bounds_of_their_listener() {
+    let (mut router, counters) = router(|limits| {
+        limits.sessions_per_identity_max = 1;
+        limits.sessions_anonymous_max = 3;
+        limits.retained.messages_per_publisher_max = 1;
+        limits.retained.messages_anonymous_max = 2;
+    });
+    let come = |router: &mut Router, listener, client_id: &str| {
+        let identity = nobody(listener, "allow both #");
+        router.attach(
+            Attach {
+                identity,
+                ..ask("x", client_id, 0)
+            },
+            NOW,
+        )
+    };
+    let first = come(&mut router, 1, "a").unwrap();
+    for client_id in ["b", "c"] {
+        come(&mut router, 1, client_id).unwrap();
+    }
+    assert_eq!(
+        come(&mut router, 1, "d").unwrap_err(),
+        AttachError::IdentityFull
+    );
+    // Another listener has bounds and sessions of its own.
+    assert!(come(&mut router, 2, "a").unwrap().displaced.is_none());
+    assert_eq!(
+        come(&mut router, 1, "a").unwrap().displaced,
+        Some(first.link)
+    );
+    let link = come(&mut router, 2, "b").unwrap().link;
+    for number in 0..3 {
+        let topic = format!("t/{number}");
+        let retained = Message {
+            retain: true,
+            ..message(&topic, "x")
+        };
+        router.publish(link, retained, NOW).unwrap();
+    }
+    assert_eq!(counters.snapshot().retained_refused, 1);
+}
+
+#[test]
+fn a_client_identifier_opens_topics_once_it_is_known() {
+    let identity = nobody(1, "allow both {client_id}/#\nallow both {cn}/#");
+    assert!(!identity.may_publish("a/x") && identity.is_anonymous());
+    let known = identity.with_client_id("a");
+    assert!(known.may_publish("a/x") && known.may_subscribe("a/#"));
+    assert!(!known.may_publish("b/x") && !known.may_subscribe("#"));
+    assert!(!identity.with_client_id("+").may_subscribe("+/x"));
+    assert_eq!(
+        (&known.name, &known.issuer),
+        (&identity.name, &identity.issuer)
+    );
+    assert!(known.role().is_none() && known.serial().is_none());
+}
+
 #[test]
 fn overlapping_filters_deliver_once_at_the_highest_quality() {
     let (mut router, _) = router(|_| {});
