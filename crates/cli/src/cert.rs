@@ -36,7 +36,7 @@ pub(crate) async fn cert(global: &Global, place: &Place, verb: Cert) -> Outcome 
     let as_json = global.json;
     match verb {
         Cert::Show(arguments) => match &arguments.file {
-            Some(file) => show(file, as_json),
+            Some(file) => show(&due::named(place, file), as_json),
             None => device::show(global, place, &arguments),
         },
         Cert::Issue { verb } => issue::issue(global, place, &verb),

@@ -66,8 +66,8 @@ pub(crate) enum Cert {
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowCert {
-    /// PEM or DER file; every certificate in it is shown
-    #[arg(conflicts_with_all = ["cert_path", "new"])]
+    /// PEM or DER file, every certificate in it is shown; or a name in the register (`sectag cert list`)
+    #[arg(value_name = "FILE|NAME", conflicts_with_all = ["cert_path", "new"])]
     pub(crate) file: Option<PathBuf>,
     /// A file, shown as the device certificate is
     #[arg(long, value_name = "FILE")]

@@ -79,7 +79,7 @@ pub(crate) struct Renew {
     /// Everything that was issued here, is still valid, and has its files
     #[arg(long)]
     pub(crate) all: bool,
-    /// Only what ends within certificate.validity.minimum_duration, or has a third of its life left
+    /// Only what ends within certificate.validity.minimum_duration; where all of a life is short, its last third counts
     #[arg(long)]
     pub(crate) due: bool,
     /// Only say what would be done

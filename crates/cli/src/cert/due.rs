@@ -118,6 +118,17 @@ pub(super) fn check(global: &Global, place: &Place, subject: &Subject) -> Outcom
     }
 }
 
+/// The file, or the one of a name in the register; the file again where there is neither, for the message.
+pub(super) fn named(place: &Place, file: &Path) -> PathBuf {
+    let known = || {
+        let name = file.to_str().filter(|_| !file.exists())?;
+        let entries = Folder::existing(place).ok()?.register().ok()?.certificates;
+        let known = entries.into_iter().rev().find(|entry| entry.name == name)?;
+        known.certificate
+    };
+    known().unwrap_or_else(|| file.to_owned())
+}
+
 /// The file that is meant.
 pub(super) fn path_of(global: &Global, place: &Place, subject: &Subject) -> Outcome<PathBuf> {
     if let Some(path) = &subject.cert_path {
