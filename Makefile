@@ -27,6 +27,7 @@ bench:
 	$(CARGO) bench --locked -p sectag-store --bench queue_writes
 	$(CARGO) bench --locked -p sectag-cli --bench sessions
 	$(CARGO) bench --locked -p sectag-sim --bench herd
+	$(CARGO) bench --locked -p sectag-cli --bench config_speed
 
 # Long runs: more cases for every property test, more towns.
 soak:
