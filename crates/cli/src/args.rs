@@ -15,14 +15,16 @@ mod sample;
 pub(crate) use broker::{Broker, TopicRules};
 pub(crate) use ca::{Ca, CaExport, CaImport, CaInit, KeyKind, PassphraseArgs};
 pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor, ShowCert};
-pub(crate) use config::{Config, ConfigVerb, Talk};
+pub(crate) use config::{Config, ConfigVerb, Profile, Talk};
 pub(crate) use creds::{Apply, Creds, CredsVerb, Keygen, ModemArgs, Slot, TestKeys};
 pub(crate) use device::{DeviceVerb, Tuning, Which};
+pub(crate) use gateway::{
+    Apply as ApplyGateway, BrokerArgs, Gateway, GatewayVerb, Init, LevelName,
+};
 pub(crate) use issue::{
     Create, CreateCsr, Crl, DeviceCert, Issue, IssueArgs, IssueClient, IssueServer, ListIssued,
     Reissue, Renew, Revoke, Subject,
 };
-pub(crate) use gateway::{Apply as ApplyGateway, BrokerArgs, Gateway, GatewayVerb, Init, LevelName};
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use sample::{EditionName, Sample};

@@ -6,7 +6,7 @@ mod service;
 
 use judge::World;
 
-use crate::args::{ConfigVerb, Global};
+use crate::args::{ConfigVerb, Global, Profile};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
@@ -15,7 +15,7 @@ use sectag_gateway::config::{Config, Environment, Locations};
 use sectag_gateway::verbs::{self, GetOptions, ListOptions, Operation, Said, Scene, TypedKey};
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where the configuration of the broker is: `--config-dir`, `TEDGE_CONFIG_DIR`, or the home.
@@ -61,6 +61,54 @@ pub(crate) fn is_asked(arguments: &[OsString]) -> bool {
         }
     }
     false
+}
+
+/// The two commands that scripts run most, `config get KEY` and `config set KEY VALUE` with nothing but a place; everything
+/// else is the argument parser's, which alone takes a tenth of the time of such a command.
+pub(crate) fn plain(arguments: &[OsString]) -> Option<(Global, ConfigVerb)> {
+    let home = std::env::var_os("SECTAG_HOME").map(PathBuf::from);
+    let mut global = Global {
+        home,
+        ..Global::default()
+    };
+    let mut words = Vec::new();
+    let mut arguments = arguments.iter().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str()? {
+            "--config-dir" => global.config_dir = Some(arguments.next()?.into()),
+            "--home" => global.home = Some(arguments.next()?.into()),
+            word if word.starts_with('-') => return None,
+            word => words.push(word),
+        }
+    }
+    // What an empty or dashed place means is the parser's to say.
+    let odd = |place: &Option<PathBuf>| {
+        let text = place
+            .as_ref()
+            .map(|place| place.as_os_str().as_encoded_bytes());
+        text.is_some_and(|text| text.is_empty() || text.starts_with(b"-"))
+    };
+    if odd(&global.home) || odd(&global.config_dir) {
+        return None;
+    }
+    let verb = match words[..] {
+        ["config", "get", key] => ConfigVerb::Get {
+            key: key.to_owned(),
+            profile: Profile::default(),
+            source: false,
+            show_secrets: false,
+        },
+        ["config", "set", key, value] => ConfigVerb::Set {
+            key: Some(key.to_owned()),
+            value: Some(value.to_owned()),
+            more: Vec::new(),
+            from: None,
+            force: false,
+            profile: Profile::default(),
+        },
+        _ => return None,
+    };
+    Some((global, verb))
 }
 
 /// Runs a verb. `program` is how the program was called.

@@ -34,7 +34,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if tedge::is_called(&arguments) {
+    let is_tedge = tedge::is_called(&arguments);
+    if let Some((global, verb)) = config::plain(&arguments) {
+        let program = if is_tedge { tedge::NAME } else { "sectag" };
+        return config::config(program, &global, false, verb);
+    }
+    if is_tedge {
         return tedge::main(arguments);
     }
     if config::is_asked(&arguments) {
