@@ -121,7 +121,13 @@ pub fn find(settings: &Settings, facts: &Facts) -> Vec<Finding> {
         look_at_listener(settings, external, facts, &mut found);
     }
     listener::internal(&settings.internal, &mut found);
-    look_at_client(&settings.client, settings.minimum_validity_s, facts, Eyes::Checking, &mut found);
+    look_at_client(
+        &settings.client,
+        settings.minimum_validity_s,
+        facts,
+        Eyes::Checking,
+        &mut found,
+    );
     between::check(settings, facts, &mut found);
     found.sorted()
 }
@@ -139,13 +145,21 @@ pub fn for_listener(settings: &Settings, facts: &Facts) -> Vec<Finding> {
 /// [`Facts::gather_client`] is enough for it. `minimum_validity_s` is that of [`Settings`].
 pub fn for_client(client: &Client, minimum_validity_s: u64, facts: &Facts) -> Vec<Finding> {
     let mut found = Found::default();
-    look_at_client(client, minimum_validity_s, facts, Eyes::Connecting, &mut found);
+    look_at_client(
+        client,
+        minimum_validity_s,
+        facts,
+        Eyes::Connecting,
+        &mut found,
+    );
     found.sorted()
 }
 
 /// True if something keeps it from working.
 pub fn has_error(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.severity == Severity::Error)
+    findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error)
 }
 
 impl Finding {
@@ -176,9 +190,14 @@ impl Finding {
 
     /// Why it matters, one line.
     pub fn why(&self) -> &'static str {
-        let of_client = self.values.first().is_some_and(|(name, _)| name.contains(".client."));
+        let of_client = self
+            .values
+            .first()
+            .is_some_and(|(name, _)| name.contains(".client."));
         match self.id {
-            FindingId::E1 if of_client => "both are needed for a client certificate; neither for none",
+            FindingId::E1 if of_client => {
+                "both are needed for a client certificate; neither for none"
+            }
             id => reference::row(id).why,
         }
     }
@@ -238,7 +257,8 @@ impl Found {
     }
 
     fn sorted(mut self) -> Vec<Finding> {
-        self.0.sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.id));
+        self.0
+            .sort_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.id));
         self.0
     }
 }
