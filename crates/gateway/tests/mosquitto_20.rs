@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use cases::{Case, DIRECTORY, cases};
 use debian::{Answer, Broker, Town, free_ports, have, run_briefly};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use sectag_gateway::Level;
 use sectag_gateway::mosquitto::{BrokerVersion, Placed, judge, parse, with_include, within, words};
 
@@ -380,38 +382,130 @@ fn the_parser_and_the_broker_agree() {
         ),
     ];
     for (main, others) in texts {
-        let _ = std::fs::remove_dir_all(&included);
-        std::fs::create_dir(&included).unwrap();
-        let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
-        for (name, text) in &others {
-            std::fs::write(included.join(name), text).unwrap();
-            files.insert(included.join(name), text.clone());
-        }
-        let (starts, said) = run_briefly(directory.path(), &main);
-        let main_path = Path::new("/main.conf");
-        let ours = parse(main_path, main.as_bytes(), &files, BrokerVersion::V2_0_11);
-        let shown = format!("{main}{others:?}\n{said}\n{:#?}", ours.problems);
-        assert_eq!(ours.starts(), starts, "{shown}");
-        if starts {
-            let mut ports: Vec<u16> = ours
-                .listeners
-                .iter()
-                .map(|listener| listener.port)
-                .collect();
+        agree(directory.path(), &main, &others);
+    }
+}
+
+/// As above, with lines thrown together by chance.
+#[test]
+fn the_parser_and_the_broker_agree_on_any_mixture() {
+    if !have("mosquitto") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let [a, b] = free_ports();
+    let include = format!("include_dir {}", directory.path().join("conf.d").display());
+    let listener = format!("listener {a} 127.0.0.1");
+    let pool: Vec<String> = [
+        listener.as_str(),
+        &listener,
+        &format!("listener {b} 127.0.0.1"),
+        &format!("listener {b} ::1"),
+        &format!("listener {b} 127.0.0.1 # x"),
+        &format!("port {b}"),
+        "bind_address 127.0.0.1",
+        &include,
+        &include,
+        "per_listener_settings true",
+        "per_listener_settings false",
+        "allow_anonymous true",
+        "allow_anonymous false",
+        "allow_zero_length_clientid false",
+        "auto_id_prefix x",
+        "require_certificate true",
+        "require_certificate false",
+        "use_identity_as_username true",
+        "use_subject_as_username true",
+        "use_username_as_clientid true",
+        "tls_version tlsv1.2",
+        "ciphers ALL",
+        "cafile /no/such/ca",
+        "capath /no/such/directory",
+        "certfile /no/such/certificate",
+        "max_qos 1",
+        "max_qos 2",
+        "max_connections -1",
+        "max_connections 10",
+        "max_topic_alias 10",
+        "mount_point x/",
+        "protocol mqtt",
+        "socket_domain ipv4",
+        "bind_interface lo",
+        "max_packet_size 100",
+        "max_inflight_messages 5",
+        "log_type error",
+        "log_timestamp true",
+        "connection_messages true",
+        "persistence false",
+        "clientid_prefixes x",
+        "retain_available 1",
+        "sys_interval 10",
+        "# comment",
+        "",
+        "   ",
+        "topic # out",
+        "plugin_opt_x 1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let lines = |pool: &Vec<String>, most| {
+        proptest::collection::vec(proptest::sample::select(pool.clone()), 0..most)
+            .prop_map(|lines| lines.join("\n") + "\n")
+    };
+    let mixtures = (lines(&pool, 7), lines(&pool, 5), lines(&pool, 4));
+    let mut runner = TestRunner::new_with_rng(
+        ProptestConfig {
+            cases: 120,
+            max_shrink_iters: 60,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        },
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
+    let outcome = runner.run(&mixtures, |(main, first, second)| {
+        // Ports that others may have are not asked for.
+        let others = [("a.conf", first), ("b.conf", second)];
+        agree(directory.path(), &main, &others);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+/// Our parser and the broker say the same of `main` and the files of `conf.d` beside it.
+fn agree(directory: &Path, main: &str, others: &[(&str, String)]) {
+    let included = directory.join("conf.d");
+    let _ = std::fs::remove_dir_all(&included);
+    std::fs::create_dir(&included).unwrap();
+    let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for (name, text) in others {
+        std::fs::write(included.join(name), text).unwrap();
+        files.insert(included.join(name), text.clone());
+    }
+    let (starts, said) = run_briefly(directory, main);
+    let main_path = Path::new("/main.conf");
+    let ours = parse(main_path, main.as_bytes(), &files, BrokerVersion::V2_0_11);
+    let shown = format!("{main}{others:?}\n{said}\n{:#?}", ours.problems);
+    assert_eq!(ours.starts(), starts, "{shown}");
+    if starts {
+        let mut ports: Vec<u16> = ours
+            .listeners
+            .iter()
+            .map(|listener| listener.port)
+            .collect();
+        let mut opened: Vec<u16> = said
+            .lines()
+            .filter_map(|line| {
+                line.split("listen socket on port ")
+                    .nth(1)?
+                    .trim_end_matches('.')
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        for ports in [&mut ports, &mut opened] {
             ports.sort_unstable();
-            let mut opened: Vec<u16> = said
-                .lines()
-                .filter_map(|line| {
-                    line.split("listen socket on port ")
-                        .nth(1)?
-                        .trim_end_matches('.')
-                        .parse()
-                        .ok()
-                })
-                .collect();
-            opened.sort_unstable();
-            opened.dedup();
-            assert_eq!(ports, opened, "{shown}");
+            ports.dedup();
         }
+        assert_eq!(ports, opened, "{shown}");
     }
 }

@@ -352,6 +352,8 @@ pub fn run_briefly(directory: &Path, text: &str) -> (bool, String) {
     std::fs::write(&config, text).unwrap();
     let mut child = Running(
         Command::new(broker_program())
+            // Says that it runs, whatever `log_type` wants.
+            .arg("-v")
             .arg("-c")
             .arg(&config)
             .stdin(Stdio::null())
