@@ -95,7 +95,7 @@ impl Set {
             (true, true) => Ok(Level::Mutual),
             (false, false) if trusts => Ok(Level::Server),
             // It would be plaintext to a port that the same keys call TLS.
-            (false, false) if self.listener != 0 => Err(FindingId::E15),
+            (false, false) if self.listener != 0 => Err(FindingId::E14),
             (false, false) => Ok(Level::None),
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! **Every TLS key means TLS.** A key that is set takes effect or stops the connection: half a pair (E1), a certificate without
-//! a CA (E7), a CA that yields no certificate (E8), version 1 (E12), a foreign or encrypted key (E13), no password (E17). The words
+//! a CA (E7), a CA that yields no certificate (E8), version 1 (E12), a foreign or encrypted key (E13), plaintext to our own TLS listener (E14), no password (E17). The words
 //! are those of `sectag_gateway::findings`, which judges the same files for every other command.
 //!
 //! Files are read at each connection, so what was renewed since is used at the next one. What cannot get better by itself ends
@@ -18,6 +18,7 @@
 mod files;
 mod unready;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -251,7 +252,7 @@ impl GatewayClient {
         }
         let port = self.settings.client.port.value;
         let finding = Finding::new(
-            FindingId::E15,
+            FindingId::E14,
             Severity::Error,
             format!(
                 "mqtt.client.port is {port}, which is the external listener, whose level is {}, but no CA is set: neither mqtt.client.auth.ca_file nor mqtt.client.auth.ca_dir",
@@ -283,12 +284,46 @@ impl GatewayClient {
 
     /// The external listener, if the client goes there.
     pub(crate) fn external(&self) -> Option<&External> {
-        let settings = &self.settings;
-        settings
+        let client = &self.settings.client;
+        self.settings
             .external
             .as_ref()
-            .filter(|external| external.port.value == settings.client.port.value)
-            .filter(|_| self.is_local())
+            .filter(|external| external.port.value == client.port.value)
+            .filter(|_| self.is_local() && !self.is_internal())
+            .filter(|external| match &external.address {
+                Some(Host::Ip(address)) => may_lead_to(&client.host, *address),
+                Some(Host::Name(_)) | None => true,
+            })
+    }
+
+    /// Does the client go to the internal listener?
+    pub(crate) fn is_internal(&self) -> bool {
+        let (client, internal) = (&self.settings.client, &self.settings.internal);
+        let overlaps = self.settings.external.as_ref().is_some_and(|external| {
+            external.port.value == internal.port
+                && match &external.address {
+                    Some(Host::Ip(address)) if address.is_unspecified() => true,
+                    Some(address) => *address == client.host,
+                    None => external.interface.is_none(),
+                }
+        });
+        internal.enabled
+            && internal.port == client.port.value
+            && may_lead_to(&client.host, internal.address)
+            && !overlaps
+            && self.is_local()
+    }
+}
+
+/// Could a connection to `host` be taken by who listens at `address`? Names other than `localhost` are not resolved.
+fn may_lead_to(host: &Host, address: IpAddr) -> bool {
+    if address.is_unspecified() {
+        return true;
+    }
+    match host {
+        Host::Ip(host) => *host == address,
+        Host::Name(name) if name == "localhost" => address.is_loopback(),
+        Host::Name(_) => !address.is_loopback(),
     }
 }
 

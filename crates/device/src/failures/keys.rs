@@ -164,14 +164,12 @@ impl View<'_> {
 
     /// What the configuration says about the port that the client goes to.
     fn port_is(&self) -> String {
-        let port = self.settings.client.port.value;
-        let internal = &self.settings.internal;
         let what = match self.client.external() {
             Some(external) => format!(
                 "that is the external listener, of level {} (mqtt.external.*)",
                 external.level()
             ),
-            None if self.client.is_local() && internal.enabled && internal.port == port => {
+            None if self.client.is_internal() => {
                 "that is the internal listener, which is plaintext (mqtt.bind.port)".to_owned()
             }
             None if self.client.is_local() => "no listener is configured for it".to_owned(),
@@ -225,20 +223,32 @@ impl View<'_> {
             )
             .with_key(key::PORT);
         }
-        let internal = &self.settings.internal;
-        let configured = self.client.external().is_some()
-            || (internal.enabled && internal.port == client.port.value);
-        let fix = if configured {
+        let fix = if self.client.external().is_some() || self.client.is_internal() {
             "`sectag gateway apply` writes the listeners and starts the broker".to_owned()
         } else {
-            let port = match &self.settings.external {
-                Some(external) if client.level() != Level::None => external.port.value,
-                _ => internal.port,
-            };
-            format!("`sectag config set mqtt.client.port {port}`")
+            let (host, port) = self.should_go_to();
+            match port == client.port.value.get() {
+                true => format!("`sectag config set mqtt.client.host {host}`"),
+                false => format!("`sectag config set mqtt.client.port {port}`"),
+            }
         };
         Explanation::new(seen.cause, format!("{target}; {}", self.listeners()), fix)
             .with_key(key::PORT)
+    }
+
+    /// Host and port of the listener that suits the level of the keys.
+    fn should_go_to(&self) -> (String, u16) {
+        let internal = &self.settings.internal;
+        match &self.settings.external {
+            Some(external) if self.settings.client.level() != Level::None => {
+                let address = external.address.as_ref();
+                (
+                    address.map_or_else(|| "localhost".to_owned(), Host::to_string),
+                    external.port.value.get(),
+                )
+            }
+            _ => (internal.address.to_string(), internal.port.get()),
+        }
     }
 
     /// Our side speaks TLS, the other does not.

@@ -201,7 +201,7 @@ async fn no_tls_key_without_effect_lets_anything_be_sent() {
             format!(
                 "external.bind.port = {number}\nexternal.cert_file = @client.crt\nexternal.key_file = @client.key"
             ),
-            FindingId::E15,
+            FindingId::E14,
         ),
     ];
     for (keys, id) in cases {
@@ -244,8 +244,27 @@ fn a_listener_of_ours_is_known_by_every_address_of_the_machine() {
         ..Machine::default()
     };
     let unready = client.on(machine).check().unwrap_err();
-    assert_eq!(unready.finding.id, FindingId::E15);
+    assert_eq!(unready.finding.id, FindingId::E14);
     assert!(unready.finding.sentence.contains("whose level is server"));
+
+    // One port, two addresses: the internal listener stays plaintext.
+    let tls = "external.bind.port = 1883\nexternal.cert_file = @server.crt\nexternal.key_file = @server.key";
+    for (addresses, plaintext) in [
+        ("external.bind.address = '192.0.2.7'", true),
+        (
+            "external.bind.address = '192.0.2.7'\nclient.host = 'localhost'",
+            true,
+        ),
+        (
+            "external.bind.address = '127.0.0.1'\nbind.address = '127.0.0.2'",
+            false,
+        ),
+        ("bind.enabled = true", false),
+        ("bind.enabled = false", false),
+    ] {
+        let client = folder.client(&format!("{tls}\n{addresses}"));
+        assert_eq!(client.check().is_ok(), plaintext, "{addresses}");
+    }
 }
 
 #[tokio::test]
