@@ -9,7 +9,9 @@
 //!   serverAuth, DNS and IP names    clientAuth, CN=<device>   clientAuth, CN + OU=sectag-operator
 //! ```
 //!
-//! Everything is ECDSA P-256 with SHA-256. Time is an argument (`now_s`, seconds since 1970 UTC); keys and serial
+//! What the service issues is ECDSA P-256 with SHA-256. A gateway's own PKI ([`Authority::issue_local_server`],
+//! [`Authority::issue_local_client`]) also meets RSA and P-384: authorities that were made elsewhere, keys behind a
+//! passphrase, requests by other tools. Time is an argument (`now_s`, seconds since 1970 UTC); keys and serial
 //! numbers come from aws-lc's generator. There are no files, sockets or devices here. From a CSR only the public key
 //! reaches a certificate: names and rights come from the caller.
 

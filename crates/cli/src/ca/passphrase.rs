@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
+use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 /// Holds it, for services that have neither file nor terminal.
@@ -15,6 +16,9 @@ const VARIABLE: &str = "SECTAG_CA_PASSPHRASE";
 const BYTES_MAX: usize = 1024;
 /// Fewer characters are tried out in an afternoon by whoever gets the file.
 const CHARS_MIN: usize = 8;
+
+/// Exit code after Ctrl-C, as shells give it: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
 
 /// Where the passphrase comes from, and what it was.
 #[derive(Default)]
@@ -116,6 +120,16 @@ fn ask(prompt: &str) -> Outcome<Zeroizing<String>> {
     let mut silent = before.clone();
     silent.local_modes &= !LocalModes::ECHO;
     silent.local_modes |= LocalModes::ECHONL;
+    if let (Ok(runtime), Ok(terminal)) = (Handle::try_current(), terminal.try_clone()) {
+        let before = before.clone();
+        // Ctrl-C must not leave the terminal silent. Nothing that is worth an orderly end runs beside a question.
+        runtime.spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
+                std::process::exit(INTERRUPTED);
+            }
+        });
+    }
     write!(&terminal, "{prompt}")?;
     tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
     let mut line = Zeroizing::new(String::with_capacity(BYTES_MAX));
