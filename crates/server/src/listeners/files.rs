@@ -1,0 +1,222 @@
+//! The files of a TLS listener, read in one go and digested, so that a change of any of them shows.
+
+use super::{ClientFiles, ListenerError, TlsFiles};
+use rustls::RootCertStore;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use sectag_keep::{self as keep, KeepError};
+use sectag_mqtt::{Trust, TrustMaterial};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Most entries of a directory of CAs: a system's store has a few hundred.
+const CA_ENTRIES_MAX: usize = 4096;
+
+/// The content of all files, not judged yet.
+pub(super) struct Found {
+    server_chain: Vec<CertificateDer<'static>>,
+    server_key: PrivateKeyDer<'static>,
+    pub(super) clients: Option<(
+        Vec<CertificateDer<'static>>,
+        Vec<CertificateRevocationListDer<'static>>,
+    )>,
+    pub(super) digest: [u8; 32],
+}
+
+impl Found {
+    pub(super) fn trust(self, listener: &str) -> Result<Trust, ListenerError> {
+        let made = match self.clients {
+            None => Trust::server_only(self.server_chain, self.server_key),
+            Some((client_roots, crls)) => Trust::new(TrustMaterial {
+                server_chain: self.server_chain,
+                server_key: self.server_key,
+                client_roots,
+                crls,
+            }),
+        };
+        made.map_err(|source| ListenerError::Trust {
+            listener: listener.to_owned(),
+            source,
+        })
+    }
+}
+
+impl TlsFiles {
+    pub(super) fn read(&self, listener: &str) -> Result<Found, ListenerError> {
+        let mut seen = Vec::new();
+        let mut read = Reader {
+            listener,
+            seen: &mut seen,
+        };
+        let (path, what) = (&self.certificate, "server certificate");
+        let chain = read.some(path, what)?;
+        let server_chain = certificates(&chain).map_err(|e| read.holds(path, what, e))?;
+        let (path, what) = (&self.key, "server key");
+        let key = read.some(path, what)?;
+        let server_key = PrivateKeyDer::from_pem_slice(&key)
+            .map_err(|e| read.holds(path, what, format!("holds no usable private key: {e}")))?;
+        let clients = match &self.clients {
+            None => None,
+            Some(files) => Some((read.authorities(files)?, read.revocations(files)?)),
+        };
+        Ok(Found {
+            server_chain,
+            server_key,
+            clients,
+            digest: sectag_pki::sha256(&seen),
+        })
+    }
+}
+
+/// Reads files and notes a digest of each.
+struct Reader<'a> {
+    listener: &'a str,
+    seen: &'a mut Vec<u8>,
+}
+
+impl Reader<'_> {
+    fn some(
+        &mut self,
+        path: &Path,
+        what: &'static str,
+    ) -> Result<impl std::ops::Deref<Target = Vec<u8>> + use<>, ListenerError> {
+        match self.any(path, what)? {
+            Some(content) => Ok(content),
+            None => Err(self.holds(path, what, "does not exist".to_owned())),
+        }
+    }
+
+    fn any(
+        &mut self,
+        path: &Path,
+        what: &'static str,
+    ) -> Result<Option<impl std::ops::Deref<Target = Vec<u8>> + use<>>, ListenerError> {
+        let content = keep::content(path).map_err(|source| self.unread(what, source))?;
+        let digest = content.as_ref().map(|bytes| sectag_pki::sha256(bytes));
+        self.seen.extend(digest.unwrap_or_default());
+        Ok(content)
+    }
+
+    fn authorities(
+        &mut self,
+        files: &ClientFiles,
+    ) -> Result<Vec<CertificateDer<'static>>, ListenerError> {
+        let (path, what) = (&files.authorities, "CA for clients");
+        if keep::is_dir(path) != Some(true) {
+            let content = self.some(path, what)?;
+            return certificates(&content).map_err(|e| self.holds(path, what, e));
+        }
+        let names =
+            keep::names(path, CA_ENTRIES_MAX).map_err(|source| self.unread(what, source))?;
+        let mut all = BTreeSet::new();
+        for name in names
+            .iter()
+            .filter(|name| is_ca_name(&name.to_string_lossy()))
+        {
+            // A directory may hold other things too, and links to what is gone.
+            let Ok(Some(content)) = self.any(&path.join(name), what) else {
+                continue;
+            };
+            let found = certificates(&content).unwrap_or_default();
+            all.extend(found.iter().map(|certificate| certificate.to_vec()));
+        }
+        let usable = |certificate: &CertificateDer<'static>| {
+            RootCertStore::empty().add(certificate.clone()).is_ok()
+        };
+        let all: Vec<_> = all.into_iter().map(Into::into).filter(usable).collect();
+        match all.is_empty() {
+            true => Err(self.holds(path, what, "holds no CA certificate".to_owned())),
+            false => Ok(all),
+        }
+    }
+
+    fn revocations(
+        &mut self,
+        files: &ClientFiles,
+    ) -> Result<Vec<CertificateRevocationListDer<'static>>, ListenerError> {
+        let what = "revocation list";
+        let Some(path) = &files.revocations else {
+            return Ok(Vec::new());
+        };
+        let Some(content) = self.any(path, what)? else {
+            return match files.revocations_required {
+                true => Err(self.holds(path, what, "does not exist".to_owned())),
+                false => Ok(Vec::new()),
+            };
+        };
+        if !content.windows(11).any(|bytes| bytes == b"-----BEGIN ") {
+            return Ok(vec![content.to_vec().into()]);
+        }
+        let lists = CertificateRevocationListDer::pem_slice_iter(&content)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| self.holds(path, what, format!("is not usable PEM: {e}")))?;
+        match lists.is_empty() {
+            true => Err(self.holds(path, what, "holds no revocation list".to_owned())),
+            false => Ok(lists),
+        }
+    }
+
+    fn unread(&self, what: &'static str, source: KeepError) -> ListenerError {
+        ListenerError::Read {
+            listener: self.listener.to_owned(),
+            what,
+            source,
+        }
+    }
+
+    fn holds(&self, path: &Path, what: &'static str, reason: String) -> ListenerError {
+        ListenerError::Content {
+            listener: self.listener.to_owned(),
+            what,
+            path: path.to_owned(),
+            reason,
+        }
+    }
+}
+
+/// All certificates of a PEM text, at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| format!("is not usable PEM: {e}"))?;
+    match found.is_empty() {
+        true => Err("holds no certificate".to_owned()),
+        false => Ok(found),
+    }
+}
+
+/// `x.pem`, `x.crt`, `x.cer`, or a hash link of OpenSSL such as `4bfab552.0`.
+fn is_ca_name(name: &str) -> bool {
+    match name.rsplit_once('.') {
+        Some((_, "pem" | "crt" | "cer")) => true,
+        Some((hash, number)) => {
+            hash.len() == 8
+                && hash.bytes().all(|b| b.is_ascii_hexdigit())
+                && !number.is_empty()
+                && number.bytes().all(|b| b.is_ascii_digit())
+        }
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_directory_is_read_by_name() {
+        for name in ["a.pem", "a.b.crt", "x.cer", "4bfab552.0", "4bfab552.12"] {
+            assert!(is_ca_name(name), "{name}");
+        }
+        for name in [
+            "a",
+            "a.key",
+            "4bfab55.0",
+            "4bfab552.",
+            "4bfab552.r0",
+            "README.txt",
+        ] {
+            assert!(!is_ca_name(name), "{name}");
+        }
+    }
+}
