@@ -136,13 +136,6 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
         return service::answer(program, &place, verb, global.json);
     }
     let (locations, environment) = (locations(global, &place)?, environment());
-    let writes = !matches!(
-        verb,
-        ConfigVerb::Get { .. } | ConfigVerb::List { .. } | ConfigVerb::Check
-    );
-    if writes && locations.dir == place.home {
-        sectag_keep::private_dir(&place.home)?;
-    }
     let profile = match &verb {
         ConfigVerb::Get { profile, .. }
         | ConfigVerb::Set { profile, .. }
@@ -189,19 +182,17 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
                 None => pairs(program, key.into_iter().chain(value).chain(more).collect()),
             };
             match operations {
-                Ok(operations) => verbs::change(&scene, &operations, force),
+                Ok(operations) => change(&scene, &place, &operations, force)?,
                 Err(said) => said,
             }
         }
-        ConfigVerb::Unset { key, .. } => with_key(&key, |key| {
-            verbs::change(&scene, &[Operation::Unset(key)], false)
-        }),
-        ConfigVerb::Add { key, value, .. } => with_key(&key, |key| {
-            verbs::change(&scene, &[Operation::Add(key, value)], false)
-        }),
-        ConfigVerb::Remove { key, value, .. } => with_key(&key, |key| {
-            verbs::change(&scene, &[Operation::Remove(key, value)], false)
-        }),
+        ConfigVerb::Unset { key, .. } => one(&scene, &place, &key, Operation::Unset)?,
+        ConfigVerb::Add { key, value, .. } => {
+            one(&scene, &place, &key, |key| Operation::Add(key, value))?
+        }
+        ConfigVerb::Remove { key, value, .. } => {
+            one(&scene, &place, &key, |key| Operation::Remove(key, value))?
+        }
         ConfigVerb::List {
             filter,
             all,
@@ -224,6 +215,31 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
         ConfigVerb::Check => verbs::check(&scene, json),
         ConfigVerb::Upgrade => verbs::upgrade(&scene),
     })
+}
+
+/// A home is ours alone; it is made here and not by the first write, which would make it for everybody.
+fn change(
+    scene: &Scene<'_>,
+    place: &Place,
+    operations: &[Operation],
+    force: bool,
+) -> Outcome<Said> {
+    if scene.locations.dir == place.home {
+        sectag_keep::private_dir(&place.home)?;
+    }
+    Ok(verbs::change(scene, operations, force))
+}
+
+fn one(
+    scene: &Scene<'_>,
+    place: &Place,
+    typed: &str,
+    operation: impl FnOnce(TypedKey) -> Operation,
+) -> Outcome<Said> {
+    match TypedKey::parse(typed) {
+        Ok(key) => change(scene, place, &[operation(key)], false),
+        Err(reason) => Ok(bad_key(typed, &reason)),
+    }
 }
 
 fn with_key(typed: &str, then: impl FnOnce(TypedKey) -> Said) -> Said {

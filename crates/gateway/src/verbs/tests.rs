@@ -365,6 +365,20 @@ fn a_profile_is_a_configuration_of_its_own() {
 }
 
 #[test]
+fn the_device_certificate_knows_the_name_better_than_the_file() {
+    let desk = Desk::new("[device]\nid = \"configured\"\n");
+    assert_eq!(desk.value("device.id"), "configured");
+    assert_eq!(desk.value("c8y.device.id"), "configured");
+    let dir = desk.home.path().join("device-certs");
+    fs::create_dir(&dir).unwrap();
+    let root = sectag_pki::Authority::root("gw, number 7", 1_767_225_600).unwrap();
+    fs::write(dir.join("tedge-certificate.pem"), root.certificate_pem()).unwrap();
+    let name = desk.value("device.id");
+    assert!(name.contains("gw, number 7"), "{name}");
+    assert_eq!(desk.value("c8y.device.id"), name);
+}
+
+#[test]
 fn files_of_clouds_that_are_not_read_are_named() {
     let desk = Desk::new("");
     fs::create_dir(desk.home.path().join("mappers")).unwrap();
