@@ -301,6 +301,21 @@ fn passwords_for_the_whole_broker_reach_our_listeners_in_2_1() {
 }
 
 #[test]
+fn a_limit_of_the_operator_that_ours_would_lift_is_found() {
+    let main = format!("max_packet_size 1000\n{DEBIAN}");
+    let findings = look(&main, &[], "server", BrokerVersion::V2_1_2);
+    one(
+        &findings,
+        FindingId::B4,
+        Severity::Warn,
+        "mosquitto.conf:1: the limit of 1000 bytes",
+    );
+    assert_eq!(look(&main, &[], "server", BrokerVersion::V2_0_11), []);
+    let others = [("z.conf", "max_packet_size 1000\n")];
+    assert_eq!(look(DEBIAN, &others, "server", BrokerVersion::V2_1_2), []);
+}
+
+#[test]
 fn our_own_older_file_is_not_somebody_else() {
     let (main, _) = with_include(DEBIAN, Path::new("/home/sectag/mosquitto"));
     let text = fragment("server", BrokerVersion::V2_0_11);

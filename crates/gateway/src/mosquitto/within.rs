@@ -127,6 +127,7 @@ pub fn within(placed: Placed<'_>, files: &dyn Files, version: BrokerVersion) -> 
     judge.problems(&after);
     judge.ours(&alone, &after);
     judge.others(&before, &after);
+    judge.packet_size(&before, &after);
     let mut findings = judge.findings;
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
@@ -268,6 +269,27 @@ impl Judge<'_> {
             };
             let values = (name, old.unwrap_or("not set"), new.unwrap_or("not set"));
             self.changed(sentence, values, fix);
+        }
+    }
+
+    /// 2.1 gets a limit from us, and the last one counts.
+    fn packet_size(&mut self, before: &Effective, after: &Effective) {
+        const NAME: &str = "max_packet_size";
+        let (Some(old), Some(new)) = (before.global(NAME), after.global(NAME)) else {
+            return;
+        };
+        if old != new {
+            let line = before.globals.iter().rfind(|line| line.name == NAME);
+            let place = line.map(|line| line.at.to_string()).unwrap_or_default();
+            self.findings.push(Finding {
+                id: FindingId::B4,
+                severity: Severity::Warn,
+                sentence: format!(
+                    "{place}: the limit of {old} bytes would give way to ours of {new}"
+                ),
+                values: vec![(NAME.to_owned(), format!("{old} → {new}"))],
+                fix: format!("move the line at {place} below our `include_dir`"),
+            });
         }
     }
 
