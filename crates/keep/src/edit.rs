@@ -51,6 +51,7 @@ pub fn is_readable_by_others(path: &Path) -> Option<bool> {
         .map(|found| found.mode() & 0o044 != 0)
 }
 
+const KEEP_OWNER: &str = "keep the owner of";
 /// Links in a row that are followed, as the kernel does.
 const LINKS_MAX: usize = 40;
 
@@ -82,7 +83,17 @@ fn replace(
     found: Option<&fs::Metadata>,
 ) -> Result<(), KeepError> {
     let temporary = place.beside("tmp");
-    let result = put_like(&temporary, content, found, PUBLIC).and_then(|()| {
+    // It is the file's owner who is kept, not the temporary's.
+    let of_file = |error| match error {
+        KeepError::Io {
+            action: KEEP_OWNER,
+            source,
+            ..
+        } => KeepError::io(KEEP_OWNER, path)(source),
+        other => other,
+    };
+    let put = put_like(&temporary, content, found, PUBLIC).map_err(of_file);
+    let result = put.and_then(|()| {
         step("keep.file.before-rename")
             .and_then(|()| fs::rename(&temporary, path))
             .map_err(KeepError::io("rename to", path))
@@ -128,7 +139,7 @@ pub(crate) fn put_like(
             }
             Ok(())
         };
-        own().map_err(KeepError::io("keep the owner of", path))?;
+        own().map_err(KeepError::io(KEEP_OWNER, path))?;
     }
     let finish = || -> io::Result<()> {
         if mode != PRIVATE {

@@ -308,10 +308,15 @@ fn refused(scene: &Scene<'_>, steps: &[Step], stop: &Stop) -> Said {
             return failure(&head(steps), &[error.to_string()]);
         }
     };
-    let mut causes = vec![format!(
-        "Writing the content to the file {:?} failed: {keep}",
-        scene.locations.file()
-    )];
+    let mut causes = vec![match keep {
+        KeepError::Io {
+            action: "write", ..
+        } => format!(
+            "Writing the content to the file {:?} failed",
+            scene.locations.file()
+        ),
+        other => other.to_string(),
+    }];
     causes.extend(sources(keep));
     let mut said = failure(&head(steps), &causes);
     if let Some(hint) = keep.hint() {
