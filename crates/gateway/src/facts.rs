@@ -174,7 +174,8 @@ impl Facts {
     }
 
     fn of<'a>(paths: impl Iterator<Item = &'a PathBuf>, machine: &Machine) -> Self {
-        let files = paths.map(|path| (path.clone(), PathFacts::read(path, machine)));
+        let stores = file::system_stores(machine);
+        let files = paths.map(|path| (path.clone(), PathFacts::read_beside(path, &stores)));
         Self {
             files: files.collect(),
             machine: machine.clone(),

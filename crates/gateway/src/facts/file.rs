@@ -83,6 +83,11 @@ pub enum Password {
 impl PathFacts {
     /// Looks at a path and reads what is there.
     pub fn read(path: &Path, machine: &Machine) -> Self {
+        Self::read_beside(path, &system_stores(machine))
+    }
+
+    /// As [`PathFacts::read`], for many paths: the stores are looked up once.
+    pub(super) fn read_beside(path: &Path, stores: &[PathBuf]) -> Self {
         let look = sectag_keep::look(path);
         let what = match &look.end {
             End::Missing => What::Missing,
@@ -103,7 +108,7 @@ impl PathFacts {
             },
         };
         Self {
-            is_system_store: is_system_store(path, &look, machine),
+            is_system_store: is_among(path, &look, stores),
             look,
             what,
         }
@@ -191,17 +196,28 @@ fn is_hash(name: &OsStr) -> bool {
         && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn is_system_store(path: &Path, look: &Look, machine: &Machine) -> bool {
+/// The places of public CAs, and where their links lead.
+pub(super) fn system_stores(machine: &Machine) -> Vec<PathBuf> {
+    let mut places = machine.system_stores.clone();
+    for store in &machine.system_stores {
+        match sectag_keep::look(store).end {
+            End::Directory(node) | End::File(node) if !places.contains(&node.path) => {
+                places.push(node.path);
+            }
+            _ => {}
+        }
+    }
+    places
+}
+
+fn is_among(path: &Path, look: &Look, stores: &[PathBuf]) -> bool {
     let real = match &look.end {
-        End::Directory(node) | End::File(node) => Some(node.path.as_path()),
+        End::Directory(node) | End::File(node) => Some(&node.path),
         _ => None,
     };
-    machine.system_stores.iter().any(|store| {
-        store == path || real == Some(store) || {
-            let end = sectag_keep::look(store).end;
-            matches!(&end, End::Directory(node) | End::File(node) if Some(node.path.as_path()) == real)
-        }
-    })
+    stores
+        .iter()
+        .any(|store| store == path || real == Some(store))
 }
 
 fn password(content: &[u8]) -> Password {
