@@ -294,6 +294,9 @@ struct Lines {
 
 fn gather<'a>(table: &'a dyn TableLike, prefix: &str, values: &mut Vec<(String, &'a Item)>) {
     for (name, item) in table.iter() {
+        // A quoted segment with a dot in it is one segment.
+        let quoted = name.contains('.').then(|| format!("{name:?}"));
+        let name = quoted.as_deref().unwrap_or(name);
         let name = if prefix.is_empty() {
             name.to_owned()
         } else {

@@ -93,6 +93,14 @@ fn a_renamed_key_takes_its_comments_along() {
 }
 
 #[test]
+fn a_dot_inside_quotes_separates_nothing() {
+    let document = Document::parse("\"mqtt.bind\".port = 1\n").unwrap();
+    assert_eq!(document.values()[0].0, "\"mqtt.bind\".port");
+    let text = set("\"mqtt.bind\".port = 1\n", "mqtt.bind.port", 2);
+    assert!(text.contains("\"mqtt.bind\".port = 1\n"), "{text}");
+}
+
+#[test]
 fn lines_end_as_they_did() {
     assert_eq!(
         set(

@@ -10,8 +10,8 @@ use crate::value::{Parsed, Value};
 use sectag_keep::KeepError;
 use std::collections::BTreeSet;
 
-/// One change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One change. It has no `Debug`: a password may be the value.
+#[derive(Clone)]
 pub enum Operation {
     /// Give a key a value.
     Set(TypedKey, String),
