@@ -46,17 +46,22 @@ pub(crate) fn init(place: &Place, arguments: &CaInit, now_s: u64) -> Outcome<Fol
             .map_err(kept)?;
         Ok(made)
     };
-    let root = if folder.certificate("root").exists() {
-        folder.authority("root", &passphrase)?
-    } else {
-        make("root", Authority::root_with(&name, kind, now_s))?
-    };
+    let mut root = None;
+    if !folder.certificate("root").exists() {
+        root = Some(make("root", Authority::root_with(&name, kind, now_s))?);
+    }
     for purpose in Kind::ALL {
         let stem = purpose.stem();
         let authority = if folder.certificate(stem).exists() {
             folder.authority(stem, &passphrase)?
         } else {
-            make(stem, root.issuing_with(purpose.purpose(), kind, now_s))?
+            // The root's key is asked for only when it is needed: it may be elsewhere.
+            let signer = match root.take() {
+                Some(root) => root,
+                None => folder.authority("root", &passphrase)?,
+            };
+            let signer = root.insert(signer);
+            make(stem, signer.issuing_with(purpose.purpose(), kind, now_s))?
         };
         if !folder.crl(purpose).exists() {
             folder.write_crl(purpose, &authority, now_s)?;
