@@ -120,7 +120,7 @@ impl Broker {
             None => version_of(program.as_deref().ok_or(BrokerError::NoProgram)?)?,
         };
         let main = std::path::absolute(&options.main).unwrap_or_else(|_| options.main.clone());
-        let effective = mosquitto::read(&main, &Disk { user: None }, version);
+        let effective = mosquitto::read(&main, &Disk::new(None), version);
         let pid = match &options.pid {
             Some(pid) => pid_of(pid),
             None => effective.global("pid_file").and_then(pid_of),

@@ -1,6 +1,7 @@
 //! What the planner asks about files, answered by looking.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use sectag_gateway::facts::{Access, User, Want};
 use sectag_gateway::mosquitto::{Files, Unread};
@@ -16,9 +17,19 @@ const ENTRIES_MAX: usize = 4096;
 pub struct Disk {
     /// Who the broker becomes; `None` when the system does not know that user: then only what everybody may read counts.
     pub user: Option<User>,
+    /// Files in use that are about to be replaced, and what waits to replace them.
+    pub waiting: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Disk {
+    /// As it is.
+    pub const fn new(user: Option<User>) -> Self {
+        Self {
+            user,
+            waiting: BTreeMap::new(),
+        }
+    }
+
     fn access(&self, path: &Path, want: Want) -> Access {
         let look = sectag_keep::look(path);
         let nobody = User {
@@ -62,7 +73,10 @@ impl Ground for Disk {
     }
 
     fn same_bytes(&self, a: &Path, b: &Path) -> bool {
-        let content = |path| sectag_keep::content(path).ok().flatten();
+        let content = |path: &Path| {
+            let path = self.waiting.get(path).map_or(path, PathBuf::as_path);
+            sectag_keep::content(path).ok().flatten()
+        };
         matches!((content(a), content(b)), (Some(a), Some(b)) if a == b)
     }
 

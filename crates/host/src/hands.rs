@@ -166,9 +166,7 @@ impl Actions for Hands<'_> {
     }
 
     fn test(&mut self) -> Result<(), Trouble> {
-        let disk = Disk {
-            user: self.broker.user.clone(),
-        };
+        let disk = Disk::new(self.broker.user.clone());
         let effective = mosquitto::read(&self.broker.main, &disk, self.broker.version);
         if let Some(problem) = effective.problems.iter().find(|problem| problem.stops) {
             return Err(Trouble::new(format!(
@@ -216,9 +214,7 @@ impl Actions for Hands<'_> {
     }
 
     fn listening(&mut self) -> Result<(), Trouble> {
-        let disk = Disk {
-            user: self.broker.user.clone(),
-        };
+        let disk = Disk::new(self.broker.user.clone());
         let effective = mosquitto::read(&self.broker.main, &disk, self.broker.version);
         let begin = Instant::now();
         let mut seen_at = begin;
@@ -306,7 +302,7 @@ impl Hands<'_> {
             Trouble::new(format!("nobody said how the broker is made to {verb}"))
                 .hint("give --restart-command and --reload-command")
         })?;
-        let disk = Disk { user: None };
+        let disk = Disk::new(None);
         let effective = mosquitto::read(&self.broker.main, &disk, self.broker.version);
         self.told.logs = log_files(&effective)
             .into_iter()

@@ -23,6 +23,7 @@ pub mod record;
 pub mod services;
 pub mod status;
 pub mod survey;
+pub mod waiting;
 
 mod look;
 

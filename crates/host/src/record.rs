@@ -10,6 +10,8 @@ use sectag_gateway::restart::Content;
 use sectag_keep::KeepError;
 use serde_json::{Map, Value, json};
 
+use crate::waiting::Waiting;
+
 const FORMAT: u64 = 1;
 
 /// What runs since the last `apply`, as far as it knows.
@@ -35,11 +37,11 @@ const CONTENTS: [(Content, &str); 5] = [
 ];
 
 impl Record {
-    /// What these settings and files are at this moment.
-    pub fn of(settings: &Settings, files: Vec<PathBuf>, at_s: u64) -> Self {
+    /// What these settings and files are once those that wait are in place.
+    pub fn of(settings: &Settings, waiting: &Waiting, files: Vec<PathBuf>, at_s: u64) -> Self {
         let contents = CONTENTS
             .iter()
-            .filter_map(|(content, name)| Some((*name, digest(settings, *content)?)))
+            .filter_map(|(content, name)| Some((*name, digest(settings, *content, waiting)?)))
             .collect();
         Self {
             settings: settings.clone(),
@@ -53,7 +55,7 @@ impl Record {
     pub fn changed(&self, settings: &Settings) -> Vec<Content> {
         let is_other = |(content, name): &&(Content, &'static str)| {
             matches!(
-                (self.contents.get(name), digest(settings, *content)),
+                (self.contents.get(name), digest(settings, *content, &Waiting::default())),
                 (Some(old), Some(new)) if *old != new
             ) && paths(&self.settings, *content) == paths(settings, *content)
         };
@@ -196,7 +198,7 @@ fn paths(settings: &Settings, content: Content) -> Vec<PathBuf> {
 }
 
 /// Digest of what is in these files; of a directory, of the files in it. `None` when there are none, or one cannot be read.
-fn digest(settings: &Settings, content: Content) -> Option<String> {
+fn digest(settings: &Settings, content: Content, waiting: &Waiting) -> Option<String> {
     const ENTRIES_MAX: usize = 4096;
     let paths = paths(settings, content);
     if paths.is_empty() {
@@ -204,7 +206,9 @@ fn digest(settings: &Settings, content: Content) -> Option<String> {
     }
     let mut all = Vec::new();
     let mut add = |path: &Path| {
-        let content = sectag_keep::content(path).ok().flatten()?;
+        let content = sectag_keep::content(waiting.in_place(path))
+            .ok()
+            .flatten()?;
         all.extend(sectag_pki::sha256(&content));
         Some(())
     };
@@ -247,7 +251,7 @@ mod tests {
             "mqtt.external.cert_file = {cert:?}\nmqtt.external.key_file = {key:?}\nmqtt.external.bind.address = \"gw.local\"\n"
         );
         let settings = settings(&text);
-        let record = Record::of(&settings, vec!["/f".into()], 7);
+        let record = Record::of(&settings, &Waiting::default(), vec!["/f".into()], 7);
         let path = home.path().join("applied.json");
         std::fs::write(&path, record.value().to_string()).unwrap();
         let read = Record::read(&path).unwrap().unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sectag_gateway::Settings;
-use sectag_gateway::facts::{Facts, Listening};
+use sectag_gateway::facts::{Facts, Listening, PathFacts};
 use sectag_gateway::findings::Finding;
 use sectag_gateway::mosquitto::{self, Effective, Extras};
 use sectag_gateway::plan::{self, Inputs, Plan};
@@ -14,6 +14,7 @@ use crate::broker::{Broker, BrokerError, BrokerOptions};
 use crate::ground::Disk;
 use crate::machine;
 use crate::record::Record;
+use crate::waiting::Waiting;
 
 /// Where things of one home are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Survey {
     pub facts: Facts,
     /// The broker's whole configuration as it is on disk.
     pub effective: Effective,
+    /// Renewed pairs beside those in use.
+    pub waiting: Waiting,
     /// What the last `apply` applied.
     pub record: Option<Record>,
     /// Files whose content changed since.
@@ -101,8 +104,10 @@ impl Survey {
             home: std::path::absolute(home).unwrap_or_else(|_| home.to_owned()),
         };
         let broker = Broker::find(options)?;
+        let waiting = Waiting::find(&settings, machine::now_s());
         let disk = Disk {
             user: broker.user.clone(),
+            waiting: waiting.map(),
         };
         let effective = mosquitto::read(&broker.main, &disk, broker.version);
         let mut machine = machine::machine_with(&settings, broker.version, broker.user.clone());
@@ -110,13 +115,22 @@ impl Survey {
             machine.service_user = machine::user(name);
         }
         machine.listeners = Some(others(&effective, &place));
-        let facts = Facts::gather(&settings, &machine);
+        let mut facts = Facts::gather(&settings, &machine);
+        // What waits is judged as what it will be: with the way, mode and owner of the file that it replaces.
+        for (used, new) in &waiting.files {
+            let mut there = PathFacts::read(new, &machine);
+            if let Some(old) = facts.files.get(used) {
+                there.look = old.look.clone();
+            }
+            facts.files.insert(used.clone(), there);
+        }
         let record = Record::read(&place.record())?;
-        let contents = record
+        let mut contents = record
             .as_ref()
             .map(|record| record.changed(&settings))
             .unwrap_or_default();
-        let plan = plan::make(&Inputs {
+        contents.extend(&waiting.contents);
+        let mut plan = plan::make(&Inputs {
             settings: &settings,
             running: record.as_ref().map(|record| &record.settings),
             contents: &contents,
@@ -128,7 +142,12 @@ impl Survey {
             home: &place.home,
             ground: &disk,
         });
+        if let Ok(plan) = &mut plan {
+            // Before the copies that the broker gets of them.
+            plan.files.splice(0..0, waiting.changes());
+        }
         Ok(Self {
+            waiting,
             settings,
             place,
             broker,

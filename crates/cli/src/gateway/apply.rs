@@ -4,7 +4,7 @@ use super::{Desk, PROBE_PATIENCE, SOMEBODY, questions, say, services};
 use crate::args;
 use crate::fault::{Fault, Outcome};
 use sectag_gateway::mosquitto::remove_include;
-use sectag_gateway::plan::{FileChange, NewContent, beside_main, unified};
+use sectag_gateway::plan::{FileChange, NewContent, Plan, beside_main, unified};
 use sectag_gateway::restart::Action;
 use sectag_host::apply::{Apply, Ending, Orders, Recovered, Tell, Trouble, recover};
 use sectag_host::hands::{Hands, public_dir, tell_of};
@@ -38,6 +38,9 @@ pub(super) async fn run(desk: &Desk<'_>, survey: &Survey, args: &args::ApplyGate
         .as_ref()
         .map_err(|findings| say::refused(findings))?;
     say::worth_knowing(&plan.findings);
+    for refused in &survey.waiting.refused {
+        eprintln!("warning: {refused}");
+    }
     if plan.is_empty() {
         eprintln!("nothing to do: the broker's files are what the keys ask for");
         return Ok(());
@@ -54,20 +57,14 @@ pub(super) async fn run(desk: &Desk<'_>, survey: &Survey, args: &args::ApplyGate
     if restarts_services {
         services::may_restart(survey, args).await?;
     }
-    let mut ours: Vec<PathBuf> = plan.files.iter().map(|file| file.path.clone()).collect();
-    if let Some(record) = &survey.record {
-        ours.extend(record.files.iter().cloned());
-    }
-    ours.push(plan.fragment.clone());
-    ours.retain(|path| *path != plan.main);
-    ours.sort();
-    ours.dedup();
-    let record = Record::of(&survey.settings, ours, machine::now_s());
+    let (ours, mut gone) = ours(survey, plan);
+    gone.extend(survey.waiting.files.iter().map(|(_, new)| new.clone()));
+    let record = Record::of(&survey.settings, &survey.waiting, ours, machine::now_s());
     let orders = Orders {
         place: plan.files.clone(),
-        remove: Vec::new(),
+        remove: gone,
         broker: tell,
-        probe: tell != Tell::Nothing && !args.no_probe,
+        probe: (tell != Tell::Nothing || !survey.waiting.files.is_empty()) && !args.no_probe,
         record: Some(record.value()),
     };
     perform(desk, survey, orders)?;
@@ -79,6 +76,28 @@ pub(super) async fn run(desk: &Desk<'_>, survey: &Survey, args: &args::ApplyGate
     }
     eprintln!("applied: {}", say::levels(survey));
     Ok(())
+}
+
+/// Files of ours that stay or come, and those that nobody names any more: a key without a listener is only a key to lose.
+fn ours(survey: &Survey, plan: &Plan) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let mut all: Vec<PathBuf> = plan.files.iter().map(|file| file.path.clone()).collect();
+    let before = survey.record.iter().flat_map(|record| &record.files);
+    all.extend(before.cloned());
+    all.push(plan.fragment.clone());
+    all.retain(|path| *path != plan.main && survey.waiting.in_place(path) == path);
+    all.sort();
+    all.dedup();
+    let named = |path: &PathBuf| {
+        let value = path.to_string_lossy();
+        let mut values = plan
+            .fragment_text
+            .lines()
+            .filter_map(|line| line.split_once(' '));
+        *path == plan.fragment || values.any(|(_, rest)| rest == value)
+    };
+    let (stay, mut go): (Vec<PathBuf>, Vec<PathBuf>) = all.into_iter().partition(named);
+    go.retain(|path| path.exists());
+    (stay, go)
 }
 
 /// `sectag gateway remove`

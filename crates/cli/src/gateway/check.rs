@@ -29,7 +29,7 @@ pub(super) fn check(desk: &Desk<'_>, file: &Path) -> Outcome {
     }
     let version = broker.as_ref().map_or(USUAL, |broker| broker.version);
     let user = broker.and_then(|broker| broker.user);
-    let disk = Disk { user: user.clone() };
+    let disk = Disk::new(user.clone());
     let machine = Machine {
         now_s: machine::now_s(),
         broker: Some(version),

@@ -3,5 +3,6 @@
 
 mod desk;
 mod drills;
+mod guide;
 mod levels;
 mod renewal;
