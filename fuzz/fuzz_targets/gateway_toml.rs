@@ -16,7 +16,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         let _ = config.settings();
     }
     if document.set("mqtt.bind.port", &1884.into()).is_ok() {
-        let said = document.get("mqtt.bind.port").and_then(|item| item.as_integer());
+        let said = document
+            .get("mqtt.bind.port")
+            .and_then(|item| item.as_integer());
         assert_eq!(said, Some(1884));
         if document.unset("mqtt.bind.port").is_ok() {
             assert!(document.get("mqtt.bind.port").is_none());
