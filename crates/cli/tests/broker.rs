@@ -408,6 +408,7 @@ async fn up_opens_the_listeners_beside_its_own_only_when_a_key_asks() {
     assert_eq!(levels[0]["level"], "none");
     assert_eq!(levels[1]["level"], "server");
     assert_eq!(levels[1]["address"], format!("127.0.0.1:{external}"));
+    assert_eq!(home.json(&["status"])["gateway"], run["gateway"]);
     let log = all_said(&|| up.log());
     for part in [
         format!("host localhost or 127.0.0.1 or ::1, port {external}"),

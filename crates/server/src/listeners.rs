@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use sectag_keep::KeepError;
 use sectag_mqtt::{
-    Broker, BrokerConfig, BrokerError, BrokerLimits, Level, Listener, Security, TrustError,
+    Broker, BrokerConfig, BrokerError, BrokerLimits, Level, Listener, Security, Trust, TrustError,
 };
 use sectag_pki::topics::Rules;
 use tokio::task::JoinHandle;
@@ -230,55 +230,59 @@ struct Watched {
 async fn watch(mut watched: Vec<Watched>, broker: Weak<Broker>) {
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
-        let Some(broker) = broker.upgrade() else {
-            return;
-        };
         // Files and signatures, so not on a thread that carries connections.
         let looked = tokio::task::spawn_blocking(move || {
-            for listener in &mut watched {
-                listener.look(&broker);
-            }
-            watched
+            let look = |listener: &mut Watched| Some((listener.at, listener.look()?));
+            let changed: Vec<(usize, Trust)> = watched.iter_mut().filter_map(look).collect();
+            (watched, changed)
         });
-        match looked.await {
-            Ok(same) => watched = same,
+        let changed;
+        (watched, changed) = match looked.await {
+            Ok(looked) => looked,
             Err(error) => {
                 tracing::error!(%error, "certificates of MQTT listeners are watched no more");
                 return;
             }
+        };
+        // Not held while waiting: whoever shuts the broker down must be its last owner.
+        let Some(broker) = broker.upgrade() else {
+            return;
+        };
+        for (at, trust) in changed {
+            broker.set_trust(at, Arc::new(trust));
         }
     }
 }
 
 impl Watched {
-    fn look(&mut self, broker: &Broker) {
+    /// What to trust from here on, if that has changed and can be used.
+    fn look(&mut self) -> Option<Trust> {
         let found = self.files.read(&self.name);
         let seen = match &found {
             Ok(found) => Ok(found.digest),
             Err(error) => Err(chain_of(error)),
         };
         if seen == self.last {
-            return;
+            return None;
         }
         self.last = seen;
         if let Ok(found) = &found {
             self.keep_revocations(found);
         }
-        match found.and_then(|found| found.trust(&self.name)) {
+        let listener = self.name.as_str();
+        match found.and_then(|found| found.trust(listener)) {
             Ok(trust) => {
-                broker.set_trust(self.at, Arc::new(trust));
-                tracing::info!(
-                    listener = self.name,
-                    "MQTT listener took its certificates anew"
-                );
+                tracing::info!(listener, "MQTT listener takes its certificates anew");
+                Some(trust)
             }
             Err(error) => {
                 let reason = chain_of(&error);
                 tracing::warn!(
-                    listener = self.name,
+                    listener,
                     reason,
                     "MQTT listener keeps its earlier certificates"
                 );
+                None
             }
         }
     }

@@ -189,7 +189,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let owner_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_owners(&server)?));
         let device_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_devices(&server)?));
-        let facts = facts(addresses, broker.broker(), config.policy);
+        let facts = facts(addresses, &broker, config.policy);
         let mut doors = Vec::new();
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),
@@ -301,13 +301,7 @@ fn write_run_file(home: &Home, addresses: &Addresses, open: &[Open]) -> Result<(
         "version": env!("CARGO_PKG_VERSION"),
         "listeners": listeners(addresses),
     });
-    let more: Vec<Value> = further(open)
-        .iter()
-        .map(|open| json!({ "name": open.name, "address": open.address.to_string(), "level": level_word(open.level) }))
-        .collect();
-    if !more.is_empty() {
-        run["gateway"] = more.into();
-    }
+    add_further(&mut run, open);
     keep::write_public(&run_file(home), run.to_string().as_bytes()).map_err(|source| {
         StartError::Home {
             home: home.path().to_owned(),
@@ -319,6 +313,17 @@ fn write_run_file(home: &Home, addresses: &Addresses, open: &[Open]) -> Result<(
 /// All but the service's own, which is the first.
 fn further(open: &[Open]) -> &[Open] {
     open.get(1..).unwrap_or_default()
+}
+
+/// What else listens, if anything does.
+fn add_further(data: &mut Value, open: &[Open]) {
+    let more: Vec<Value> = further(open)
+        .iter()
+        .map(|open| json!({ "name": open.name, "address": open.address.to_string(), "level": level_word(open.level) }))
+        .collect();
+    if !more.is_empty() {
+        data["gateway"] = more.into();
+    }
 }
 
 /// As the gateway's settings call it.
@@ -339,10 +344,11 @@ fn listeners(addresses: &Addresses) -> Value {
     })
 }
 
-fn facts(addresses: Addresses, broker: &Arc<Broker>, policy: Policy) -> owner_api::StatusFacts {
-    let broker: Weak<Broker> = Arc::downgrade(broker);
+fn facts(addresses: Addresses, live: &LiveBroker, policy: Policy) -> owner_api::StatusFacts {
+    let broker: Weak<Broker> = Arc::downgrade(live.broker());
+    let open = live.open().to_vec();
     Arc::new(move || {
-        json!({
+        let mut data = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "policy": match policy {
@@ -351,7 +357,9 @@ fn facts(addresses: Addresses, broker: &Arc<Broker>, policy: Policy) -> owner_ap
             },
             "listeners": listeners(&addresses),
             "broker": broker.upgrade().map(|broker| counters(&broker.counters())),
-        })
+        });
+        add_further(&mut data, &open);
+        data
     })
 }
 
