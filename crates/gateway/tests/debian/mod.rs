@@ -362,6 +362,15 @@ pub fn run_briefly(directory: &Path, text: &str) -> (bool, String) {
             .spawn()
             .unwrap(),
     );
+    // A broker that says neither "running" nor goodbye would hold the test for ever.
+    let (_watching, watched) = std::sync::mpsc::channel::<()>();
+    let pid = child.0.id().to_string();
+    std::thread::spawn(move || {
+        let silent = watched.recv_timeout(std::time::Duration::from_secs(30));
+        if silent == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    });
     let mut said = String::new();
     let mut reader = BufReader::new(child.0.stderr.take().unwrap());
     loop {
