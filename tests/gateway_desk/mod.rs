@@ -82,8 +82,15 @@ impl Gateway {
 
     /// mosquitto's file as `gateway` would write it, nothing being there yet.
     pub fn listener_file(&self) -> String {
-        let plan = self.sectag(&["gateway", "plan", "--json"]).json();
-        let files = plan["files"].as_array().unwrap();
+        self.listener_file_for("2.0.11")
+    }
+
+    /// The same for another version of mosquitto.
+    pub fn listener_file_for(&self, version: &str) -> String {
+        let plan = ["gateway", "plan", "--broker-version", version, "--json"];
+        let plan = self.sectag(&plan).json();
+        let files = plan["files"].as_array();
+        let files = files.unwrap_or_else(|| panic!("no plan: {plan:#}"));
         let ours = files.iter().find(|file| file["path"] == plan["fragment"]);
         let ours = ours.unwrap_or_else(|| panic!("no file in {plan:#}"));
         let lines = ours["diff"].as_str().unwrap().lines().skip(2);

@@ -1,7 +1,10 @@
 //! Keys and certificates: one root for the server, another for its clients, and what a third one signs.
 
+use crate::support::run;
+use base64::Engine as _;
 use sectag_pki::{Authority, KeyPair, KeyType, Purpose, ServerName, Terms};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const DAY_S: u64 = 86_400;
@@ -17,7 +20,8 @@ pub struct Papers {
 impl Papers {
     pub fn new(dir: &Path) -> Self {
         std::fs::create_dir(dir).unwrap();
-        let now_s = now_s();
+        // Old enough for certificates that are over.
+        let now_s = now_s() - 40 * DAY_S;
         let make = |name: &str, purpose: Purpose, ca: &str| {
             let root = Authority::root(name, now_s).unwrap();
             let issuing = root.issuing(purpose, now_s).unwrap();
@@ -33,7 +37,7 @@ impl Papers {
         let others = make("somebody else", Purpose::Devices, "other-ca.crt");
         papers.server("server", &["localhost", "127.0.0.1"]);
         papers.client("client", "child-1");
-        papers.signed_by(&others, "other", "child-1");
+        papers.signed_by(&others, "other", "child-1", &terms());
         papers
     }
 
@@ -71,13 +75,38 @@ impl Papers {
 
     /// A client certificate with this CN.
     pub fn client(&self, stem: &str, identity: &str) {
-        self.signed_by(&self.clients, stem, identity);
+        self.signed_by(&self.clients, stem, identity, &terms());
     }
 
-    fn signed_by(&self, authority: &Authority, stem: &str, identity: &str) {
+    /// As [`Papers::client`], for a time that is over.
+    pub fn expired_client(&self, stem: &str, identity: &str) {
+        let over = Terms {
+            now_s: now_s() - 20 * DAY_S,
+            lifetime_s: 10 * DAY_S,
+            crl_url: None,
+        };
+        self.signed_by(&self.clients, stem, identity, &over);
+    }
+
+    /// A certificate of version 1 for the key of `client`, as openssl makes it when it is given no extensions.
+    pub fn version_1(&self, stem: &str) {
+        let authority = &self.clients;
+        self.keep("issuing", &authority.certificate_pem(), authority.key());
+        let script = format!(
+            "openssl req -new -key client.key -subj /CN=child-1 -out v1.csr
+             openssl x509 -req -in v1.csr -CA issuing.crt -CAkey issuing.key -CAcreateserial -days 9 -out {stem}.crt
+             cat issuing.crt >>{stem}.crt
+             cp client.key {stem}.key"
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", &script]).current_dir(&self.dir);
+        run(shell).expect_code(0);
+    }
+
+    fn signed_by(&self, authority: &Authority, stem: &str, identity: &str, terms: &Terms<'_>) {
         let key = KeyPair::generate(KeyType::P256).unwrap();
         let signed = authority
-            .issue_local_client(&key.spki_der(), identity, &terms())
+            .issue_local_client(&key.spki_der(), identity, terms)
             .unwrap();
         self.keep(stem, &(signed.pem() + &authority.certificate_pem()), &key);
     }
@@ -95,9 +124,17 @@ impl Papers {
         let now_s = now_s();
         let revoked: Vec<(&str, u64)> = serials.iter().map(|it| (it.as_str(), now_s)).collect();
         let list = self.clients.crl(&revoked, now_s, now_s + DAY_S).unwrap();
-        let path = self.path(file);
-        std::fs::write(&path, list).unwrap();
-        super::text(&path)
+        let lines = base64::engine::general_purpose::STANDARD.encode(list);
+        let lines: Vec<&str> = lines
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        let pem = format!(
+            "-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n",
+            lines.join("\n")
+        );
+        self.write(file, &pem)
     }
 
     fn keep(&self, stem: &str, certificate: &str, key: &KeyPair) {

@@ -11,8 +11,9 @@ use gateway_desk::{Broker, Gateway};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use stranger::{ask, have, node_modules, python_with};
-use support::{Output, run};
+use support::{DEADLINE, Output, run};
 
 /// Host, port, CA file, and in mutual mode certificate and key: everything comes from the broker's own words.
 struct Printed(Value);
@@ -150,6 +151,11 @@ fn up_prints_the_same_for_the_listeners_of_the_keys() {
     let gateway = Gateway::new();
     gateway.level("mutual");
     let up = gateway.home.up(&[]);
+    let begun = Instant::now();
+    while !up.log().contains("stop it with Ctrl-C") {
+        assert!(begun.elapsed() < DEADLINE, "{}", up.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let log = up.log();
     for file in ["ca.crt", "client.crt", "client.key"] {
         let path = gateway.papers.text(file);

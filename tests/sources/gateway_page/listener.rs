@@ -1,8 +1,10 @@
 //! The listener's file, its owners, and what restarts: G8, G9, G12 to G14.
 
-use crate::gateway_desk::{Broker, Gateway, is_root};
+use crate::gateway_desk::{Broker, Gateway, is_root, text};
 use crate::stranger::have;
-use crate::support::Output;
+use crate::support::{Output, run};
+use serde_json::{Value, json};
+use std::process::Command;
 
 /// The page's block, with this desk's files. Since mosquitto 2.0 it refuses everybody.
 #[test]
@@ -45,7 +47,7 @@ fn g8_the_server_block_is_judged_and_ours_loads_right() {
     gateway.publish().expect_code(0);
 }
 
-/// Files that only their owner reads are offered a place where the broker's user reads them.
+/// The home's files are placed where the broker's user reads them; for others there is advice that works.
 #[test]
 fn g9_the_broker_reads_its_files_or_they_are_placed_for_it() {
     const BROKER: &str = "mosquitto";
@@ -54,21 +56,46 @@ fn g9_the_broker_reads_its_files_or_they_are_placed_for_it() {
     }
     let gateway = Gateway::new();
     gateway.level("server");
-    // Root's 0600 key in root's closed folder.
+    let plan = || gateway.sectag(&["gateway", "plan", "--broker-user", BROKER, "--json"]);
+
+    // Somebody's 0600 key.
+    gateway.open_to_others();
+    let refused = plan();
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    let key = gateway.papers.text("server.key");
+    let fix = format!("chown {BROKER} {key} && chmod 400 {key}");
+    assert!(refused.stderr.contains(&fix), "{refused:#?}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &fix]);
+    run(shell).expect_code(0);
+    assert_eq!(plan().code, Some(0));
+
+    // The home's own, which nobody else may enter.
+    let gateway = Gateway::new();
+    gateway.sectag(&["ca", "init"]).expect_code(0);
+    gateway.sectag(&["cert", "issue", "server"]).expect_code(0);
+    gateway.level("server");
+    let at = |file: &str| text(&gateway.home.path().join(file));
+    gateway.set(&[
+        ("mqtt.external.cert_file", &at("pki/server.crt")),
+        ("mqtt.external.key_file", &at("pki/server.key")),
+        ("mqtt.client.auth.ca_file", &at("ca/root.crt")),
+    ]);
     let plan = gateway.sectag(&["gateway", "plan", "--broker-user", BROKER, "--json"]);
-    let files = plan.json()["files"].clone();
-    let placed = files
-        .as_array()
-        .unwrap_or_else(|| panic!("{plan:#?}"))
-        .iter()
-        .find(|file| file["copyOf"] == gateway.papers.text("server.key"))
-        .unwrap_or_else(|| panic!("the key is not placed: {plan:#?}"));
-    assert_eq!(placed["owner"], BROKER, "{placed:#}");
-    let mode = placed["mode"].as_str().unwrap();
-    assert!(mode == "0400" || mode == "0600", "{placed:#}");
+    let said = plan.json();
+    let placed = said["files"].as_array().map(|files| {
+        let key = |file: &&Value| file["copyOf"] == at("pki/server.key");
+        files.iter().find(key).cloned()
+    });
+    let placed = placed.flatten();
+    let placed = placed.unwrap_or_else(|| panic!("the key is not placed: {plan:#?}"));
+    assert_eq!(
+        (&placed["owner"], &placed["mode"]),
+        (&json!(BROKER), &json!("0400")),
+        "{placed:#}"
+    );
     // The key itself is shown nowhere.
-    let said = format!("{plan:?}");
-    assert!(!said.contains("PRIVATE KEY"), "{said}");
+    assert!(!plan.stdout.contains("PRIVATE KEY"), "{plan:#?}");
 }
 
 /// The page leaves open which services restart; the plan says which, why, and in which order, and `apply` does it.
