@@ -1,5 +1,5 @@
 //! A renewal on a gateway with mosquitto: beside the old pair, proved by a connection, in place; or as if nothing had been.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub)]
 
 #[path = "gateway_apply/desk.rs"]
 mod desk;
