@@ -86,6 +86,27 @@ fn an_apply_that_is_killed_anywhere_is_settled_by_the_next() {
 }
 
 #[test]
+fn a_kill_within_the_writing_of_any_file_is_settled_too() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = about_to_be_mutual();
+    let point = "keep.file.after-rename";
+    let mut passes = 0;
+    for pass in 1..=PASSES_MAX {
+        if killed_at(&desk, point, pass, "apply").is_none() {
+            break;
+        }
+        passes = pass;
+        desk.ok(&["gateway", "apply"]);
+        desk.ok(&["gateway", "probe"]).says("`gw-1`");
+        back_to_plaintext(&desk);
+    }
+    assert!(passes > 5, "{passes}");
+    println!("{point}: killed at each of {passes} passes");
+}
+
+#[test]
 fn a_way_back_that_is_killed_anywhere_is_gone_by_the_next() {
     if !have_mosquitto() {
         return;

@@ -3,6 +3,7 @@
 use super::{Desk, questions};
 use crate::args;
 use crate::fault::{Fault, Outcome};
+use sectag_gateway::facts::Facts;
 use sectag_gateway::restart::SERVICES;
 use sectag_host::services::{active, operations, restart_unit, run_command, running};
 use sectag_host::survey::Survey;
@@ -12,7 +13,15 @@ pub(super) async fn may_restart(survey: &Survey, args: &args::ApplyGateway) -> O
     if args.force || (args.services_command.is_none() && active(SERVICES).is_empty()) {
         return Ok(());
     }
-    let under_way = operations(&questions(survey)).await;
+    // Asked the way that services connect at this moment.
+    let running = survey.record.as_ref().map(|record| &record.settings);
+    let facts = running.map(|settings| Facts::gather(settings, &survey.facts.machine));
+    let mut asked = questions(survey);
+    if let (Some(settings), Some(facts)) = (running, &facts) {
+        asked.settings = settings;
+        asked.facts = facts;
+    }
+    let under_way = operations(&asked).await;
     if under_way.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,5 @@
 //! A gateway on one table: a home, Debian's mosquitto with a main file of its own, and a command that restarts it.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use std::io::Write as _;
 use std::net::TcpListener;

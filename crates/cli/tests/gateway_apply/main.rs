@@ -6,3 +6,4 @@ mod drills;
 mod guide;
 mod levels;
 mod renewal;
+mod services;
