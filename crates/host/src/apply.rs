@@ -346,9 +346,15 @@ fn undo(journal: &Journal, actions: &mut dyn Actions) -> Result<Back, Trouble> {
                 .is_ok();
         if !reloaded {
             // A broker that did not survive the reload, or the restart, is started.
-            actions.restart()?;
+            let silent = |trouble: Trouble| Trouble {
+                sentence: format!(
+                    "the files are as before, but the broker does not serve with them: {trouble}"
+                ),
+                ..trouble
+            };
+            actions.restart().map_err(silent)?;
             crash::point("gateway.undo.told");
-            actions.listening()?;
+            actions.listening().map_err(silent)?;
         }
         crash::point("gateway.undo.serving");
     }

@@ -311,7 +311,7 @@ fn perform(desk: &Desk<'_>, survey: &Survey, orders: Orders) -> Outcome {
                 }
                 Err(trouble) => fault_of(
                     format!(
-                        "{sentence}\nnot undone: {trouble}; the journal is kept, the next apply tries again"
+                        "{sentence}\nnot all undone: {trouble}; the journal is kept, and the next apply tries again"
                     ),
                     trouble,
                 ),

@@ -25,6 +25,7 @@ const PORT_PLAIN: &str = "1884";
 pub(super) async fn init(desk: &Desk<'_>, args: &Init) -> Outcome {
     let place = desk.place;
     apply::own_dir(&place.home)?;
+    let name = client_name(args)?;
     let mut wanted = Keys::default();
     let port = args.port.map(|port| port.to_string());
     if args.level == LevelName::None {
@@ -46,7 +47,7 @@ pub(super) async fn init(desk: &Desk<'_>, args: &Init) -> Outcome {
         wanted.set("mqtt.client.host", "localhost".to_owned());
         wanted.path("mqtt.client.auth.ca_file", &trust);
         if args.level == LevelName::Mutual {
-            let client = client(desk, args, &folder)?;
+            let client = pair(desk, &folder, Kind::Client, &name, Vec::new())?;
             let clients = written(desk, "clients-ca.crt", &ca::clients_bundle(&folder)?)?;
             wanted.path("mqtt.external.ca_path", &clients);
             let list = folder.crl(Kind::Client);
@@ -159,30 +160,30 @@ fn server(desk: &Desk<'_>, args: &Init, folder: &Folder) -> Outcome<Paths> {
     pair(desk, folder, Kind::Server, "server", names)
 }
 
-fn client(desk: &Desk<'_>, args: &Init, folder: &Folder) -> Outcome<Paths> {
+/// What this gateway's own client is called: fit for a certificate, before anything is made.
+fn client_name(args: &Init) -> Outcome<String> {
     let name = match &args.name {
         Some(name) => name.clone(),
         None => {
-            let name = host_names().into_iter().next();
-            name.map_or_else(
-                || "gateway".to_owned(),
-                |name| name.split('.').next().unwrap_or("gateway").to_owned(),
-            )
+            let host = host_names().into_iter().next().unwrap_or_default();
+            let label = host.split('.').next().unwrap_or_default();
+            if label.is_empty() { "gateway" } else { label }.to_owned()
         }
     };
-    if name == "server" {
-        return Err(
-            Fault::no("`server` is the name of the listener's certificate here")
-                .hint("give this gateway's client another --name"),
-        );
+    let wrong = if name == "server" {
+        Some("it is the name of the listener's certificate here")
+    } else if sectag_pki::looks_like_device_id(&name) {
+        Some("it is shaped like a device id, and a gateway is none")
+    } else {
+        sectag_pki::identity_problem(&name)
+    };
+    match wrong {
+        None => Ok(name),
+        Some(why) => Err(
+            Fault::no(format!("`{name}` cannot be this gateway's name: {why}"))
+                .hint("the name is its user name at the broker; choose one with --name"),
+        ),
     }
-    if sectag_pki::looks_like_device_id(&name) {
-        return Err(Fault::no(format!(
-            "`{name}` is shaped like a device id, and a gateway is none"
-        ))
-        .hint("give this gateway's client another --name"));
-    }
-    pair(desk, folder, Kind::Client, &name, Vec::new())
 }
 
 /// A key and its certificate; those that are there stay.

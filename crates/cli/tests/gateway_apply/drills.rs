@@ -229,6 +229,28 @@ fn a_full_disk() {
     panic!("24 pages are enough");
 }
 
+#[test]
+fn a_restart_that_fails_is_not_called_undone() {
+    if !have_mosquitto() {
+        return;
+    }
+    let (desk, _) = about_to_be_mutual(As::Us);
+    let done = desk
+        .sectag(&[
+            "gateway",
+            "apply",
+            "--restart-command",
+            "echo it is masked; exit 5",
+        ])
+        .expect(1);
+    done.says("it is masked")
+        .says("the files are as before, but the broker does not serve with them");
+    desk.ok(&["gateway", "apply"])
+        .says("an earlier apply was interrupted")
+        .says("it is undone");
+    desk.ok(&["gateway", "probe"]).says("`gw-1`");
+}
+
 /// Writes until nothing fits, then makes room for some pages.
 fn fill(path: &std::path::Path, free: u64) {
     use std::io::Write as _;

@@ -132,3 +132,35 @@ fn without_a_way_to_restart_the_plan_is_printed_for_somebody() {
     }
     assert_eq!(desk.state(), before);
 }
+
+#[test]
+fn a_broker_that_started_before_its_files_changed_is_named() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::mutual(As::Us);
+    let main = std::fs::File::options()
+        .append(true)
+        .open(desk.path("etc/mosquitto.conf"))
+        .unwrap();
+    main.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5))
+        .unwrap();
+    let status = desk.sectag(&["gateway", "status"]).expect(1);
+    status
+        .says("mosquitto (")
+        .says("runs since")
+        .says("etc/mosquitto.conf changed at")
+        .says(": restart");
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_refused_before_anything_is_made() {
+    let desk = Desk::new(As::Us);
+    for name in ["a/b", "server", "5f3b9c1e-0000-4000-8000-00000000002a", "#"] {
+        let done = desk
+            .sectag(&["gateway", "init", "--level", "mutual", "--name", name])
+            .expect(1);
+        done.says("cannot be this gateway's name").says("--name");
+    }
+    assert!(!desk.path("home/ca").exists());
+}
