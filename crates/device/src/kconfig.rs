@@ -20,6 +20,8 @@ pub use line::{LineFault, NAME_BYTES_MAX};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::options::{self, Value};
@@ -132,10 +134,16 @@ impl Kconfig {
         let mut all = Self::default();
         for path in paths {
             let path = path.as_ref();
-            let bytes = std::fs::read(path).map_err(|source| KconfigError::Read {
+            let (bytes, length) = bytes_of(path).map_err(|source| KconfigError::Read {
                 path: path.to_path_buf(),
                 source,
             })?;
+            if bytes.len() > FILE_BYTES_MAX {
+                return Err(KconfigError::TooLong {
+                    file: path.display().to_string(),
+                    bytes: length.max(bytes.len()),
+                });
+            }
             all.add_bytes(&path.display().to_string(), &bytes)?;
         }
         Ok(all)
@@ -257,6 +265,16 @@ impl Kconfig {
     }
 }
 
+/// The file's beginning, a byte more than may be read, and its length. A device or a pipe has none, and may have no end.
+fn bytes_of(path: &Path) -> io::Result<(Vec<u8>, usize)> {
+    let file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok((bytes, length))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -273,6 +291,15 @@ mod tests {
             .add("prj.conf", text)
             .unwrap_err()
             .to_string()
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_its_end() {
+        let refused = Kconfig::read(&["/dev/zero"]).unwrap_err();
+        assert!(
+            matches!(refused, KconfigError::TooLong { bytes, .. } if bytes == FILE_BYTES_MAX + 1),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use super::{content, name_of, show};
 use crate::args::{Apply, TestKeys};
-use crate::cert;
 use crate::creds::Session;
 use crate::fault::{Fault, Outcome};
 use crate::modem_choice::store_fault;
@@ -155,8 +154,8 @@ fn of_manifest(args: &Apply) -> Outcome<Files> {
             "--tag and --secondary-tag are for folders; a manifest names its tags itself",
         ));
     }
-    let bytes = cert::bytes_of(&args.source)?;
-    let text = String::from_utf8(bytes)
+    let bytes = content::bytes(&args.source)?;
+    let text = std::str::from_utf8(&bytes)
         .map_err(|_| Fault::no(format!("`{}` is not text", args.source.display())))?;
     if text.contains("-----BEGIN ") {
         return Err(Fault::no(format!(
@@ -165,7 +164,7 @@ fn of_manifest(args: &Apply) -> Outcome<Files> {
         ))
         .hint("one file is written with `sectag creds write TAG TYPE FILE`"));
     }
-    let manifest = Manifest::parse(&text).map_err(|error| manifest_fault(&args.source, error))?;
+    let manifest = Manifest::parse(text).map_err(|error| manifest_fault(&args.source, error))?;
     let base = args.source.parent().unwrap_or(Path::new(""));
     let mut files = Files::default();
     for (tag, of_tag) in manifest.tags {

@@ -6,12 +6,12 @@ use crate::fault::{Fault, Outcome};
 use sectag_modem::credentials::type_name;
 use sectag_proto::CredentialType;
 use sectag_proto::secret::SecretText;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Longest content from stdin; a modem takes 4096 bytes.
-const STDIN_BYTES_MAX: u64 = 64 * 1024;
+/// Longest content from stdin, a pipe or a device, which do not say how long they are; a modem takes 4096 bytes.
+const STREAM_BYTES_MAX: u64 = 64 * 1024;
 
 /// What to write: white space at the end left out, as the usual host tools do, so that digests agree.
 pub(super) fn read(path: &Path, kind: CredentialType, keys: TestKeys) -> Outcome<SecretText> {
@@ -41,17 +41,22 @@ pub(super) fn to_compare(path: &Path) -> Outcome<SecretText> {
     Ok(SecretText::new(text.to_owned()))
 }
 
-fn bytes(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
-    if path != Path::new("-") {
+pub(super) fn bytes(path: &Path) -> Outcome<Zeroizing<Vec<u8>>> {
+    let (from, name): (Box<dyn Read>, _) = if path == Path::new("-") {
+        (Box::new(std::io::stdin()), "stdin".to_owned())
+    } else if path.is_file() || path.is_dir() || !path.exists() {
         return cert::bytes_of(path).map(Zeroizing::new);
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(STDIN_BYTES_MAX as usize + 1));
-    std::io::stdin()
-        .take(STDIN_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > STDIN_BYTES_MAX {
+    } else {
+        let unreadable =
+            |error| Fault::untried(format!("failed to read `{}`: {error}", path.display()));
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        (Box::new(file), format!("`{}`", path.display()))
+    };
+    let mut bytes = Zeroizing::new(Vec::with_capacity(STREAM_BYTES_MAX as usize + 1));
+    from.take(STREAM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > STREAM_BYTES_MAX {
         return Err(Fault::no(format!(
-            "stdin has more than {STDIN_BYTES_MAX} bytes; a modem takes 4096"
+            "{name} has more than {STREAM_BYTES_MAX} bytes; a modem takes 4096"
         )));
     }
     Ok(bytes)
