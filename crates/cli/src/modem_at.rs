@@ -25,8 +25,14 @@ pub(crate) async fn at(place: &Place, args: AtLine, as_json: bool) -> Outcome {
         "-" => {
             let mut text = String::new();
             std::io::stdin()
-                .take(LINE_BYTES_MAX)
+                .take(LINE_BYTES_MAX + 1)
                 .read_to_string(&mut text)?;
+            if text.len() as u64 > LINE_BYTES_MAX {
+                return Err(Fault::untried(format!(
+                    "stdin has more than {LINE_BYTES_MAX} bytes; nothing was sent"
+                ))
+                .hint("a modem takes lines of 4096 bytes"));
+            }
             text.trim_end().to_owned()
         }
         line => line.to_owned(),

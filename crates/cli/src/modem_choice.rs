@@ -259,6 +259,10 @@ pub(crate) fn store_fault(error: StoreError) -> Fault {
     let fault = match error {
         StoreError::Line(LineError::Unsendable { .. }) => Fault::no_because(error),
         StoreError::Line(_) | StoreError::Keep(_) | StoreError::Invalid(_) => Fault::from(error),
+        // Nobody said no: the way to the modem is gone.
+        StoreError::NotRestored { ref source, .. } if matches!(**source, StoreError::Line(_)) => {
+            Fault::from(error)
+        }
         refused => Fault::no_because(refused),
     };
     match hint {

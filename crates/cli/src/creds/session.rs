@@ -17,17 +17,22 @@ use sectag_proto::{CredentialType, SecTag};
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What the verbs work on.
 pub(crate) struct Session {
     to: To,
     dry: bool,
     stop: Arc<AtomicBool>,
+    /// Where the transcript goes, and why it is not whole.
+    transcript: Option<(PathBuf, Failure)>,
 }
+
+/// The first failure to write, in the operating system's words.
+type Failure = Arc<OnceLock<String>>;
 
 enum To {
     Modem {
@@ -41,6 +46,9 @@ enum To {
 /// What must outlive the modem that came from it.
 type Kept = Option<sectag_device::state::DeviceState>;
 
+/// Signals within this time are one wish: `timeout` tells a process and its group, so each process hears it twice.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
 /// Runs blocking work on a modem. Ctrl-C or SIGTERM: the line under way ends, the mode is put back, nothing more is done;
 /// a second one ends the process at once.
 pub(crate) async fn with_session<T: Send + 'static>(
@@ -53,7 +61,15 @@ pub(crate) async fn with_session<T: Send + 'static>(
     let (place, stopped) = (place.clone(), Arc::clone(&stop));
     let mut task = tokio::task::spawn_blocking(move || {
         let mut session = Session::open(&place, &args, stopped)?;
-        work(&mut session)
+        let done = work(&mut session);
+        match (done, session.transcript_fault()) {
+            (Ok(_), Some(fault)) => Err(fault),
+            (done, Some(fault)) => {
+                eprintln!("{}", fault.warning());
+                done
+            }
+            (done, None) => done,
+        }
     });
     tokio::select! {
         done = &mut task => return done?,
@@ -61,9 +77,18 @@ pub(crate) async fn with_session<T: Send + 'static>(
     }
     stop.store(true, Ordering::Relaxed);
     eprintln!("stopping after the line that is under way; once more ends at once");
+    let counts_from = Instant::now() + ONE_WISH;
+    let again = async {
+        loop {
+            signal.came().await;
+            if Instant::now() >= counts_from {
+                break;
+            }
+        }
+    };
     tokio::select! {
         done = &mut task => done?,
-        () = signal.came() => {
+        () = again => {
             eprintln!("ended at once: the modem may be offline, `AT+CFUN?` tells");
             std::process::exit(130);
         }
@@ -83,13 +108,17 @@ impl Session {
                 to: To::Files(files),
                 dry,
                 stop,
+                transcript: None,
             });
         }
         let Opened { modem, state, .. } =
             modem_choice::open_with(place, &args.modem, &args.which(), &args.serial())?;
         let mut modem = modem;
+        let mut kept = None;
         if let Some(path) = &args.transcript {
-            modem = Box::new(Transcript::new(modem, transcript(path, &args.modem)?));
+            let file = transcript(path, &args.modem)?;
+            kept = Some((path.clone(), Arc::clone(&file.failure)));
+            modem = Box::new(Transcript::new(modem, file));
         }
         if dry {
             modem = Box::new(DryRun::new(modem, |line: &str| {
@@ -106,7 +135,16 @@ impl Session {
             },
             dry,
             stop,
+            transcript: kept,
         })
+    }
+
+    /// What was said and not written down.
+    fn transcript_fault(&self) -> Option<Fault> {
+        let (path, failure) = self.transcript.as_ref()?;
+        let why = failure.get()?;
+        let text = format!("the transcript `{}` is not whole: {why}", path.display());
+        Some(Fault::untried(text).hint("the modem was asked all the same"))
     }
 
     /// Whether somebody wants it to end.
@@ -194,23 +232,60 @@ impl Session {
 }
 
 /// A file for a transcript: it shows no secrets, but what a modem says is nobody else's business.
-fn transcript(path: &Path, modem: &Choice) -> Outcome<BufWriter<std::fs::File>> {
+fn transcript(path: &Path, modem: &Choice) -> Outcome<Recorder> {
+    let unwritable = |error| {
+        Fault::untried(format!(
+            "cannot write the transcript `{}`: {error}",
+            path.display()
+        ))
+    };
     let file = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| {
-            Fault::untried(format!(
-                "cannot write the transcript `{}`: {error}",
-                path.display()
-            ))
-        })?;
-    let mut file = BufWriter::new(file);
+        .map_err(unwritable)?;
+    let mut file = Recorder::new(file);
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = moment(since.map_or(0, |since| since.as_secs()));
-    writeln!(file, "# {now}, {modem}")?;
+    writeln!(file, "# {now}, {modem}")
+        .and_then(|()| file.flush())
+        .map_err(unwritable)?;
     Ok(file)
+}
+
+/// A file that remembers what did not fit.
+struct Recorder {
+    to: BufWriter<std::fs::File>,
+    failure: Failure,
+}
+
+impl Recorder {
+    fn new(file: std::fs::File) -> Self {
+        Self {
+            to: BufWriter::new(file),
+            failure: Failure::default(),
+        }
+    }
+
+    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            // The first one counts.
+            let _ = self.failure.set(error.to_string());
+        })
+    }
+}
+
+impl io::Write for Recorder {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes);
+        self.noted(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.to.flush();
+        self.noted(flushed)
+    }
 }
 
 /// Refuses lines after the stop, except those that put the modem back into the state it was found in.
@@ -293,5 +368,20 @@ impl CredentialStore for DryFiles<'_> {
     fn keygen(&mut self, request: &KeyRequest<'_>) -> Result<KeyMaterial, StoreError> {
         self.tell("made", request.tag, request.kind);
         Err(StoreError::Invalid("a dry run makes no key".to_owned()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_fit_into_a_transcript_is_remembered() {
+        let mut file = Recorder::new(OpenOptions::new().append(true).open("/dev/full").unwrap());
+        let failure = Arc::clone(&file.failure);
+        assert_eq!(failure.get(), None);
+        assert!(writeln!(file, "line").and_then(|()| file.flush()).is_err());
+        assert!(failure.get().unwrap().contains("No space left"));
     }
 }

@@ -125,6 +125,62 @@ fn one_line_to_any_modem() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one_wish() {
+    let desk = Desk::new();
+    let (address, lines, go) = slow_modem("AT%CMNG=3,24,1");
+    let mut command = sectag(&desk.home.path());
+    let mut child = command
+        .args(["creds", "clear", "24", "--mode", "at", "--modem", &address])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = Vec::new();
+    while seen.last().map(String::as_str) != Some("AT%CMNG=3,24,1") {
+        seen.push(lines.recv_timeout(DEADLINE).unwrap());
+    }
+    // As `timeout` does: the process first, then its group. Two kinds, so that none is merged into the other.
+    let asked = Command::new("sh")
+        .args([
+            "-c",
+            "kill -TERM \"$0\"; kill -INT \"$0\"",
+            &child.id().to_string(),
+        ])
+        .status()
+        .unwrap();
+    assert!(asked.success());
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().starts_with("stopping after"));
+    go.send(()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    seen.extend(lines.iter());
+    assert_eq!(seen.last().map(String::as_str), Some("AT+CFUN=1"));
+}
+
+#[test]
+fn a_transcript_that_cannot_be_kept_stops_before_the_modem_is_asked() {
+    let desk = Desk::new();
+    let bench = Bench::at();
+    for args in [
+        &["modem", "at", "AT", "--transcript", "/dev/full"][..],
+        &["modem", "record", "/dev/full"],
+    ] {
+        let output = desk
+            .sectag(&[args, &["--modem", &bench.tcp]].concat())
+            .expect_code(2);
+        assert_eq!(output.stdout, "", "the modem was not asked");
+        assert!(
+            output
+                .stderr
+                .starts_with("error: cannot write the transcript `/dev/full`: No space left"),
+            "{}",
+            output.stderr
+        );
+    }
+}
+
+#[test]
 fn a_recording_passes_lines_and_keeps_them() {
     let desk = Desk::new();
     let bench = Bench::at();

@@ -222,3 +222,77 @@ fn a_modem_that_refuses_is_quoted_and_put_back_online() {
     );
     assert_eq!(bench.mode(), "+CFUN: 1\r\nOK\r\n");
 }
+
+#[test]
+fn files_without_an_end_are_not_read_to_their_end() {
+    let desk = Desk::new();
+    let refusal = "error: `/dev/zero` has more than 65536 bytes; a modem takes 4096\n";
+    desk.refuses(&["creds", "write", "5", "0", "/dev/zero"], 1, refusal);
+    desk.refuses(&["creds", "cmp", "5", "0", "/dev/zero"], 1, refusal);
+    desk.refuses(&["creds", "apply", "/dev/zero"], 1, refusal);
+}
+
+#[test]
+fn a_shell_that_is_none_is_said_to_be_asked_wrongly() {
+    let desk = Desk::new();
+    let bench = Bench::at();
+    desk.refuses(
+        &["creds", "list", "--mode", "shell", "--modem", &bench.tcp],
+        1,
+        "error: the modem answered `ERROR`\n\n\
+         hint: does a modem answer there, and as --mode says? without --mode it is found out\n",
+    );
+}
+
+#[test]
+fn a_line_that_was_cut_is_not_sent() {
+    let desk = Desk::new();
+    let long = format!("AT%CMNG=0,5,4,\"{}\"", "A".repeat(70_000));
+    desk.put("long", &long);
+    let mut command = crate::support::sectag(&desk.home.path());
+    command
+        .current_dir(desk.certs())
+        .args(["modem", "at", "-"])
+        .stdin(std::fs::File::open(desk.certs().join("long")).unwrap());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("stdin has more than 65536 bytes"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_port_that_goes_away_in_the_middle_could_not_be_asked() {
+    let desk = Desk::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp:{}", listener.local_addr().unwrap());
+    let modem = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut to = stream.try_clone().unwrap();
+        for line in BufReader::new(stream).lines() {
+            let line = line.unwrap();
+            let information = match line.trim() {
+                "AT+CFUN?" => "+CFUN: 1\r\n",
+                "AT+CMEE?" => "+CMEE: 0\r\n",
+                line if line.starts_with("AT%CMNG=3") => return,
+                line if line.starts_with("AT") => "",
+                _ => continue,
+            };
+            to.write_all(format!("{information}OK\r\n").as_bytes())
+                .unwrap();
+        }
+    });
+    let args = [
+        "creds", "delete", "5", "0", "--mode", "at", "--modem", &address,
+    ];
+    let output = desk.sectag(&args).expect_code(2);
+    modem.join().unwrap();
+    assert!(
+        output
+            .stderr
+            .starts_with("error: the modem did not go back to functional mode 1\n"),
+        "{}",
+        output.stderr
+    );
+}

@@ -128,13 +128,20 @@ impl StoreError {
 }
 
 fn unexpected_hint(words: &str) -> Option<String> {
+    if words == "ERROR" {
+        // Every modem knows the commands that are sent here.
+        return Some(
+            "does a modem answer there, and as --mode says? without --mode it is found out"
+                .to_owned(),
+        );
+    }
     let number = words.rsplit(' ').next()?.parse::<u32>().ok()?;
     Some(
         match number {
             0 => "this modem firmware does not know the command; a newer one may",
             50 => "the modem takes the command, but not one of its parameters: type, length (4096 bytes) or characters",
             51 => "this modem firmware has the command switched off",
-            60 => "the modem could not save its state",
+            60 => "the modem could not save its state; a virtual one keeps it in files: is there room on their file system?",
             520 => "is the password of the encrypted key right?",
             523 => "key generation failed in the modem; try once more",
             _ => return None,
@@ -183,7 +190,7 @@ mod tests {
         let hint = |words: &str| StoreError::Unexpected(words.to_owned()).hint();
         assert!(hint("+CME ERROR: 50").is_some_and(|h| h.contains("parameters")));
         assert!(hint("+CME ERROR: 12345").is_none());
-        assert!(hint("ERROR").is_none());
+        assert!(hint("ERROR").is_some_and(|h| h.contains("--mode")));
         assert!(
             StoreError::Active
                 .hint()
