@@ -163,7 +163,7 @@ fn a_running_device_is_asked_killed_and_comes_back() {
         .expect_code(1);
     assert_eq!(
         negative.stderr,
-        "error: an interval cannot be negative (-EINVAL)\n\nhint: an interval is a number of seconds, 0 for the default\n"
+        "error: an interval is neither negative nor longer than a clock counts (-EINVAL)\n\nhint: an interval is a number of seconds, 0 for the default\n"
     );
 
     // One at a time.

@@ -92,7 +92,13 @@ pub(super) async fn events(
     if follow {
         eprintln!("the device has stopped");
     } else if !seen {
-        eprintln!("nothing happened yet; `sectag device now` makes the device ask for commands");
+        let since = match after {
+            0 => "yet".to_owned(),
+            after => format!("behind {after}"),
+        };
+        eprintln!(
+            "nothing happened {since}; `sectag device now` makes the device ask for commands"
+        );
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ pub enum CallError {
     #[error("the client is initialised already (-EALREADY)")]
     Already,
     /// `-EINVAL`: a negative interval, or one that no clock can count.
-    #[error("an interval cannot be negative (-EINVAL)")]
+    #[error("an interval is neither negative nor longer than a clock counts (-EINVAL)")]
     Invalid,
     /// `-ENOTSUP`: the client is not scheduled.
     #[error("the client is not scheduled, so it has no interval (-ENOTSUP)")]
