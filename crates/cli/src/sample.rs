@@ -24,8 +24,9 @@ pub(crate) async fn sample(global: &Global, place: &Place, args: Sample) -> Outc
         return press::press(place, &args.which.name, button).await;
     }
     let chosen = choose::choose(global, place, &args)?;
-    let mut stop = StopSignal::listen()?;
     let mut tools = Tools::open(place, &args, &chosen)?;
+    // Until here nothing was changed, and whoever waits for a silent modem may simply end it.
+    let mut stop = StopSignal::listen()?;
     let (handle, mut remote) = sample::remote();
     let _socket = press::listen(place, &args.which.name, &handle)?;
     let _keys = buttons::keys(&handle);
