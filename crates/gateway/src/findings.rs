@@ -14,6 +14,7 @@ mod authorities;
 mod between;
 mod client;
 mod listener;
+mod neighbours;
 mod pairs;
 mod reference;
 mod validity;
@@ -24,8 +25,10 @@ use std::fmt;
 use crate::facts::Facts;
 use crate::settings::{Client, External, Settings};
 
+pub use neighbours::of_neighbours;
 pub use pairs::half_pair;
 pub use reference::{Row, TABLE, reference};
+pub use words::shell;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +158,11 @@ pub fn for_client(client: &Client, minimum_validity_s: u64, facts: &Facts) -> Ve
     found.sorted()
 }
 
+/// Both, in the order of [`find`].
+pub fn join(some: Vec<Finding>, more: Vec<Finding>) -> Vec<Finding> {
+    Found(some.into_iter().chain(more).collect()).sorted()
+}
+
 /// True if something keeps it from working.
 pub fn has_error(findings: &[Finding]) -> bool {
     findings
@@ -194,10 +202,15 @@ impl Finding {
             .values
             .first()
             .is_some_and(|(name, _)| name.contains(".client."));
+        let of_listener = self
+            .values
+            .first()
+            .is_none_or(|(name, _)| name.starts_with("mqtt."));
         match self.id {
             FindingId::E1 if of_client => {
                 "both are needed for a client certificate; neither for none"
             }
+            FindingId::E3 if !of_listener => "without certificate and key there is no TLS",
             id => reference::row(id).why,
         }
     }

@@ -20,7 +20,7 @@ pub use upgrade::upgrade;
 
 use crate::config::{Config, Environment, LoadError, Locations, Place, ValueError};
 use crate::document::DocumentError;
-use crate::findings::{Finding, Severity};
+use crate::findings::{self, Finding, Severity};
 use crate::keys::{Default, Found, KeyName, Profile, Slot, Spelling, similar};
 use crate::settings::{Settings, Source};
 use crate::value::Value;
@@ -57,6 +57,12 @@ pub struct Scene<'a> {
 pub trait Judge {
     /// What is wrong with them.
     fn findings(&self, settings: &Settings) -> Vec<Finding>;
+
+    /// Commands as they are to be typed to meet the same configuration. `program` is how this one was called.
+    fn here(&self, program: &str, commands: String) -> String {
+        let _ = program;
+        commands
+    }
 }
 
 /// A key as it was typed.
@@ -199,7 +205,13 @@ pub fn check(scene: &Scene<'_>, json: bool) -> Said {
         said.line("error: nothing else can be checked before these values are repaired");
         return said;
     };
-    let findings = scene.judge.findings(&settings);
+    let findings = here(
+        scene,
+        findings::join(
+            scene.judge.findings(&settings),
+            findings::of_neighbours(&config),
+        ),
+    );
     if findings
         .iter()
         .any(|finding| finding.severity == Severity::Error)
@@ -218,6 +230,15 @@ pub fn check(scene: &Scene<'_>, json: bool) -> Said {
         said.line("nothing to complain about");
     }
     said
+}
+
+/// With fixes that meet this configuration.
+fn here(scene: &Scene<'_>, mut findings: Vec<Finding>) -> Vec<Finding> {
+    for finding in &mut findings {
+        let fix = std::mem::take(&mut finding.fix);
+        finding.fix = scene.judge.here(scene.program, fix);
+    }
+    findings
 }
 
 /// What stands for a secret.
@@ -271,7 +292,10 @@ fn problem_text(problem: &ValueError) -> String {
 
 fn repair(scene: &Scene<'_>, problem: &ValueError) -> String {
     let (program, slot) = (scene.program, &problem.slot);
-    format!("`{program} config set {slot} VALUE` or `{program} config unset {slot}` repairs it")
+    let commands = format!(
+        "`{program} config set {slot} VALUE` or `{program} config unset {slot}` repairs it"
+    );
+    scene.judge.here(program, commands)
 }
 
 fn load_failure(scene: &Scene<'_>, error: &LoadError) -> Said {
@@ -293,16 +317,19 @@ fn load_failure(scene: &Scene<'_>, error: &LoadError) -> Said {
             }
             said
         }
+        LoadError::NoTable { .. } => {
+            let mut said = failure("TOML parse error", &[error.to_string()]);
+            said.hint(format!("edit {}", scene.locations.file().display()));
+            said
+        }
         LoadError::Version { .. } => failure(
             "TOML parse error",
             &[format!("{error}\nin `config.version`")],
         ),
         LoadError::Twice { old, .. } => {
             let mut said = failure(&error.to_string(), &[]);
-            said.hint(format!(
-                "`{} config unset {old}` removes the old one",
-                scene.program
-            ));
+            let command = format!("`{} config unset {old}` removes the old one", scene.program);
+            said.hint(scene.judge.here(scene.program, command));
             said
         }
         LoadError::NoText(_) | LoadError::TwoVariables { .. } => failure(&error.to_string(), &[]),

@@ -32,6 +32,14 @@ pub enum LoadError {
         /// The other one.
         new: String,
     },
+    /// A value, or an array of tables, stands where a table with keys belongs; whatever is in it would be ignored.
+    #[error("invalid type: {found}, expected a table\nin `{name}`")]
+    NoTable {
+        /// The group's name.
+        name: String,
+        /// What is there.
+        found: String,
+    },
     /// A variable of ours is not UTF-8.
     #[error("the environment variable {0} is not text in UTF-8")]
     NoText(String),
@@ -135,6 +143,10 @@ fn read_file(config: &mut Config, document: &Document, path: PathBuf) -> Result<
                     reason: "invalid type: map, expected a value".to_owned(),
                     slot,
                 }),
+                None if is_group(&name) => {
+                    let found = item.type_name().to_owned();
+                    return Err(LoadError::NoTable { name, found });
+                }
                 None => config.notices.push(Notice::Unknown {
                     place: format!("toml file {}", path.display()),
                     name,
@@ -153,6 +165,17 @@ fn read_file(config: &mut Config, document: &Document, path: PathBuf) -> Result<
         config.take(found.slot, parsed, Source::File, || place(&name));
     }
     Ok(())
+}
+
+/// Keys are below this name.
+fn is_group(name: &str) -> bool {
+    let below = |key: &str| {
+        key.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
+    let names =
+        |key: KeyName| below(key.name()) || key.key().aliases.iter().any(|alias| below(alias));
+    name == "config" || KeyName::all().any(names)
 }
 
 /// `[mqtt.bind.port]`, with something in it.

@@ -135,6 +135,16 @@ fn broken_toml_says_where_but_never_shows_a_secret() {
         words.contains("line 2") && !words.contains("hunter2"),
         "{words}"
     );
+    for text in [
+        "[proxy]\npassword = \"\"\"hunter1\nhunter2\\q\"\"\"\n",
+        "[proxy]\npassword = \'\'\'hunter1\nhunter2",
+    ] {
+        let Broken(words) = Document::parse(text).unwrap_err();
+        assert!(
+            words.contains("line 3") && !words.contains("hunter"),
+            "{words}"
+        );
+    }
 }
 
 #[test]

@@ -8,12 +8,13 @@ use sectag_pki::lint::chain::words;
 use sectag_pki::material::Held;
 use sectag_pki::{Purpose, ServerName};
 
+use super::client::without_tls;
 use super::listener::listening;
 use super::pairs::common_name;
 use super::words::{count, list, names, subject, trusted};
 use super::{Finding, FindingId, Found, Severity};
 use crate::facts::{Facts, Trusted};
-use crate::settings::{Client, External, Host, Level, Settings};
+use crate::settings::{Client, External, Host, Level, Settings, Source};
 
 pub(super) fn check(settings: &Settings, facts: &Facts, found: &mut Found) {
     if facts.machine.is_own(&settings.client.host) != Some(true) {
@@ -70,12 +71,19 @@ fn reachable(settings: &Settings, facts: &Facts, found: &mut Found) {
                 Some(external) => {
                     format!("sectag config set mqtt.client.port {}", external.port.value)
                 }
+                None if !settings.internal.enabled && !is_said(client.port.source) => {
+                    "sectag config unset mqtt.bind.enabled".to_owned()
+                }
                 None => "sectag config unset mqtt.client.port".to_owned(),
             };
             return found
                 .add(finding(FindingId::E14, Severity::Warn, sentence, client).fix(&[fix]));
         }
     };
+    let tls_elsewhere = settings
+        .external
+        .as_ref()
+        .is_some_and(|external| external.level() != Level::None && external.port.value != port);
     let (sentence, fix) = match (said, level) {
         (Level::None, Level::None)
         | (Level::Mutual, Level::Server | Level::Mutual)
@@ -84,22 +92,37 @@ fn reachable(settings: &Settings, facts: &Facts, found: &mut Found) {
             format!(
                 "the listener on port {port} speaks TLS, and our clients are configured for plaintext"
             ),
-            "sectag config set mqtt.client.auth.ca_file <path>",
+            vec!["sectag config set mqtt.client.auth.ca_file <path>".to_owned()],
         ),
         (_, Level::None) => (
             format!(
                 "the listener on port {port} speaks plaintext, and our clients are configured for TLS"
             ),
-            "sectag config unset mqtt.client.port",
+            if tls_elsewhere && is_said(client.port.source) {
+                vec!["sectag config unset mqtt.client.port".to_owned()]
+            } else {
+                vec![
+                    format!("sectag gateway init --level {said}"),
+                    without_tls(client),
+                ]
+            },
         ),
         (Level::Server, Level::Mutual) => (
             format!(
                 "the listener on port {port} requires a client certificate, and our clients have none"
             ),
-            "sectag config set mqtt.client.auth.cert_file <path> mqtt.client.auth.key_file <path>",
+            vec![
+                "sectag config set mqtt.client.auth.cert_file <path> mqtt.client.auth.key_file <path>"
+                    .to_owned(),
+            ],
         ),
     };
-    found.add(finding(FindingId::E14, Severity::Warn, sentence, client).fix(&[fix.to_owned()]));
+    found.add(finding(FindingId::E14, Severity::Warn, sentence, client).fix(&fix));
+}
+
+/// Somebody set it, so that it can be unset.
+fn is_said(source: Source) -> bool {
+    matches!(source, Source::File | Source::Environment)
 }
 
 /// E14: the listener is on other addresses than our clients go to.

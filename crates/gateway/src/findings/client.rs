@@ -32,7 +32,7 @@ fn customs(client: &Client, found: &mut Found) {
             "mqtt.client.port is 1883, by custom a plaintext port, but the keys ask for TLS",
             [
                 format!("sectag config set {PORT} {TLS_PORT}"),
-                "sectag config list mqtt.client.auth".to_owned(),
+                without_tls(client),
             ],
         ),
         _ => return,
@@ -47,13 +47,36 @@ fn customs(client: &Client, found: &mut Found) {
     );
 }
 
+/// The command that takes our clients' TLS away, with every key that asks for it.
+pub(super) fn without_tls(client: &Client) -> String {
+    let keys = [
+        ("ca_file", client.ca_file.is_some()),
+        ("ca_dir", client.ca_dir.is_some()),
+        ("cert_file", client.cert_file.is_some()),
+        ("key_file", client.key_file.is_some()),
+    ];
+    let mut command = "sectag config unset".to_owned();
+    for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
+        command.push_str(" mqtt.client.auth.");
+        command.push_str(key);
+    }
+    if client.server_name.is_some() {
+        command.push_str(" mqtt.client.server_name");
+    }
+    command
+}
+
 /// E17.
 fn password(client: &Client, facts: &Facts, eyes: Eyes, found: &mut Found) {
     let Some(path) = &client.password_file else {
         return;
     };
     let shown = path.display().to_string();
-    let write = format!("install -m 600 /dev/stdin {}", shell(path));
+    let is_directory = matches!(facts.at(path).map(|at| &at.what), Some(What::Directory(_)));
+    let write = match is_directory {
+        true => format!("sectag config set {PASSWORD} <file>"),
+        false => format!("install -D -m 600 /dev/stdin {}", shell(path)),
+    };
     let unset = format!("sectag config unset {PASSWORD}");
     let mut add = |sentence: String, fix: &[String]| {
         found.add(

@@ -150,7 +150,7 @@ pub const TABLE: &[Row] = &[
         &[Error],
         "a password file without a user name, or without a password in its first line",
         "the password would be left out, or empty",
-        "install -m 600 /dev/stdin <path>    or    sectag config unset mqtt.client.auth.password_file",
+        "install -D -m 600 /dev/stdin <path>    or    sectag config unset mqtt.client.auth.password_file",
     ),
     row_of(
         E18,

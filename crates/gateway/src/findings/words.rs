@@ -11,7 +11,7 @@ use crate::facts::Trusted;
 const LISTED_MAX: usize = 4;
 
 /// A path as a shell takes it.
-pub(super) fn shell(path: &Path) -> String {
+pub fn shell(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

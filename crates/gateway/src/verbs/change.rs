@@ -1,9 +1,9 @@
 //! `set`, `unset`, `add`, `remove`: a transaction on the file; the environment has no say in it.
 
-use super::{PARSE, Said, Scene, TypedKey, failure, load_failure, shown, sources};
+use super::{PARSE, Said, Scene, TypedKey, failure, here, load_failure, shown, sources};
 use crate::config::{Config, LoadError, conflict};
 use crate::document::{self, Document, DocumentError};
-use crate::findings::Finding;
+use crate::findings::{self, Finding, FindingId};
 use crate::keys::{Holds, Kind, Slot, Spelling};
 use crate::restart;
 use crate::value::{Parsed, Value};
@@ -295,6 +295,9 @@ fn refused(scene: &Scene<'_>, steps: &[Step], stop: &Stop) -> Said {
         Stop::Load(LoadError::Document(DocumentError::Keep(keep)))
         | Stop::Document(DocumentError::Keep(keep))
         | Stop::Keep(keep) => keep,
+        Stop::Load(LoadError::Document(
+            error @ (DocumentError::Blocked(_) | DocumentError::Unsafe(_)),
+        )) => return failure(&head(steps), &[error.to_string()]),
         Stop::Load(error) => return load_failure(scene, error),
         Stop::Document(DocumentError::Broken { path, source }) => {
             let path = path.clone();
@@ -387,7 +390,10 @@ fn follow(
     let findings = findings(scene, steps, after);
     for step in steps {
         let name = step.slot.name();
-        let is_told = |finding: &Finding| finding.values.iter().any(|(key, _)| *key == name);
+        // A half pair says nothing about the path that is there.
+        let is_told = |finding: &Finding| {
+            finding.id != FindingId::E1 && finding.values.iter().any(|(key, _)| *key == name)
+        };
         if let Action::Set(value) = &step.action
             && !findings.iter().any(is_told)
         {
@@ -413,14 +419,22 @@ fn follow(
 
 /// Only when a key was touched that they are about: others would pay for reading certificates.
 fn findings(scene: &Scene<'_>, steps: &[Step], after: &Config) -> Vec<Finding> {
-    let touches = |step: &Step| {
-        let name = step.slot.key.name();
-        name.starts_with("mqtt.") || name.starts_with("certificate.")
+    let touched = |groups: &[&str]| {
+        let is_in = |step: &Step| {
+            groups
+                .iter()
+                .any(|group| step.slot.key.name().starts_with(group))
+        };
+        steps.iter().any(is_in)
     };
-    match after.settings() {
-        Ok(settings) if steps.iter().any(touches) => scene.judge.findings(&settings),
+    let mut found = match after.settings() {
+        Ok(settings) if touched(&["mqtt.", "certificate."]) => scene.judge.findings(&settings),
         _ => Vec::new(),
+    };
+    if touched(&["http.", "c8y.proxy."]) {
+        found = findings::join(found, findings::of_neighbours(after));
     }
+    here(scene, found)
 }
 
 /// One line: who must restart because of the keys whose value changed (spec/gateway-config §10).

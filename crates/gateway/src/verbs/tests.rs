@@ -445,3 +445,80 @@ fn only_changed_values_are_listed_when_asked() {
     };
     assert_eq!(desk.list("", changed), "mqtt.topic_root=x\n");
 }
+
+#[test]
+fn half_a_pair_of_a_service_beside_the_broker_fails_the_check() {
+    for (cert, key) in [
+        ("http.cert_path", "http.key_path"),
+        ("http.client.auth.cert_file", "http.client.auth.key_file"),
+        ("c8y.proxy.cert_path", "c8y.proxy.key_path"),
+        (
+            "c8y.profiles.p1.proxy.cert_path",
+            "c8y.profiles.p1.proxy.key_path",
+        ),
+    ] {
+        for (present, missing) in [(cert, key), (key, cert)] {
+            let desk = Desk::new("");
+            let sentence = format!("error E1: {missing} is not set, but {present} is");
+            let said = desk.set(present, "/x/a.pem");
+            assert_eq!(said.exit, 0, "one half is stored: {}", said.stderr);
+            assert!(said.stderr.contains(&sentence), "{}", said.stderr);
+            let said = desk.at(|scene| check(scene, false));
+            assert_eq!((said.exit, said.stdout.as_str()), (1, ""));
+            assert!(said.stderr.contains(&sentence), "{}", said.stderr);
+            assert!(said.stderr.contains(&format!(
+                "fix: sectag config set {missing} <path>    or    sectag config unset {present}"
+            )));
+            let _ = desk.set(missing, "/x/b.pem");
+            assert_eq!(desk.at(|scene| check(scene, false)).exit, 0);
+        }
+    }
+}
+
+#[test]
+fn a_ca_for_clients_of_a_plaintext_service_fails_the_check() {
+    let desk = Desk::new("[http]\nca_path = \"/ca\"\n");
+    let said = desk.at(|scene| check(scene, false));
+    assert_eq!(said.exit, 1);
+    assert!(
+        said.stderr.contains(
+            "error E3: http.ca_path is set, but neither http.cert_path nor http.key_path is"
+        ),
+        "{}",
+        said.stderr
+    );
+    assert_eq!(desk.unset("http.ca_path").exit, 0);
+    assert_eq!(desk.at(|scene| check(scene, false)).exit, 0);
+}
+
+#[test]
+fn keys_that_would_be_ignored_because_their_table_is_none_are_an_error() {
+    for (file, name) in [
+        ("mqtt = 5\n", "mqtt"),
+        (
+            "[[mqtt.client.auth]]\nca_file = \"/ca\"\n",
+            "mqtt.client.auth",
+        ),
+        (
+            "[mqtt]\nexternal = [{ ca_path = \"/ca\" }]\n",
+            "mqtt.external",
+        ),
+        ("[mqtt]\nclient_auth = \"/ca\"\n", "mqtt.client_auth"),
+        ("config = \"2\"\n", "config"),
+    ] {
+        let desk = Desk::new(file);
+        for said in [
+            desk.at(|scene| check(scene, false)),
+            desk.get("mqtt.bind.port"),
+            desk.set("mqtt.bind.port", "1884"),
+        ] {
+            assert_eq!((said.exit, said.stdout.as_str()), (1, ""), "{file}");
+        }
+        let said = desk.at(|scene| check(scene, false)).stderr;
+        assert!(
+            said.contains(&format!("expected a table\n    in `{name}`")),
+            "{said}"
+        );
+        assert_eq!(desk.text(), file);
+    }
+}

@@ -50,6 +50,29 @@ fn e9_the_host_is_not_in_the_brokers_certificate() {
 }
 
 #[test]
+fn e14_proposes_to_unset_what_is_set() {
+    // The port is a default: unsetting it would change nothing.
+    let mut scene = Scene::mutual();
+    scene.settings.external = None;
+    scene.client_side().port = port(1883, Source::Default);
+    let fix = scene.one(E14).fix;
+    assert!(
+        fix.starts_with("sectag gateway init --level mutual    or    sectag config unset mqtt.client.auth.ca_file "),
+        "{fix}"
+    );
+    // A listener with TLS waits on its own port.
+    let mut scene = Scene::mutual();
+    scene.client_side().port = port(1883, Source::File);
+    assert_eq!(scene.one(E14).fix, "sectag config unset mqtt.client.port");
+    // Nothing listens, because the only listener is switched off.
+    let mut scene = Scene::plain(1884);
+    scene.settings.external = None;
+    scene.settings.internal.enabled = false;
+    scene.client_side().port = port(1883, Source::Default);
+    assert_eq!(scene.one(E14).fix, "sectag config unset mqtt.bind.enabled");
+}
+
+#[test]
 fn e9_is_about_this_machine_only() {
     let mut scene = Scene::mutual();
     let (cert, key) = scene.server("names", &["gw.example"]);

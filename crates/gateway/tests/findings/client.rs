@@ -31,6 +31,19 @@ fn e15_ports_have_customs() {
 }
 
 #[test]
+fn the_command_against_tls_names_every_key_that_asks_for_it() {
+    let mut scene = Scene::mutual();
+    scene.client_side().port = port(1883, Source::File);
+    scene.client_side().server_name = Some("gw".parse().unwrap());
+    let keys = "mqtt.client.auth.ca_file mqtt.client.auth.cert_file mqtt.client.auth.key_file mqtt.client.server_name";
+    let fix = scene.one(E15).fix;
+    assert!(
+        fix.ends_with(&format!("sectag config unset {keys}")),
+        "{fix}"
+    );
+}
+
+#[test]
 fn e17_a_password_needs_a_user_and_a_file_with_a_first_line() {
     let mut scene = Scene::mutual();
     let file = scene.write("password", "secret\n");
