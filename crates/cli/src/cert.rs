@@ -18,7 +18,7 @@ mod validity;
 
 pub(crate) use file::{bytes_of, certificates_of};
 pub(crate) use issue::{Order, Paths, default_names, issue_pair};
-pub(crate) use prove::proved;
+pub(crate) use prove::promote_waiting;
 
 use crate::args::{Cert, DeviceCert, Global, ShowCert, Subject};
 use crate::ca::moment;

@@ -47,7 +47,7 @@ pub(crate) async fn gateway(global: &Global, place: &Place, args: Gateway) -> Ou
         GatewayVerb::Apply(args) => {
             apply::apply(&desk, &args).await?;
             // Pairs of the keys are proved by now; those of others are only put in place.
-            crate::cert::proved(place, args.dry_run, || async { Ok(()) }).await
+            crate::cert::promote_waiting(place, args.dry_run)
         }
         GatewayVerb::Status => status::status(&desk).await,
         GatewayVerb::Probe => desk.probe().await,
