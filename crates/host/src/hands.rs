@@ -59,6 +59,8 @@ pub struct Hands<'a> {
 pub struct Told {
     /// Unix seconds of the last restart: a process that is older is not the one that was asked for.
     restarted_s: Option<u64>,
+    /// Files were put back: a broker that never took the others has the right ones.
+    back: bool,
     /// Lengths of its log files.
     logs: BTreeMap<PathBuf, u64>,
 }
@@ -137,6 +139,7 @@ impl Actions for Hands<'_> {
     }
 
     fn restore(&mut self, entry: &Entry) -> Result<(), Trouble> {
+        self.told.back = true;
         let Some(previous) = &entry.previous else {
             sectag_keep::remove(&entry.path)?;
             return Ok(());
@@ -341,12 +344,13 @@ impl Hands<'_> {
             let Some(process) = self.broker.process() else {
                 return Some("the broker does not run".to_owned());
             };
+            let Told {
+                restarted_s, back, ..
+            } = self.told;
+            let as_before = self.broker.running.as_ref().map(|before| before.pid);
+            let never_left = back && as_before == Some(process.pid);
             // The kernel counts a start in hundredths since boot, the clock may have been set since: 2 s of grace.
-            if self
-                .told
-                .restarted_s
-                .is_some_and(|told| process.started_s + 2 < told)
-            {
+            if restarted_s.is_some_and(|told| process.started_s + 2 < told) && !never_left {
                 return Some("the broker that runs is still the old one".to_owned());
             }
         }

@@ -251,6 +251,47 @@ fn a_restart_that_fails_is_not_called_undone() {
     desk.ok(&["gateway", "probe"]).says("`gw-1`");
 }
 
+#[test]
+fn a_restart_that_reaches_nobody() {
+    if !have_mosquitto() {
+        return;
+    }
+    let (desk, before) = about_to_be_mutual(As::Us);
+    let done = desk.sectag(&[
+        "gateway",
+        "apply",
+        "--restart-command",
+        "true",
+        "--timeout",
+        "2",
+    ]);
+    is_undone(&desk, done, &before, "waiting for the listeners failed");
+}
+
+#[test]
+fn a_configuration_that_mosquitto_2_1_refuses_in_its_own_test() {
+    if !have_mosquitto() {
+        return;
+    }
+    let (desk, before) = about_to_be_mutual(As::Us);
+    let pid = desk.pid();
+    // Not a 2.1: it answers the two questions that are asked of one.
+    desk.write(
+        "mosquitto-2.1",
+        "#!/bin/sh\ncase $1 in\n-h) echo 'mosquitto version 2.1.2';;\n--test-config) echo 'Error: Duplicate listener' >&2; exit 3;;\nesac\n",
+    );
+    chmod(&desk.path("mosquitto-2.1"), 0o755);
+    let program = desk.path("mosquitto-2.1");
+    let done = desk
+        .sectag(&["gateway", "apply", "--broker", program.to_str().unwrap()])
+        .expect(1);
+    done.says("testing the configuration failed")
+        .says("Duplicate listener")
+        .says("the broker was not touched");
+    assert_eq!((desk.state(), desk.pid()), (before, pid));
+    is_plaintext(&desk);
+}
+
 /// Writes until nothing fits, then makes room for some pages.
 fn fill(path: &std::path::Path, free: u64) {
     use std::io::Write as _;
