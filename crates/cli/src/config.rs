@@ -115,7 +115,7 @@ pub(crate) fn plain(arguments: &[OsString]) -> Option<(Global, ConfigVerb)> {
 pub(crate) fn config(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> ExitCode {
     match answer(program, global, service, verb) {
         Ok(said) => {
-            eprint!("{}", said.stderr);
+            eprint!("{}", without_controls(&said.stderr));
             output::print(&said.stdout);
             ExitCode::from(said.exit)
         }
@@ -124,6 +124,19 @@ pub(crate) fn config(program: &str, global: &Global, service: bool, verb: Config
             fault.exit()
         }
     }
+}
+
+/// What files, variables and arguments hold may be quoted; it must not steer the terminal.
+fn without_controls(text: &str) -> std::borrow::Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(steers) {
+        return text.into();
+    }
+    let shown = text.chars().map(|c| match c {
+        c if steers(c) => c.escape_default().to_string(),
+        c => c.to_string(),
+    });
+    shown.collect::<String>().into()
 }
 
 fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Outcome<Said> {
@@ -152,6 +165,7 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
         program,
         judge: &World {
             resolve: matches!(verb, ConfigVerb::Check),
+            options: judge::options(global),
         },
     };
     let json = global.json;
@@ -186,7 +200,16 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
                 Err(said) => said,
             }
         }
-        ConfigVerb::Unset { key, .. } => one(&scene, &place, &key, Operation::Unset)?,
+        ConfigVerb::Unset { key, more, .. } => {
+            let mut operations = Vec::new();
+            for typed in std::iter::once(key).chain(more) {
+                match TypedKey::parse(&typed) {
+                    Ok(key) => operations.push(Operation::Unset(key)),
+                    Err(reason) => return Ok(bad_key(&typed, &reason)),
+                }
+            }
+            change(&scene, &place, &operations, false)?
+        }
         ConfigVerb::Add { key, value, .. } => {
             one(&scene, &place, &key, |key| Operation::Add(key, value))?
         }

@@ -62,10 +62,13 @@ pub(crate) enum ConfigVerb {
         #[command(flatten)]
         profile: Profile,
     },
-    /// Unset the provided configuration key
+    /// Unset the provided configuration key; several at once are one transaction
     Unset {
         /// Configuration key, see `config list --doc`
         key: String,
+        /// More keys
+        #[arg(value_name = "KEY")]
+        more: Vec<String>,
         #[command(flatten)]
         profile: Profile,
     },

@@ -140,8 +140,12 @@ pub(super) fn answer(program: &str, place: &Place, verb: ConfigVerb, json: bool)
             }
             write(place, file, &changes, &mut said, program)?;
         }
-        ConfigVerb::Unset { key, .. } => {
-            write(place, file, &[(find(&key)?, None)], &mut said, program)?;
+        ConfigVerb::Unset { key, more, .. } => {
+            let mut changes = vec![(find(&key)?, None)];
+            for key in &more {
+                changes.push((find(key)?, None));
+            }
+            write(place, file, &changes, &mut said, program)?;
         }
         ConfigVerb::Add { key, value, .. } => {
             let key = find(&key)?;
