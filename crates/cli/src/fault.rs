@@ -78,11 +78,6 @@ impl Fault {
         Self { code, ..self }
     }
 
-    /// The exit code as a number.
-    pub(crate) const fn code(&self) -> u8 {
-        self.code
-    }
-
     /// The exit code.
     pub(crate) fn exit(&self) -> ExitCode {
         ExitCode::from(self.code)
