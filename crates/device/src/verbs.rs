@@ -185,9 +185,16 @@ pub(crate) fn functional_mode(modem: &mut dyn Modem) -> Result<u8, AskError> {
 /// Whether the modem is registered to a network (`AT+CEREG?`: home or roaming), where it says so. Registration to LTE
 /// brings the default packet data network with it.
 pub(crate) fn registered(modem: &mut dyn Modem) -> Option<bool> {
-    let answer = ask(modem, "AT+CEREG?").ok()?;
-    let status = answer.info("+CEREG:")?.split(',').nth(1)?.trim();
-    Some(matches!(status, "1" | "5"))
+    registration(modem).ok().flatten()
+}
+
+/// As [`registered`]; the error says why the modem did not answer.
+pub(crate) fn registration(modem: &mut dyn Modem) -> Result<Option<bool>, AskError> {
+    let answer = ask(modem, "AT+CEREG?")?;
+    let status = answer
+        .info("+CEREG:")
+        .and_then(|info| info.split(',').nth(1));
+    Ok(status.map(|status| matches!(status.trim(), "1" | "5")))
 }
 
 /// Sends a line and demands `OK`.

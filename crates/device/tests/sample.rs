@@ -4,10 +4,13 @@
 
 mod desk;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use desk::{Desk, IMEI_LINE, TAG, papers};
-use sectag_device::sample::{Config, Edition, Ending, Folder};
+use sectag_device::hosted::HostedModem;
+use sectag_device::sample::{self, Board, Config, Edition, Ending, Folder, Happening};
+use sectag_modem::{LineError, Modem};
 use sectag_proto::SecTag;
 
 fn tag() -> SecTag {
@@ -200,6 +203,66 @@ async fn a_network_that_goes_and_comes_is_noticed_and_a_new_certificate_is_used(
         ]
     );
     assert_eq!(heard.leds, [(1, true), (1, false), (1, true)]);
+    desk.house.down().await;
+}
+
+#[tokio::test]
+async fn a_modem_that_was_online_is_online_again_at_the_end() {
+    let desk = Desk::new().await;
+    desk.provision("dev-17");
+    let mut options = desk.sample();
+    options.folder = None;
+    let mut modem = desk.modem.clone();
+    modem.line("AT+CFUN=1");
+    let (ending, _) = desk
+        .run_while(&options, async |watch| {
+            watch
+                .until("Subscribed to topic dev-17/my/subscribe/topic")
+                .await;
+            watch.handle.radio(false);
+            watch.until("Disconnected from MQTT broker").await;
+        })
+        .await;
+    assert_eq!(ending, Ending::Stopped);
+    assert_eq!(modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n");
+    desk.house.down().await;
+}
+
+/// A modem whose port is pulled while it looks for a network.
+struct Pulled(HostedModem);
+
+impl Modem for Pulled {
+    fn line(&mut self, at: &str) -> Result<String, LineError> {
+        if at == "AT+CEREG?" {
+            return Err(LineError::Port(std::io::ErrorKind::BrokenPipe.into()));
+        }
+        Modem::line(&mut self.0, at)
+    }
+
+    fn notifications(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_modem_that_was_unplugged_is_not_waited_for() {
+    let desk = Desk::new().await;
+    desk.provision("dev-17");
+    let mut options = desk.sample();
+    options.folder = None;
+    options.config.reboot_on_fatal = false;
+    let signer = Arc::new(desk.modem.shared().clone());
+    let mut board = Board::modem(Box::new(Pulled(desk.modem.clone())), signer);
+    let (_handle, mut remote) = sample::remote();
+    let mut said = Vec::new();
+    let ending = sample::run(&mut board, &options, &mut remote, &mut |happening| {
+        if let Happening::Modem(words) = happening {
+            said.push(words.to_owned());
+        }
+    })
+    .await;
+    assert_eq!(ending, Ending::Fatal);
+    assert_eq!(said, ["AT+CEREG?: the way to the modem failed"]);
     desk.house.down().await;
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use sectag_modem::LineError;
 use sectag_modem::credentials::{self, AtStore};
 use sectag_proto::at::{Answer, Verdict};
 
@@ -12,7 +13,7 @@ use crate::sample::config::Program;
 use crate::sample::credentials::{Credentials, File, ProvisionError};
 use crate::sample::errno;
 use crate::sample::events::{Input, Step};
-use crate::verbs;
+use crate::verbs::{self, AskError};
 
 impl Run<'_, '_> {
     pub(super) fn hardware_id(&mut self) -> Result<String, i32> {
@@ -101,7 +102,9 @@ impl Run<'_, '_> {
 
     pub(super) fn offline(&mut self) {
         self.ask_at = None;
-        if self.has_modem() {
+        if let Parts::Modem(modem) = &mut self.board.parts {
+            let mode = verbs::functional_mode(&mut **modem).ok();
+            self.mode_before = self.mode_before.or(mode);
             self.line("AT+CFUN=4");
             self.listen();
         }
@@ -121,7 +124,19 @@ impl Run<'_, '_> {
         // Behind the firmware's shell a modem says nothing on its own, and one that is attached already has said it.
         if heard.is_empty() && self.ask_at.is_some_and(|at| at <= Instant::now()) {
             self.ask_at = Some(Instant::now() + ASK_EVERY);
-            heard.extend(verbs::registered(&mut **modem).filter(|there| *there));
+            match verbs::registration(&mut **modem) {
+                Ok(there) => heard.extend(there.filter(|there| *there)),
+                // A port that is gone stays gone; nothing would ever be heard.
+                Err(AskError::Line {
+                    line,
+                    source: source @ (LineError::Port(_) | LineError::PowerCut),
+                }) => {
+                    self.ask_at = None;
+                    (self.observe)(Happening::Modem(&format!("{line}: {source}")));
+                    return self.tell(Input::Fatal);
+                }
+                Err(_) => {}
+            }
         }
         for up in heard {
             if up {
