@@ -18,6 +18,7 @@ use crate::apply::{Actions, Deed, Orders, Tell, Trouble};
 use crate::broker::{self, Broker, Way};
 use crate::ground::Disk;
 use crate::journal::{Entry, Journal, Previous};
+use crate::log::tail;
 use crate::look::{Greeting, LookError, greet, look};
 use crate::machine;
 use crate::probe::{self, Questions, Report, reachable, said};
@@ -454,15 +455,6 @@ pub fn public_dir(path: &Path) -> Result<(), Trouble> {
     fs::create_dir(path).map_err(trouble)?;
     // Whatever the umask says.
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(trouble)
-}
-
-fn tail(path: &Path, from: u64) -> Option<String> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let mut file = fs::File::open(path).ok()?;
-    file.seek(SeekFrom::Start(from)).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 impl Previous {

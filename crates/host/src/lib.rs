@@ -25,6 +25,8 @@ pub mod status;
 pub mod survey;
 pub mod waiting;
 
+mod log;
 mod look;
+mod pinned;
 
 pub use look::{Greeting, LookError, Served, greet, look};

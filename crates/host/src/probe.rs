@@ -14,20 +14,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sectag_gateway::facts::{Facts, What};
 use sectag_gateway::{Client, External, Level, Settings};
 use sectag_mqtt::{ClientError, ConnectOptions, Qos, Transport, Version};
 use sectag_pki::{Authority, KeyPair, KeyType};
 
+use crate::log::{length, user_in_log};
 use crate::look::{Greeting, LookError, Served, greet, look};
+use crate::pinned::pinned;
 
 /// One question and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -436,7 +432,7 @@ struct Asker {
 }
 
 /// Certificate chain and key, PEM.
-type Papers = (String, String);
+pub(crate) type Papers = (String, String);
 
 impl Asker {
     /// Connects and leaves.
@@ -521,67 +517,6 @@ fn own_name(questions: &Questions<'_>) -> Option<String> {
     Some(identity.cn)
 }
 
-/// TLS with the server that has exactly this certificate.
-fn pinned(leaf: &[u8], papers: Option<Papers>) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(Pinned {
-        provider: Arc::clone(&provider),
-        leaf: leaf.to_vec(),
-    });
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let mut config = match papers {
-        None => builder.with_no_client_auth(),
-        Some((chain, key)) => {
-            let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|e| format!("the client certificate is not PEM: {e}"))?;
-            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-                .map_err(|e| format!("the client key is not PEM: {e}"))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|e| e.to_string())?
-        }
-    };
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(Arc::new(config))
-}
-
-/// The user that the log names beside our client identifier. The broker writes its log line by line, at once.
-async fn user_in_log(log: &Path, from: u64, id: &str) -> Option<String> {
-    const TRIES: u32 = 20;
-    const PAUSE: Duration = Duration::from_millis(50);
-    for _ in 0..TRIES {
-        let text = tail(log, from)?;
-        let line = text
-            .lines()
-            .find(|line| line.contains("New client connected") && line.contains(id));
-        if let Some(line) = line {
-            let (_, rest) = line.split_once("u'")?;
-            return Some(rest.rsplit_once('\'')?.0.to_owned());
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    None
-}
-
-fn tail(log: &Path, from: u64) -> Option<String> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    const BYTES_MAX: u64 = 1 << 20;
-    let mut file = std::fs::File::open(log).ok()?;
-    file.seek(SeekFrom::Start(from)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn length(log: &Path) -> u64 {
-    std::fs::metadata(log).map_or(0, |found| found.len())
-}
-
 pub(crate) fn client_id() -> String {
     let mut random = [0; 4];
     // Without chance it is the same name again: the last probe's session then ends, which it has.
@@ -613,55 +548,4 @@ pub(crate) fn said(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Takes one certificate, and checks that its key is there.
-#[derive(Debug)]
-struct Pinned {
-    provider: Arc<CryptoProvider>,
-    leaf: Vec<u8>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if **end_entity == *self.leaf {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            let changed = rustls::CertificateError::ApplicationVerificationFailure;
-            Err(rustls::Error::InvalidCertificate(changed))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
