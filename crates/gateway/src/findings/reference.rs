@@ -203,7 +203,7 @@ pub const TABLE: &[Row] = &[
     ),
     row_of(
         B4,
-        &[Error, Warn],
+        &[Error, Warn, Note],
         "lines of other files change the generated listeners, or are changed by them",
         "the generated file is one of several",
         "sectag gateway check <file>",

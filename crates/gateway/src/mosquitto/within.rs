@@ -308,15 +308,36 @@ impl Judge<'_> {
         let serves = after.listeners.iter().any(|listener| {
             listener.port == 1883 && (listener.is_loopback() || listener.is_wide())
         });
-        if !serves {
-            self.findings.push(Finding {
-                id: FindingId::B4,
-                severity: Severity::Warn,
-                sentence: "the broker would not serve this machine's port 1883, which it opens by itself only while no file has a `listener`".to_owned(),
-                values: Vec::new(),
-                fix: "sectag config set mqtt.bind.enabled true".to_owned(),
-            });
+        if serves {
+            return;
         }
+        let ours = |listener: &&Listener| {
+            let at = listener.at.as_ref();
+            at.is_some_and(|at| at.file == self.placed.fragment) && !listener.is_tls()
+        };
+        let mut ours = after.listeners.iter().filter(ours);
+        // Who moves the port means it.
+        let (severity, end, fix) = match ours.find(|ours| ours.is_loopback() || ours.is_wide()) {
+            Some(moved) => (
+                Severity::Note,
+                format!("; it serves port {}", moved.port),
+                "sectag config unset mqtt.bind.port",
+            ),
+            None => (
+                Severity::Warn,
+                String::new(),
+                "sectag config set mqtt.bind.enabled true",
+            ),
+        };
+        self.findings.push(Finding {
+            id: FindingId::B4,
+            severity,
+            sentence: format!(
+                "the broker would not serve this machine's port 1883, which it opens by itself only while no file has a `listener`{end}"
+            ),
+            values: Vec::new(),
+            fix: fix.to_owned(),
+        });
     }
 
     fn add(
