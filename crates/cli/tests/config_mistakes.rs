@@ -88,7 +88,7 @@ fn each_printed_fix_reaches_the_configuration_that_it_is_about() {
         let fixes = shell.fixes();
         let of_config: Vec<_> = fixes
             .iter()
-            .filter(|fix| fix.contains(" config "))
+            .filter(|fix| fix.contains(" config ") && !fix.contains("cert issue"))
             .collect();
         assert!(!of_config.is_empty(), "{settings}");
         for fix in of_config {
@@ -98,6 +98,42 @@ fn each_printed_fix_reaches_the_configuration_that_it_is_about() {
             let left = shell.fixes();
             assert!(!left.contains(fix), "{settings}: {fix} changed nothing");
             fs::write(shell.file(), &before).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_printed_certificate_is_made_where_it_is_missing_and_used() {
+    for (server, client) in [("broker.crt", "me.crt"), ("tls.pem", "other.pem")] {
+        let shell = Shell::new();
+        fs::create_dir(shell.0.path().join("certs")).unwrap();
+        let home = |words: &str| {
+            let line = format!("sectag --home home --config-dir 'my config' {words}");
+            let done = shell.types(&line);
+            assert!(done.status.success(), "{line}: {done:?}");
+        };
+        home("ca init");
+        home(&format!(
+            "config set mqtt.external.cert_file certs/{server} mqtt.external.key_file certs/broker.key"
+        ));
+        home(&format!(
+            "config set mqtt.client.auth.cert_file certs/{client} mqtt.client.auth.key_file certs/me.key \
+             mqtt.client.auth.ca_file home/ca/root.crt"
+        ));
+        for finding in ["mqtt.external", "mqtt.client"] {
+            let check = "sectag --home home --config-dir 'my config' config check";
+            let said = text(&shell.types(check).stderr);
+            let lines: Vec<&str> = said.lines().collect();
+            let at = lines.iter().position(|line| {
+                line.starts_with("error E13") && line.contains(&format!("({finding}"))
+            });
+            let fix = lines[at.unwrap_or_else(|| panic!("{said}")) + 1];
+            let (_, issue) = fix.split_once("    or    ").unwrap();
+            let issue = issue.replace("<name>", "me");
+            let typed = shell.types(&issue);
+            assert!(typed.status.success(), "{issue}: {typed:?}");
+            let said = text(&shell.types(check).stderr);
+            assert!(!said.contains(&format!("({finding}")), "{issue}: {said}");
         }
     }
 }

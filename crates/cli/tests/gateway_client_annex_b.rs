@@ -73,7 +73,7 @@ const ROWS: &[Row] = &[
         AtOnce(&[
             "the broker's certificate is for DNS:localhost and DNS:gw.example; mqtt.client.host is 127.0.0.1",
             "config set mqtt.client.host localhost",
-            "sectag cert issue server --san 127.0.0.1",
+            "sectag cert issue server --force --san 127.0.0.1",
         ]),
     ),
     row(

@@ -318,7 +318,7 @@ impl View<'_> {
         };
         let (asked, by) = (self.name(), self.name_key());
         let reissue =
-            format!("`sectag cert issue server --san {asked}` makes a certificate for {asked}");
+            format!("`sectag cert issue server --force --san {asked}` makes a certificate for {asked}");
         if leaf.names.is_empty() {
             return Explanation::new(
                 seen.cause,

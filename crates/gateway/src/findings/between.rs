@@ -10,7 +10,7 @@ use sectag_pki::{Purpose, ServerName};
 
 use super::client::without_tls;
 use super::listener::listening;
-use super::pairs::common_name;
+use super::pairs::{common_name, issue_client, issue_server};
 use super::words::{count, list, names, subject, trusted};
 use super::{Finding, FindingId, Found, Severity};
 use crate::facts::{Facts, Trusted};
@@ -204,7 +204,7 @@ fn name(client: &Client, external: &External, facts: &Facts, found: &mut Found) 
     } else if let Some(name) = names.iter().find(|name| name.parse::<Host>().is_ok()) {
         fix.push(format!("sectag config set mqtt.client.server_name {name}"));
     }
-    fix.push(format!("sectag cert issue server --force --san {wanted}"));
+    fix.push(issue_server(external, &format!(" --san {wanted}")));
     let mut finding = Finding::new(FindingId::E9, Severity::Error, sentence).value(key, wanted);
     if let Some(path) = &external.cert_file {
         finding = finding.value("mqtt.external.cert_file", path.display());
@@ -270,7 +270,7 @@ fn trusts_broker(client: &Client, external: &External, facts: &Facts, found: &mu
     }
     found.add(finding.fix(&[
         "sectag config set mqtt.client.auth.ca_file <CA of the broker's certificate>".to_owned(),
-        "sectag cert issue server".to_owned(),
+        issue_server(external, ""),
     ]));
 }
 
@@ -323,7 +323,7 @@ fn trusts_client(client: &Client, external: &External, facts: &Facts, found: &mu
         Ok(()) => return,
     };
     let name = common_name(&leaf.facts.subject).unwrap_or("<name>");
-    let issue = format!("sectag cert issue client --force {name}");
+    let issue = issue_client(client, name);
     let fix = match mends {
         Mends::Issue => vec![issue],
         Mends::List => vec![

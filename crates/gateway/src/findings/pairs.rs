@@ -54,7 +54,7 @@ pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
         key_key: "mqtt.external.key_file",
         cert: external.cert_file.as_ref(),
         key: external.key_file.as_ref(),
-        issue: "sectag cert issue server".to_owned(),
+        issue: issue_server(external, ""),
         reissue: format!("--server --san {}", names.join(",")),
         eyes: Eyes::Checking,
     };
@@ -73,7 +73,7 @@ pub(super) fn client(client: &Client, facts: &Facts, eyes: Eyes, found: &mut Fou
         key_key: "mqtt.client.auth.key_file",
         cert: client.cert_file.as_ref(),
         key: client.key_file.as_ref(),
-        issue: format!("sectag cert issue client {}", name.unwrap_or("<name>")),
+        issue: issue_client(client, name.unwrap_or("<name>")),
         reissue: "--client".to_owned(),
         eyes,
     };
@@ -331,6 +331,51 @@ fn belong_together(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
     }
 }
 
+/// The command that makes a new pair for the listener, where the old one is, and has it used. `options` of it, each with
+/// a blank before it.
+pub(super) fn issue_server(external: &External, options: &str) -> String {
+    let (cert, key) = (external.cert_file.as_ref(), external.key_file.as_ref());
+    let stem = cert.or(key).and_then(|path| path.file_stem()?.to_str());
+    let stem = stem.filter(|stem| is_plain(stem)).unwrap_or("server");
+    let name = match stem {
+        "server" => String::new(),
+        stem => format!(" --name {stem}"),
+    };
+    let keys = ["mqtt.external.cert_file", "mqtt.external.key_file"];
+    issue(&format!("server{name}{options}"), stem, keys, cert, key)
+}
+
+/// The same for our clients, with this identity.
+pub(super) fn issue_client(client: &Client, name: &str) -> String {
+    let (cert, key) = (client.cert_file.as_ref(), client.key_file.as_ref());
+    let keys = ["mqtt.client.auth.cert_file", "mqtt.client.auth.key_file"];
+    issue(&format!("client {name}"), name, keys, cert, key)
+}
+
+/// Files that are configured are replaced; others are not.
+fn issue(
+    what: &str,
+    stem: &str,
+    [cert_key, key_key]: [&str; 2],
+    cert: Option<&PathBuf>,
+    key: Option<&PathBuf>,
+) -> String {
+    let Some(dir) = cert.or(key).and_then(|path| path.parent()) else {
+        return format!("sectag cert issue {what}");
+    };
+    let new_cert = dir.join(format!("{stem}.crt"));
+    let new_key = dir.join(format!("{stem}.key"));
+    if cert == Some(&new_cert) && key == Some(&new_key) {
+        return format!("sectag cert issue {what} --force --dir {}", shell(dir));
+    }
+    format!(
+        "sectag cert issue {what} --dir {} && sectag config set {cert_key} {} {key_key} {}",
+        shell(dir),
+        shell(&new_cert),
+        shell(&new_key)
+    )
+}
+
 /// `client.crt` → `client-v3.crt`.
 fn beside(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -342,6 +387,11 @@ pub(super) fn common_name(subject: &str) -> Option<&str> {
     let name = subject
         .split(',')
         .find_map(|part| part.trim().strip_prefix("CN="))?;
+    is_plain(name).then_some(name)
+}
+
+/// Fit for a command and a file name as it is.
+fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (!name.is_empty() && name.chars().all(plain)).then_some(name)
+    !name.is_empty() && !name.starts_with(['-', '.']) && name.chars().all(plain)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sectag_pki::material::{Held, RevocationFacts};
 
-use super::words::{moment, subject};
+use super::words::{moment, shell, subject};
 use super::{Finding, FindingId, Found, Severity};
 use crate::facts::{Facts, Trusted};
 use crate::settings::{Client, External};
@@ -198,7 +198,7 @@ impl Watch {
                 .value(key, path.display())
                 .value("next update", moment(next))
                 .value("clock", moment(self.now_s))
-                .fix(&["sectag cert crl --refresh".to_owned()]),
+                .fix(&[format!("sectag cert crl --refresh -o {}", shell(path))]),
         );
     }
 }

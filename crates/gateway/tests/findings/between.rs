@@ -23,7 +23,10 @@ fn e9_the_host_is_not_in_the_brokers_certificate() {
     );
     assert_eq!(
         found.fix,
-        "sectag config set mqtt.client.host localhost    or    sectag cert issue server --force --san 127.0.0.1"
+        format!(
+            "sectag config set mqtt.client.host localhost    or    sectag cert issue server --name names --san 127.0.0.1 --force --dir {}",
+            scene.path("").display().to_string().trim_end_matches('/')
+        )
     );
     scene.machine.host_names = ["gw.example", "a.wild.example", "a.b.wild.example"]
         .map(str::to_owned)
@@ -190,7 +193,16 @@ fn e11_revoked_or_without_a_list() {
     scene.external().crl_file = Some(revoked);
     let found = scene.only(E11);
     says(&found, Severity::Error, "it is revoked");
-    assert_eq!(found.fix, "sectag cert issue client --force tedge-agent");
+    assert!(
+        found
+            .fix
+            .starts_with("sectag cert issue client tedge-agent --dir /")
+            && found
+                .fix
+                .contains(" && sectag config set mqtt.client.auth.cert_file /"),
+        "{}",
+        found.fix
+    );
     let clean = scene.write("clean.crl", &crl(&scene.devices, &[("0a", NOW_S)]));
     scene.external().crl_file = Some(clean);
     scene.is_clean();
