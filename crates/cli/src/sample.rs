@@ -53,7 +53,12 @@ pub(crate) async fn sample(global: &Global, place: &Place, args: Sample) -> Outc
     report.sum();
     match ending {
         Ending::Stopped if out_of_time.load(Ordering::Relaxed) && report.sessions() == 0 => {
-            Err(Fault::no("there was no connection").hint("the lines above say why"))
+            let why = if report.failures() > 0 {
+                "the lines above say why"
+            } else {
+                "time was over before an attempt: the network comes first, then --connect-delay; give --for more seconds"
+            };
+            Err(Fault::no("there was no connection").hint(why))
         }
         Ending::Counted | Ending::Stopped => Ok(()),
         // What stood in the way has been said.

@@ -293,6 +293,19 @@ fn a_private_key_from_a_file_is_warned_about_and_can_be_forbidden() {
 }
 
 #[test]
+fn time_that_was_over_before_an_attempt_is_said_to_be() {
+    let home = Home::new();
+    let args = ["--plain", "--host", "127.0.0.1", "--for", "0"];
+    let output = sample(&home, &args).expect_code(1);
+    assert!(
+        output.stderr.ends_with(
+            "error: there was no connection\n\nhint: time was over before an attempt: the network comes first, then --connect-delay; give --for more seconds\n"
+        ),
+        "{output:#?}"
+    );
+}
+
+#[test]
 fn one_half_of_a_pair_of_files_names_the_other() {
     for (there, missing) in [
         ("client-cert.pem", "private-key.pem"),

@@ -14,6 +14,7 @@ pub(super) struct Report {
     as_json: bool,
     own_broker: bool,
     sessions: Vec<(Duration, Traffic)>,
+    failures: u64,
 }
 
 impl Report {
@@ -22,12 +23,18 @@ impl Report {
             as_json,
             own_broker,
             sessions: Vec::new(),
+            failures: 0,
         }
     }
 
     /// Connections so far.
     pub(super) fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Attempts that failed.
+    pub(super) const fn failures(&self) -> u64 {
+        self.failures
     }
 
     pub(super) fn tell(&mut self, happening: &Happening<'_>) {
@@ -57,7 +64,10 @@ impl Report {
             }
             Happening::NotProvisioned(error) => not_provisioned(error),
             Happening::Modem(words) => eprintln!("  modem: {words}"),
-            Happening::NotConnected(error) => self.not_connected(error),
+            Happening::NotConnected(error) => {
+                self.failures += 1;
+                self.not_connected(error);
+            }
             Happening::Refused(error, explanation) => explain(error, *explanation),
             Happening::Warning(warning) => {
                 eprintln!("warning: {}\n  {}", warning.sentence, warning.fix)
