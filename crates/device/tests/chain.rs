@@ -158,7 +158,7 @@ async fn a_server_that_demands_a_client_certificate_is_asked_all_the_same() {
     let pki = Pki::new();
     let address = pki.serve(&[&pki.leaf], &[], true).await;
     let fetched = fetch(&at(address)).await.unwrap();
-    assert_eq!(fetched.chain, [pki.leaf.clone()]);
+    assert_eq!(fetched.chain, std::slice::from_ref(&pki.leaf));
     assert!(fetched.wants_client_certificate);
 }
 
