@@ -264,6 +264,18 @@ pub fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Whether a test that needs another user or a file system of its own can run; said once when it cannot.
+pub fn as_root() -> bool {
+    if !is_root() {
+        static SAID: std::sync::Once = std::sync::Once::new();
+        SAID.call_once(|| {
+            let line = "skipped: tests that need another user or a file system of their own run as root only";
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+        });
+    }
+    is_root()
+}
+
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }

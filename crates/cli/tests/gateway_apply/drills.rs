@@ -1,6 +1,6 @@
 //! Things that go wrong; after each the broker serves as before and both facts are said.
 
-use super::desk::{As, Desk, Done, chmod, have_mosquitto, is_root};
+use super::desk::{As, Desk, Done, as_root, chmod, have_mosquitto};
 use std::net::TcpListener;
 
 /// A desk that serves plaintext, with mutual TLS configured and not applied; the state before.
@@ -76,7 +76,7 @@ fn a_port_that_somebody_else_has() {
 
 #[test]
 fn a_key_that_the_brokers_user_cannot_read() {
-    if !have_mosquitto() || !is_root() {
+    if !have_mosquitto() || !as_root() {
         return; // only root can start a broker that becomes somebody else
     }
     let (desk, before) = about_to_be_mutual(As::Mosquitto);
@@ -175,7 +175,7 @@ fn a_broker_that_dies_between_the_write_and_the_probe() {
 
 #[test]
 fn a_full_disk() {
-    if !have_mosquitto() || !is_root() {
+    if !have_mosquitto() || !as_root() {
         return;
     }
     let desk = Desk::ready(As::Us);
