@@ -324,7 +324,8 @@ fn from_lines(text: &str) -> Result<Vec<Operation>, Said> {
         }
         let at = at + 1;
         let Some((typed, value)) = line.split_once('=') else {
-            return Err(usage(&format!("line {at}: `{line}` is not KEY=VALUE")));
+            // What it says is not repeated: it may be a password.
+            return Err(usage(&format!("line {at} is not KEY=VALUE")));
         };
         let (typed, value) = (typed.trim_end(), value.trim_start());
         let key = TypedKey::parse(typed)

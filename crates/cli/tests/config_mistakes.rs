@@ -139,6 +139,24 @@ fn a_printed_certificate_is_made_where_it_is_missing_and_used() {
 }
 
 #[test]
+fn a_line_that_is_not_understood_is_not_repeated() {
+    let shell = Shell::new();
+    fs::write(
+        shell.0.path().join("lines"),
+        "mqtt.bind.port=1\nproxy.password hunter2\n",
+    )
+    .unwrap();
+    let said = shell.config("set --from lines");
+    assert_eq!(said.status.code(), Some(2));
+    let said = text(&said.stderr);
+    assert!(
+        said.contains("line 2 is not KEY=VALUE") && !said.contains("hunter2"),
+        "{said}"
+    );
+    assert!(!shell.file().exists());
+}
+
+#[test]
 fn what_is_quoted_does_not_steer_the_terminal() {
     let shell = Shell::new();
     let said = shell.config("get \"$(printf 'x\\033[2Jy')\"");

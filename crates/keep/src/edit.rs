@@ -90,6 +90,12 @@ fn replace(
             source,
             ..
         } => KeepError::io(KEEP_OWNER, path)(source),
+        // Nobody has heard of the temporary, and who may not make it may not write into the directory.
+        KeepError::Io { action, source, .. } => {
+            let refused = source.kind() == io::ErrorKind::PermissionDenied;
+            let at = if refused { &place.dir } else { path };
+            KeepError::io(action, at)(source)
+        }
         other => other,
     };
     let put = put_like(&temporary, content, found, PUBLIC).map_err(of_file);
@@ -213,6 +219,18 @@ mod tests {
         assert!(refused.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"a");
         assert!(append(home.path(), "a").is_err());
+    }
+
+    #[test]
+    fn an_error_names_the_file_or_its_directory_and_never_the_temporary() {
+        for steps in 0..12 {
+            let home = tempfile::tempdir().unwrap();
+            let path = home.path().join("a");
+            fs::write(&path, "old").unwrap();
+            if let Err(error) = stop::after(steps, || append(&path, "new")) {
+                assert!(!error.to_string().contains(".a.tmp"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -363,14 +363,26 @@ fn issue(
     let Some(dir) = cert.or(key).and_then(|path| path.parent()) else {
         return format!("sectag cert issue {what}");
     };
-    let new_cert = dir.join(format!("{stem}.crt"));
-    let new_key = dir.join(format!("{stem}.key"));
-    if cert == Some(&new_cert) && key == Some(&new_key) {
-        return format!("sectag cert issue {what} --force --dir {}", shell(dir));
+    let pair = |dir: &Path| {
+        let file = |extension| dir.join(format!("{stem}.{extension}"));
+        (file("crt"), file("key"))
+    };
+    let (mut new_cert, mut new_key) = pair(dir);
+    let mut dir = dir.to_owned();
+    match (cert == Some(&new_cert), key == Some(&new_key)) {
+        (true, true) => {
+            return format!("sectag cert issue {what} --force --dir {}", shell(&dir));
+        }
+        (false, false) => {}
+        // One of the names is taken, and the other may be somebody's.
+        _ => {
+            dir.push("new");
+            (new_cert, new_key) = pair(&dir);
+        }
     }
     format!(
         "sectag cert issue {what} --dir {} && sectag config set {cert_key} {} {key_key} {}",
-        shell(dir),
+        shell(&dir),
         shell(&new_cert),
         shell(&new_key)
     )

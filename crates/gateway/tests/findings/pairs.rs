@@ -6,6 +6,41 @@ use sectag_gateway::findings::{Severity, for_client, half_pair};
 use crate::scene::{Scene, material, says};
 
 #[test]
+fn a_new_pair_replaces_the_configured_files_and_no_others() {
+    let mut scene = Scene::mutual();
+    let dir = scene.path("pki");
+    let mut fix = |cert: &str, key: &str| {
+        scene.external().cert_file = Some(dir.join(cert));
+        scene.external().key_file = Some(dir.join(key));
+        let fix = scene.one(E13).fix;
+        fix.split_once("    or    ")
+            .unwrap()
+            .1
+            .replace(&dir.display().to_string(), "D")
+    };
+    assert_eq!(
+        fix("server.crt", "server.key"),
+        "sectag cert issue server --force --dir D"
+    );
+    assert_eq!(
+        fix("gw.crt", "gw.key"),
+        "sectag cert issue server --name gw --force --dir D"
+    );
+    assert_eq!(
+        fix("server.crt", "other.key"),
+        "sectag cert issue server --dir D/new && sectag config set mqtt.external.cert_file D/new/server.crt mqtt.external.key_file D/new/server.key"
+    );
+    assert_eq!(
+        fix("tls.pem", "-rf x.key"),
+        "sectag cert issue server --name tls --dir D && sectag config set mqtt.external.cert_file D/tls.crt mqtt.external.key_file D/tls.key"
+    );
+    assert_eq!(
+        fix("-rf $(x).crt", "a.key"),
+        "sectag cert issue server --dir D && sectag config set mqtt.external.cert_file D/server.crt mqtt.external.key_file D/server.key"
+    );
+}
+
+#[test]
 fn e1_half_of_the_clients_pair_names_the_other_half() {
     let mut scene = Scene::mutual();
     scene.client_side().key_file = None;
