@@ -204,19 +204,20 @@ fn name_fault(error: StateError) -> Fault {
 
 fn home_fault(home: &Path, error: StateError) -> Fault {
     let hint = match &error {
-        StateError::Keep(keep) => keep.hint(),
+        StateError::Keep(keep) => Some(keep.hint().unwrap_or_else(|| {
+            "choose a directory that you may write with `--home DIR`".to_owned()
+        })),
         StateError::Modem(modem) => modem.hint(),
         _ => None,
     };
-    Fault::from(anyhow::Error::new(error).context(format!(
+    let fault = Fault::from(anyhow::Error::new(error).context(format!(
         "cannot use a device of the home `{}`",
         home.display()
-    )))
-    .hint(
-        hint.unwrap_or_else(|| {
-            "choose a directory that you may write with `--home DIR`".to_owned()
-        }),
-    )
+    )));
+    match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
 }
 
 /// The port that the service of this home wrote down for `listener`.

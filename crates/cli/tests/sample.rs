@@ -393,8 +393,12 @@ fn a_prj_conf_chooses_and_says_what_it_cannot() {
 #[test]
 fn what_cannot_be_meant_together_is_refused() {
     let home = Home::new();
+    let long = "a".repeat(65_536);
     for args in [
         &["--plain", "--certs", "x"][..],
+        &["--plain", "--publish-topic", &long],
+        &["--plain", "--subscribe-topic", &long],
+        &["--plain", "--will-message", &long],
         &["--plain", "--tls"],
         &["--edition", "2.2"],
         &["--address", "127.0.0.1"],

@@ -13,6 +13,9 @@ use sectag_proto::SecTag;
 use std::path::Path;
 use std::time::Duration;
 
+/// Longest text or will of MQTT 3.1.1 (§1.5.3, §3.1.3.3).
+const MQTT_TEXT_BYTES_MAX: usize = 65_535;
+
 /// What the sample shall do.
 pub(super) struct Chosen {
     pub(super) options: Options,
@@ -103,6 +106,22 @@ fn names(options: &Options) -> Outcome {
                 "a topic is not empty and holds no wildcard; wildcards are for --subscribe-topic",
             ),
         );
+    }
+    let will = options.will.as_ref();
+    for (what, bytes) in [
+        ("publish topic", topic.len()),
+        ("subscribe topic", config.subscribe_topic.len()),
+        ("last will's topic", will.map_or(0, |will| will.topic.len())),
+        (
+            "last will's message",
+            will.map_or(0, |will| will.payload.len()),
+        ),
+    ] {
+        if bytes > MQTT_TEXT_BYTES_MAX {
+            return Err(Fault::untried(format!(
+                "the {what} has {bytes} bytes; MQTT takes {MQTT_TEXT_BYTES_MAX}"
+            )));
+        }
     }
     Ok(())
 }

@@ -296,3 +296,20 @@ fn a_port_that_goes_away_in_the_middle_could_not_be_asked() {
         output.stderr
     );
 }
+
+#[test]
+fn a_modem_whose_state_is_broken_has_its_own_way_out() {
+    let desk = Desk::new();
+    desk.sectag(&["creds", "imei"]).expect_code(0);
+    let state = desk.home.path().join("devices/device-1/modem.json");
+    std::fs::write(state, "{broken").unwrap();
+    let output = desk.sectag(&["creds", "imei"]).expect_code(2);
+    assert!(
+        output
+            .stderr
+            .contains("restore it from a backup, or remove it to begin with a new device"),
+        "{}",
+        output.stderr
+    );
+    assert!(!output.stderr.contains("--home DIR"), "{}", output.stderr);
+}
