@@ -20,13 +20,16 @@ use sectag_host::broker::{BrokerError, BrokerOptions};
 use sectag_host::journal::Journal;
 use sectag_host::probe::{self, Questions, Report};
 use sectag_host::survey::{Survey, SurveyError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The exit code of a plan that somebody must execute.
 const SOMEBODY: u8 = 3;
 /// One connection of a probe.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// [`Survey::make`] or [`Survey::in_use`].
+type MakeSurvey = fn(Settings, &Path, &BrokerOptions, Option<&str>) -> Result<Survey, SurveyError>;
 
 /// What all verbs work on.
 struct Desk<'a> {
@@ -86,7 +89,8 @@ impl Desk<'_> {
     }
 
     async fn probe(&self) -> Outcome {
-        let survey = self.survey()?;
+        let (_, settings) = config::load(self.global, self.place)?;
+        let survey = self.surveyed(settings, Survey::in_use)?;
         self.warn_of_interruption(&survey)?;
         let report = probe::probe(&questions(&survey)).await;
         self.show_report(&report);
@@ -116,8 +120,12 @@ impl Desk<'_> {
     }
 
     fn survey_of(&self, settings: Settings) -> Outcome<Survey> {
+        self.surveyed(settings, Survey::make)
+    }
+
+    fn surveyed(&self, settings: Settings, make: MakeSurvey) -> Outcome<Survey> {
         let user = self.broker.service_user.as_deref();
-        Survey::make(settings, &self.place.home, &self.options()?, user).map_err(|error| {
+        make(settings, &self.place.home, &self.options()?, user).map_err(|error| {
             let hint = match &error {
                 SurveyError::Broker(error) => Some(BrokerError::hint(error).to_owned()),
                 SurveyError::Keep(error) => error.hint(),

@@ -90,7 +90,7 @@ pub enum SurveyError {
 }
 
 impl Survey {
-    /// Looks at everything. Nothing is changed.
+    /// Looks at everything, renewed pairs that wait taken for those they replace. Nothing is changed.
     ///
     /// # Errors
     /// [`SurveyError`].
@@ -100,11 +100,34 @@ impl Survey {
         options: &BrokerOptions,
         service_user: Option<&str>,
     ) -> Result<Self, SurveyError> {
+        let waiting = Waiting::find(&settings, machine::now_s());
+        Self::with(settings, home, options, service_user, waiting)
+    }
+
+    /// As [`Survey::make`], of what is in use: what waits is nobody's yet.
+    ///
+    /// # Errors
+    /// [`SurveyError`].
+    pub fn in_use(
+        settings: Settings,
+        home: &Path,
+        options: &BrokerOptions,
+        service_user: Option<&str>,
+    ) -> Result<Self, SurveyError> {
+        Self::with(settings, home, options, service_user, Waiting::default())
+    }
+
+    fn with(
+        settings: Settings,
+        home: &Path,
+        options: &BrokerOptions,
+        service_user: Option<&str>,
+        waiting: Waiting,
+    ) -> Result<Self, SurveyError> {
         let place = Place {
             home: std::path::absolute(home).unwrap_or_else(|_| home.to_owned()),
         };
         let broker = Broker::find(options)?;
-        let waiting = Waiting::find(&settings, machine::now_s());
         let disk = Disk {
             user: broker.user.clone(),
             waiting: waiting.map(),
