@@ -119,6 +119,13 @@ impl TypedKey {
                     )],
                 )
             })?;
+            // Another profile would be read or changed than the one that was typed.
+            if slot.profile.as_ref().is_some_and(|typed| *typed != profile) {
+                return Err(failure(
+                    &format!("'{slot}' is of another profile than `{name}`"),
+                    &["--profile or TEDGE_CLOUD_PROFILE says which profile is meant, and so does the key".to_owned()],
+                ));
+            }
             slot.profile = Some(profile);
         }
         Ok(slot)

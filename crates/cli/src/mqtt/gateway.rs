@@ -100,7 +100,10 @@ fn fault_of(finding: &Finding, directory: Option<&Path>) -> Fault {
 }
 
 pub(crate) fn in_directory(fix: &str, directory: &Path) -> String {
-    let given = format!(" --config-dir {}", directory.display());
+    let given = format!(
+        " --config-dir {}",
+        sectag_gateway::findings::shell(directory)
+    );
     ["config", "gateway"]
         .into_iter()
         .fold(fix.to_owned(), |fix, verb| {

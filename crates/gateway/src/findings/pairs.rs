@@ -369,6 +369,7 @@ fn issue(
     };
     let (mut new_cert, mut new_key) = pair(dir);
     let mut dir = dir.to_owned();
+    let mut make = String::new();
     match (cert == Some(&new_cert), key == Some(&new_key)) {
         (true, true) => {
             return format!("sectag cert issue {what} --force --dir {}", shell(&dir));
@@ -378,10 +379,11 @@ fn issue(
         _ => {
             dir.push("new");
             (new_cert, new_key) = pair(&dir);
+            make = format!("mkdir -p {} && ", shell(&dir));
         }
     }
     format!(
-        "sectag cert issue {what} --dir {} && sectag config set {cert_key} {} {key_key} {}",
+        "{make}sectag cert issue {what} --dir {} && sectag config set {cert_key} {} {key_key} {}",
         shell(&dir),
         shell(&new_cert),
         shell(&new_key)

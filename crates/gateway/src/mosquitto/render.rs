@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::BrokerVersion;
-use crate::findings::{Finding, FindingId, Severity};
+use crate::findings::{Finding, FindingId, Severity, shell};
 use crate::{External, Host, Level, Settings};
 
 mod resolved;
@@ -189,7 +189,7 @@ impl Page {
                 let sentence = format!(
                     "the directory `{shown}` has no hash links: mosquitto would start and refuse every client"
                 );
-                let fix = format!("openssl rehash {shown}");
+                let fix = format!("openssl rehash {}", shell(Path::new(&shown)));
                 return self.error(FindingId::E18, sentence, &values, &fix);
             }
             Some(Authorities::Missing) | None if ca_path.is_some() => {

@@ -365,6 +365,24 @@ fn a_profile_is_a_configuration_of_its_own() {
 }
 
 #[test]
+fn a_profile_beside_the_key_does_not_replace_the_one_in_it() {
+    let file = "[c8y.profiles]\np1.url = \"a.example\"\np2.url = \"b.example\"\n";
+    let mut desk = Desk::new(file);
+    desk.profile = Some("p1");
+    let key = "c8y.profiles.p2.url";
+    for said in [desk.get(key), desk.unset(key), desk.set(key, "c.example")] {
+        assert_eq!((said.exit, said.stdout.as_str()), (1, ""));
+        assert!(
+            said.stderr.contains("of another profile than `p1`"),
+            "{}",
+            said.stderr
+        );
+    }
+    assert_eq!(desk.text(), file);
+    assert_eq!(desk.value("c8y.profiles.p1.url"), "a.example");
+}
+
+#[test]
 fn the_device_certificate_knows_the_name_better_than_the_file() {
     let desk = Desk::new("[device]\nid = \"configured\"\n");
     assert_eq!(desk.value("device.id"), "configured");

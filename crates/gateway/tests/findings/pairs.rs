@@ -28,7 +28,7 @@ fn a_new_pair_replaces_the_configured_files_and_no_others() {
     );
     assert_eq!(
         fix("server.crt", "other.key"),
-        "sectag cert issue server --dir D/new && sectag config set mqtt.external.cert_file D/new/server.crt mqtt.external.key_file D/new/server.key"
+        "mkdir -p D/new && sectag cert issue server --dir D/new && sectag config set mqtt.external.cert_file D/new/server.crt mqtt.external.key_file D/new/server.key"
     );
     assert_eq!(
         fix("tls.pem", "-rf x.key"),
