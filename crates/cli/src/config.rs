@@ -9,12 +9,11 @@ use judge::World;
 use crate::args::{ConfigVerb, Global, Profile};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
-use crate::output;
 use sectag_gateway::Settings;
 use sectag_gateway::config::{Config, Environment, Locations};
 use sectag_gateway::verbs::{self, GetOptions, ListOptions, Operation, Said, Scene, TypedKey};
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -116,13 +115,27 @@ pub(crate) fn config(program: &str, global: &Global, service: bool, verb: Config
     match answer(program, global, service, verb) {
         Ok(said) => {
             eprint!("{}", without_controls(&said.stderr));
-            output::print(&said.stdout);
-            ExitCode::from(said.exit)
+            match printed(&said.stdout) {
+                Ok(()) => ExitCode::from(said.exit),
+                Err(error) => {
+                    eprintln!("Error: cannot write the answer: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(fault) => {
             eprintln!("{}", fault.text());
             fault.exit()
         }
+    }
+}
+
+/// Who saves the answer in a file believes the exit code; a closed pipe (`| head`) is no error.
+fn printed(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
     }
 }
 

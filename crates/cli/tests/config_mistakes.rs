@@ -157,6 +157,15 @@ fn a_line_that_is_not_understood_is_not_repeated() {
 }
 
 #[test]
+fn an_answer_that_could_not_be_written_is_a_failure() {
+    let shell = Shell::new();
+    let said = shell.config("get mqtt.bind.port > /dev/full");
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(text(&said.stderr).contains("cannot write the answer"));
+    assert!(shell.config("list | head -c 1").status.success());
+}
+
+#[test]
 fn what_is_quoted_does_not_steer_the_terminal() {
     let shell = Shell::new();
     let said = shell.config("get \"$(printf 'x\\033[2Jy')\"");
