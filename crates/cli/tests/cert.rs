@@ -356,6 +356,10 @@ fn what_is_no_certificate_is_told_apart() {
             stderr("absent.crt", 2),
             "error: failed to read `absent.crt`: No such file or directory (os error 2)\n"
         );
+        assert_eq!(
+            stderr("/dev/zero", 2),
+            "error: failed to read `/dev/zero`: more than 1048576 bytes\n"
+        );
         assert!(stderr("broken.crt", 1).contains("hint: was the text cut short, or changed?"));
         assert!(
             stderr("text.crt", 1).starts_with("error: `text.crt` holds no certificate in PEM\n")

@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, Outcome};
 use sectag_pki::{PkiError, lint};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -131,7 +132,15 @@ pub(crate) fn bytes_of(path: &Path) -> Outcome<Vec<u8>> {
         let size = found.len();
         return Err(unreadable(format!("{size} bytes, limit {FILE_BYTES_MAX}")));
     }
-    std::fs::read(path).map_err(|error| unreadable(error.to_string()))
+    // Pipes and devices do not say how long they are.
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(unreadable(format!("more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Certificates of a PEM file, or of every file in a directory that holds some.
