@@ -107,6 +107,13 @@ impl Document {
         values
     }
 
+    /// The dotted names of tables with nothing in them.
+    pub fn empty_tables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        gather_empty(self.parsed.as_table(), "", &mut names);
+        names
+    }
+
     /// Sets a value; where there was one its layout and comments stay.
     ///
     /// # Errors
@@ -305,6 +312,23 @@ fn gather<'a>(table: &'a dyn TableLike, prefix: &str, values: &mut Vec<(String, 
         match item.as_table_like() {
             Some(table) => gather(table, &name, values),
             None => values.push((name, item)),
+        }
+    }
+}
+
+fn gather_empty(table: &dyn TableLike, prefix: &str, names: &mut Vec<String>) {
+    for (name, item) in table.iter().filter(|(name, _)| !name.contains('.')) {
+        let Some(table) = item.as_table_like() else {
+            continue;
+        };
+        let name = match prefix {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}.{name}"),
+        };
+        if table.is_empty() {
+            names.push(name);
+        } else {
+            gather_empty(table, &name, names);
         }
     }
 }

@@ -164,6 +164,18 @@ fn read_file(config: &mut Config, document: &Document, path: PathBuf) -> Result<
         let parsed = Value::from_toml(found.slot.key.key().kind, item, &config.locations.dir);
         config.take(found.slot, parsed, Source::File, || place(&name));
     }
+    for spelled in document.empty_tables() {
+        if let Some(Found { slot, .. }) = KeyName::find(&spelled) {
+            config.problems.push(ValueError {
+                place: Place::File {
+                    path: path.clone(),
+                    spelled,
+                },
+                reason: "invalid type: map, expected a value".to_owned(),
+                slot,
+            });
+        }
+    }
     Ok(())
 }
 

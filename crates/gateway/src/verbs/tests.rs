@@ -365,6 +365,29 @@ fn a_profile_is_a_configuration_of_its_own() {
 }
 
 #[test]
+fn an_empty_table_in_the_place_of_a_value_is_an_error_and_is_repaired() {
+    for file in [
+        "[mqtt.client.auth.ca_file]\n",
+        "[mqtt.client]\nauth = { ca_file = {} }\n",
+    ] {
+        let key = "mqtt.client.auth.ca_file";
+        let desk = Desk::new(file);
+        assert_eq!(desk.at(|scene| check(scene, false)).exit, 1);
+        let said = desk.get(key);
+        assert!(
+            said.stderr.contains("map, expected a value"),
+            "{}",
+            said.stderr
+        );
+        assert_eq!(desk.set(key, "/ca").exit, 0);
+        assert_eq!(desk.value(key), "/ca");
+        let desk = Desk::new(file);
+        assert_eq!(desk.unset(key).exit, 0);
+        assert_eq!(desk.at(|scene| check(scene, false)).exit, 0);
+    }
+}
+
+#[test]
 fn a_profile_beside_the_key_does_not_replace_the_one_in_it() {
     let file = "[c8y.profiles]\np1.url = \"a.example\"\np2.url = \"b.example\"\n";
     let mut desk = Desk::new(file);
