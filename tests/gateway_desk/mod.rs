@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 /// A home whose `tedge.toml` begins with a free internal port and nothing else.
 pub struct Gateway {
+    /// Not running before the first `gateway apply`. It goes first: its process id is in a file beside the home.
+    pub mosquitto: Mosquitto,
     pub home: Home,
     pub papers: Papers,
-    /// Not running before the first `gateway apply`.
-    pub mosquitto: Mosquitto,
     pub internal: u16,
     pub external: u16,
 }
