@@ -5,6 +5,7 @@ mod judge;
 mod service;
 
 use judge::World;
+pub(crate) use judge::{options, with_options};
 
 use crate::args::{ConfigVerb, Global, Profile};
 use crate::fault::{Fault, Outcome};

@@ -125,7 +125,8 @@ impl Desk<'_> {
 
     fn surveyed(&self, settings: Settings, make: MakeSurvey) -> Outcome<Survey> {
         let user = self.broker.service_user.as_deref();
-        make(settings, &self.place.home, &self.options()?, user).map_err(|error| {
+        let surveyed = make(settings, &self.place.home, &self.options()?, user);
+        let mut survey = surveyed.map_err(|error| {
             let hint = match &error {
                 SurveyError::Broker(error) => Some(BrokerError::hint(error).to_owned()),
                 SurveyError::Keep(error) => error.hint(),
@@ -135,7 +136,18 @@ impl Desk<'_> {
                 Some(hint) => fault.hint(hint),
                 None => fault,
             }
-        })
+        })?;
+        // A command that is pasted must meet the same home and the same keys.
+        let options = config::options(self.global);
+        let findings = match &mut survey.plan {
+            Ok(plan) => &mut plan.findings,
+            Err(findings) => findings,
+        };
+        for finding in findings {
+            let fix = std::mem::take(&mut finding.fix);
+            finding.fix = config::with_options("sectag", fix, &options);
+        }
+        Ok(survey)
     }
 
     fn options(&self) -> Outcome<BrokerOptions> {

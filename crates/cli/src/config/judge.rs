@@ -46,7 +46,7 @@ pub(crate) fn options(global: &Global) -> String {
 }
 
 /// Puts the options behind the program's name, where that is the first word of a command and not part of a quoted path.
-fn with_options(program: &str, commands: String, options: &str) -> String {
+pub(crate) fn with_options(program: &str, commands: String, options: &str) -> String {
     if options.is_empty() {
         return commands;
     }

@@ -72,11 +72,12 @@ pub(super) async fn init(desk: &Desk<'_>, args: &Init) -> Outcome {
 }
 
 /// Keys that a level has, and that the levels below it do not.
-const SERVER_KEYS: [&str; 4] = [
+const SERVER_KEYS: [&str; 5] = [
     "mqtt.external.cert_file",
     "mqtt.external.key_file",
     "mqtt.client.auth.ca_file",
     "mqtt.client.auth.ca_dir",
+    "mqtt.client.server_name",
 ];
 const MUTUAL_KEYS: [&str; 4] = [
     "mqtt.external.ca_path",

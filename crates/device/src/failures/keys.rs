@@ -317,8 +317,9 @@ impl View<'_> {
             return seen;
         };
         let (asked, by) = (self.name(), self.name_key());
-        let reissue =
-            format!("`sectag cert issue server --force --san {asked}` makes a certificate for {asked}");
+        let reissue = format!(
+            "`sectag cert issue server --force --san {asked}` makes a certificate for {asked}"
+        );
         if leaf.names.is_empty() {
             return Explanation::new(
                 seen.cause,
