@@ -323,7 +323,7 @@ async fn what_may_pass_is_tried_again_and_what_may_not_ends_at_once() {
         Cause::ServerNameMismatch,
         "mqtt.client.host",
         &["is for DNS:localhost", "mqtt.client.host is 127.0.0.1"],
-        "`sectag config set mqtt.client.host localhost`; or `sectag cert issue server --san 127.0.0.1`",
+        "`sectag config set mqtt.client.host localhost`; or `sectag cert issue server --force --san 127.0.0.1`",
     );
 }
 
