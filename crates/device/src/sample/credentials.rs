@@ -121,7 +121,8 @@ impl FolderError {
             Self::Content { .. } => {
                 "a certificate begins with -----BEGIN CERTIFICATE-----, a key with -----BEGIN PRIVATE KEY----- or -----BEGIN EC PRIVATE KEY-----".to_owned()
             }
-            Self::Read { .. } | Self::TooLarge { .. } => return None,
+            Self::Read { .. } => "a credentials folder holds ca-cert.pem, and client-cert.pem with private-key.pem; it and its files must be readable by this user".to_owned(),
+            Self::TooLarge { .. } => return None,
         })
     }
 }
