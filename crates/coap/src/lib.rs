@@ -1,0 +1,1 @@
+//! CoAP without IO: reliability, deduplication, block-wise transfer.
