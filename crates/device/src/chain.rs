@@ -13,15 +13,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, SignatureScheme};
+use rustls_pki_types::ServerName;
+use sectag_mqtt::client::{DangerousJudge, dangerous_verifier};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -169,16 +168,14 @@ async fn handshake(
     stream: TcpStream,
 ) -> Result<Fetched, FetchError> {
     let provider = crate::https::provider();
-    let recorder = Arc::new(Recorder {
-        provider: Arc::clone(&provider),
-        seen: Mutex::default(),
-    });
+    let recorder = Arc::new(Recorder::default());
+    let verifier = dangerous_verifier(Arc::clone(&recorder), &provider);
     let asked = Arc::new(Asked(Mutex::new(false)));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(FetchError::Tls)?
         .dangerous()
-        .with_custom_certificate_verifier(recorder.clone())
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(asked.clone());
     config.resumption = Resumption::disabled();
     config.alpn_protocols = server.alpn.iter().map(|p| p.clone().into_bytes()).collect();
@@ -214,7 +211,7 @@ async fn handshake(
         Ok(Err(error)) => Some(Some(error)),
         Err(_) => Some(None),
     };
-    let seen = std::mem::take(&mut *recorder.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    let seen = std::mem::take(&mut *recorder.seen());
     if seen.chain.is_empty() {
         return Err(match failure {
             Some(Some(error)) => why(address, &stream.first, error),
@@ -253,82 +250,31 @@ struct Seen {
 }
 
 /// Takes every certificate and writes it down; notes whether the server signed the handshake with its key.
-#[derive(Debug)]
-struct Recorder {
-    provider: Arc<CryptoProvider>,
-    seen: Mutex<Seen>,
-}
+#[derive(Debug, Default)]
+struct Recorder(Mutex<Seen>);
 
 impl Recorder {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DangerousJudge for Recorder {
+    fn certificates(&self, chain: &[&[u8]]) -> Result<(), rustls::Error> {
+        self.seen().chain = chain.iter().map(|der| der.to_vec()).collect();
+        Ok(())
+    }
+
     /// A wrong signature is told from one that cannot be checked: a certificate of version 1, a key rustls does not know.
-    fn note(&self, checked: Result<HandshakeSignatureValid, rustls::Error>) {
-        let proved = match checked {
-            Ok(_) => Some(true),
+    fn signature(&self, checked: Result<(), rustls::Error>) -> Result<(), rustls::Error> {
+        self.seen().proved = match checked {
+            Ok(()) => Some(true),
             Err(rustls::Error::InvalidCertificate(rustls::CertificateError::BadSignature)) => {
                 Some(false)
             }
             Err(_) => None,
         };
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .proved = proved;
-    }
-}
-
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let all = std::iter::once(end_entity).chain(intermediates);
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .chain = all.map(|der| der.to_vec()).collect();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        self.note(verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            algorithms,
-        ));
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        self.note(verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            algorithms,
-        ));
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        Ok(())
     }
 }
 

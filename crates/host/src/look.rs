@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::ServerName;
+use sectag_mqtt::client::{DangerousJudge, dangerous_verifier, suite_name};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -60,15 +59,13 @@ pub enum LookError {
 /// [`LookError`].
 pub async fn look(address: SocketAddr, patience: Duration) -> Result<Served, LookError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let recorder = Arc::new(Recorder {
-        provider: Arc::clone(&provider),
-        seen: Mutex::default(),
-    });
+    let recorder = Arc::new(Recorder::default());
+    let verifier = dangerous_verifier(Arc::clone(&recorder), &provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(LookError::Setup)?
         .dangerous()
-        .with_custom_certificate_verifier(recorder.clone())
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     let tcp = tcp(address, patience).await?;
@@ -77,11 +74,8 @@ pub async fn look(address: SocketAddr, patience: Duration) -> Result<Served, Loo
     let done = tokio::time::timeout(patience, connecting)
         .await
         .map_err(|_| LookError::Timeout(address, patience))?;
-    let chain = recorder
-        .seen
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let seen = recorder.0.lock();
+    let chain = seen.unwrap_or_else(PoisonError::into_inner).clone();
     match done {
         Ok(stream) => {
             let session = stream.get_ref().1;
@@ -91,7 +85,7 @@ pub async fn look(address: SocketAddr, patience: Duration) -> Result<Served, Loo
                 chain,
                 version: version.map_or_else(String::new, |version| format!("{version:?}")),
                 cipher_suite: suite
-                    .and_then(|suite| sectag_mqtt::client::suite_name(suite.suite()))
+                    .and_then(|suite| suite_name(suite.suite()))
                     .unwrap_or_default()
                     .to_owned(),
             })
@@ -137,50 +131,13 @@ async fn tcp(address: SocketAddr, patience: Duration) -> Result<TcpStream, LookE
 }
 
 /// Takes every certificate and remembers it. Nothing is sent over such a connection.
-#[derive(Debug)]
-struct Recorder {
-    provider: Arc<CryptoProvider>,
-    seen: Mutex<Vec<Vec<u8>>>,
-}
+#[derive(Debug, Default)]
+struct Recorder(Mutex<Vec<Vec<u8>>>);
 
-impl ServerCertVerifier for Recorder {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let all = std::iter::once(end_entity).chain(intermediates);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
-            all.map(|der| der.to_vec()).collect();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+impl DangerousJudge for Recorder {
+    fn certificates(&self, chain: &[&[u8]]) -> Result<(), rustls::Error> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            chain.iter().map(|der| der.to_vec()).collect();
+        Ok(())
     }
 }

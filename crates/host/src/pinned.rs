@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sectag_mqtt::client::{DangerousJudge, dangerous_verifier};
 
 use crate::probe::Papers;
 
 /// TLS with the server that has exactly this certificate.
 pub(crate) fn pinned(leaf: &[u8], papers: Option<Papers>) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(Pinned {
-        provider: Arc::clone(&provider),
-        leaf: leaf.to_vec(),
-    });
+    let verifier = dangerous_verifier(Arc::new(Pinned(leaf.to_vec())), &provider);
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
@@ -39,53 +35,16 @@ pub(crate) fn pinned(leaf: &[u8], papers: Option<Papers>) -> Result<Arc<ClientCo
     Ok(Arc::new(config))
 }
 
-/// Takes one certificate, and checks that its key is there.
+/// Takes one certificate; that its key is there is checked as everywhere.
 #[derive(Debug)]
-struct Pinned {
-    provider: Arc<CryptoProvider>,
-    leaf: Vec<u8>,
-}
+struct Pinned(Vec<u8>);
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if **end_entity == *self.leaf {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            let changed = rustls::CertificateError::ApplicationVerificationFailure;
-            Err(rustls::Error::InvalidCertificate(changed))
+impl DangerousJudge for Pinned {
+    fn certificates(&self, chain: &[&[u8]]) -> Result<(), rustls::Error> {
+        if chain.first() == Some(&self.0.as_slice()) {
+            return Ok(());
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        let changed = rustls::CertificateError::ApplicationVerificationFailure;
+        Err(rustls::Error::InvalidCertificate(changed))
     }
 }

@@ -13,6 +13,7 @@
 //! reported as [`ClientError::CertificateRefused`], as in TLS 1.2.
 
 mod core;
+mod dangerous;
 mod driver;
 mod error;
 mod packets;
@@ -33,6 +34,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_rustls::TlsConnector;
 
+pub use dangerous::{DangerousJudge, dangerous_verifier};
 pub use error::{ClientError, Ending, HandshakeFailure, Stage};
 pub use suites::suite_name;
 pub use tls::{TlsConfigError, tls_config};
