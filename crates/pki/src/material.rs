@@ -23,6 +23,8 @@ pub struct Material {
     pub revocations: Vec<RevocationFacts>,
     /// What could not be read, each with its reason.
     pub problems: Vec<String>,
+    /// The file is a certificate or a revocation list in DER. Nothing was taken from it; a problem says so.
+    pub is_der: bool,
 }
 
 /// A certificate and what it says.
@@ -74,11 +76,10 @@ impl KeyFacts {
 /// Takes a file apart. PEM only: that is what brokers and clients read.
 pub fn material(file: &[u8]) -> Material {
     let mut material = Material::default();
-    if let Ok(facts) = show(file) {
-        material.problems.push(format!(
-            "it is DER, and PEM is needed (the certificate of {})",
-            facts.subject
-        ));
+    if let Some(what) = der(file) {
+        let problem = format!("it is DER, and PEM is needed ({what})");
+        material.problems.push(problem);
+        material.is_der = true;
         return material;
     }
     let text = String::from_utf8_lossy(file);
@@ -135,6 +136,16 @@ impl Material {
             ));
         }
     }
+}
+
+/// What a file in DER is.
+fn der(file: &[u8]) -> Option<String> {
+    if let Ok(facts) = show(file) {
+        return Some(format!("the certificate of {}", facts.subject));
+    }
+    let (_, list) = CertificateRevocationList::from_der(file).ok()?;
+    let issuer = name_text(list.issuer());
+    Some(format!("the revocation list of {issuer}"))
 }
 
 fn revocation(text: &str) -> Result<RevocationFacts, PkiError> {
@@ -227,6 +238,11 @@ mod tests {
         );
         let der = pem::certificates(&root).unwrap().remove(0);
         assert!(material(&der).problems[0].starts_with("it is DER"));
+        let list = Authority::root("Root", NOW_S).unwrap();
+        let list = list.crl(&[], NOW_S, NOW_S + 60).unwrap();
+        let found = material(&list);
+        assert!(found.is_der && found.revocations.is_empty());
+        assert!(found.problems[0].contains("revocation list of CN=Root"));
         assert_eq!(material(b"hello -----BEGIN"), Material::default());
         assert_eq!(material(&[0x30, 0xff, 0, 200]), Material::default());
     }

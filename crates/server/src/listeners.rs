@@ -58,7 +58,7 @@ pub struct TlsFiles {
 pub struct ClientFiles {
     /// CA certificates: a PEM file, or a directory of them (`.pem`, `.crt`, `.cer`, and OpenSSL's hash links).
     pub authorities: PathBuf,
-    /// Revocation lists, PEM or DER.
+    /// Revocation lists, PEM.
     pub revocations: Option<PathBuf>,
     /// A missing revocation list is an error, not an empty one.
     pub revocations_required: bool,

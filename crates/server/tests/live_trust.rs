@@ -99,7 +99,8 @@ impl Desk {
     fn revoke(&self, serials: &[&str]) {
         let revoked: Vec<_> = serials.iter().map(|serial| (*serial, now_s())).collect();
         let crl = self.devices.crl(&revoked, now_s(), now_s() + 3600).unwrap();
-        self.write("clients.crl", &crl);
+        let pem = sectag_pki::pem::encode("X509 CRL", &crl);
+        self.write("clients.crl", pem.as_bytes());
     }
 
     fn listener(&self, authorities: &str) -> MqttListener {
@@ -361,6 +362,14 @@ async fn files_that_do_not_fit_are_named_at_the_start() {
     }
     let no_list = text(start(required).await);
     assert!(no_list.contains("clients.crl"), "{no_list}");
+    let der = desk.devices.crl(&[], now_s(), now_s() + 3600).unwrap();
+    desk.write("clients.crl", &der);
+    let der = text(start(desk.listener("clients.crt")).await);
+    assert!(
+        der.contains("is DER") && der.contains("openssl crl -inform DER"),
+        "{der}"
+    );
+    std::fs::remove_file(desk.path("clients.crl")).unwrap();
     let other = PrivateKey::generate().unwrap();
     keep::write_private(&desk.path("server.key"), other.to_pem().as_bytes()).unwrap();
     let mismatch = text(start(desk.listener("clients.crt")).await);

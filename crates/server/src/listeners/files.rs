@@ -144,16 +144,21 @@ impl Reader<'_> {
                 false => Ok(Vec::new()),
             };
         };
-        if !content.windows(11).any(|bytes| bytes == b"-----BEGIN ") {
-            return Ok(vec![content.to_vec().into()]);
-        }
         let lists = CertificateRevocationListDer::pem_slice_iter(&content)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| self.holds(path, what, format!("is not usable PEM: {e}")))?;
-        match lists.is_empty() {
-            true => Err(self.holds(path, what, "holds no revocation list".to_owned())),
-            false => Ok(lists),
+        if !lists.is_empty() {
+            return Ok(lists);
         }
+        // mosquitto takes PEM only, and what one broker takes the other must.
+        let reason = match sectag_pki::material::material(&content).is_der {
+            true => format!(
+                "is DER, and PEM is needed: `openssl crl -inform DER -in {0} -out {0}.pem`",
+                path.display()
+            ),
+            false => "holds no revocation list".to_owned(),
+        };
+        Err(self.holds(path, what, reason))
     }
 
     fn unread(&self, what: &'static str, source: KeepError) -> ListenerError {
