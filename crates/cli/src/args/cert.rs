@@ -34,8 +34,8 @@ pub(crate) enum Cert {
     Check(Subject),
     /// Issue a version 3 certificate for a key that is kept elsewhere: from its request, or from an old certificate
     ///
-    /// `openssl x509 -req` without extensions writes X.509 version 1, which most clients refuse. Its request is still
-    /// there: `sectag cert reissue client.csr --client --ca ca.crt --ca-key ca.key`.
+    /// `openssl x509 -req` without extensions writes X.509 version 1, which our clients and our broker refuse; mosquitto
+    /// admits it. Its request is still there: `sectag cert reissue client.csr --client --ca ca.crt --ca-key ca.key`.
     Reissue(Reissue),
     /// Make a self-signed device certificate and its key (device.cert_path, device.key_path)
     Create(Create),

@@ -1,6 +1,6 @@
 //! `sectag cert reissue`: a version 3 certificate for a key that somebody else keeps, from a request or an old certificate.
 //!
-//! The case it was made for: `openssl x509 -req` without extensions writes version 1, which no modern client takes; the
+//! The case it was made for: `openssl x509 -req` without extensions writes version 1, which rustls refuses and OpenSSL takes; the
 //! request and the CA are still there.
 
 use super::issue::{check_identity, configured, lifetime_s};
@@ -42,7 +42,7 @@ pub(super) fn reissue(global: &Global, place: &Place, arguments: &Reissue) -> Ou
     let (asked, was) = read(&arguments.file, authority.certificate())?;
     if let Some(version) = was.filter(|version| *version < 3) {
         eprintln!(
-            "`{}` is X.509 version {version}, which rustls, and so thin-edge.io and Sectag, refuse to load; it also says nothing about what it is for",
+            "`{}` is X.509 version {version}, which rustls, and so thin-edge.io and Sectag, refuse to load, and mosquitto admits; it also says nothing about what it is for",
             arguments.file.display()
         );
     }

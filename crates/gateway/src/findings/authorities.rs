@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sectag_pki::material::Held;
+
 use super::words::{count, list, shell};
 use super::{Finding, FindingId, Found, Severity};
 use crate::facts::{DirectoryFacts, Facts, FileFacts, Inside, What};
@@ -25,7 +27,7 @@ pub(super) fn client(client: &Client, facts: &Facts, found: &mut Found) {
                 "sectag config unset {CA_FILE}; sectag config set {CA_DIR} {}",
                 shell(path)
             ),
-            _ => format!("sectag config set {CA_FILE} <path>"),
+            other => set(CA_FILE, path, other),
         };
         if let Some(reason) = reason {
             found.add(nothing(CA_FILE, path, &reason, Severity::Error, fix));
@@ -59,7 +61,7 @@ pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
             other => closed_for_checker(CA_PATH, path, other, found),
         };
         if let Some(reason) = reason {
-            let fix = format!("sectag config set {CA_PATH} <path>");
+            let fix = set(CA_PATH, path, what);
             found.add(nothing(CA_PATH, path, &reason, Severity::Error, fix));
         }
         if facts.at(path).is_some_and(|at| at.is_system_store) {
@@ -85,7 +87,7 @@ pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
             other => closed_for_checker(CRL_FILE, path, other, found),
         };
         if let Some(reason) = reason {
-            let fix = format!("sectag config set {CRL_FILE} <path>");
+            let fix = set(CRL_FILE, path, what);
             found.add(nothing(CRL_FILE, path, &reason, Severity::Error, fix));
         }
     }
@@ -102,6 +104,23 @@ fn nothing(key: &str, path: &Path, reason: &str, severity: Severity, fix: String
     Finding::new(FindingId::E8, severity, sentence)
         .value(key, path.display())
         .fix(&[fix, unset])
+}
+
+/// The command that gives the key another file: what is in this one as PEM, when it is DER.
+fn set(key: &str, path: &Path, what: &What) -> String {
+    match what {
+        What::File(file) if file.material.is_der => {
+            let object = if key == CRL_FILE { "crl" } else { "x509" };
+            let mut pem = path.as_os_str().to_owned();
+            pem.push(".pem");
+            format!(
+                "openssl {object} -inform DER -in {} -out {pem} && sectag config set {key} {pem}",
+                shell(path),
+                pem = shell(Path::new(&pem)),
+            )
+        }
+        _ => format!("sectag config set {key} <path>"),
+    }
 }
 
 fn closed(what: &What) -> Option<String> {
@@ -155,11 +174,7 @@ fn client_directory(
         Ok(material) => Some((inside, material.problems.first()?)),
     });
     if let Some((inside, why)) = damaged {
-        let name = inside
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let name = name(inside);
         return Some((
             Severity::Error,
             format!("holds a damaged file, {name}: {why}"),
@@ -210,53 +225,70 @@ fn listener_directory(
             ),
         });
     }
-    let linked = |inside: &&&Inside| {
+    // A bundle counts as seen when each certificate in it can be found by its own link.
+    let is_linked = |inside: &&Inside| {
         let links = &directory.hashed;
-        links
-            .iter()
-            .any(|link| link.node.path == inside.node.path || link.found == inside.found)
+        links.iter().any(|link| link.node.path == inside.node.path)
+            || held(inside).all(|one| links.iter().flat_map(held).any(|seen| seen == one))
     };
-    let (severity, sentence) = if directory.hashed.is_empty() {
+    let without: Vec<&Inside> = all.into_iter().filter(|file| !is_linked(file)).collect();
+    let (severity, mut sentence) = if directory.hashed.is_empty() {
         let sentence = format!(
             "{} ({CA_PATH}) has {} and no hash links, so the broker would start and refuse every client",
             path.display(),
-            count(all.len(), "certificate file")
+            count(without.len(), "certificate file")
         );
         (Severity::Error, sentence)
+    } else if without.is_empty() {
+        return None;
     } else {
-        let without: Vec<String> = all
-            .iter()
-            .filter(|inside| !linked(inside))
-            .map(|inside| {
-                inside
-                    .path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned()
-            })
-            .collect();
-        if without.is_empty() {
-            return None;
-        }
+        let names: Vec<String> = without.iter().map(|inside| name(inside)).collect();
         let sentence = format!(
             "{} ({CA_PATH}) has no hash link for {}, so the broker does not see it",
             path.display(),
-            list(&without)
+            list(&names)
         );
         (Severity::Warn, sentence)
     };
+    let bundles: Vec<&Inside> = without
+        .into_iter()
+        .filter(|inside| certificates(inside) > 1)
+        .collect();
+    let mut fix = String::new();
+    for bundle in &bundles {
+        let stem = format!("{}-", name(bundle));
+        fix.push_str(&format!(
+            "csplit -sz -f {} -b %02d.crt {} '/-----BEGIN CERTIFICATE/' '{{*}}' && ",
+            shell(&path.join(stem)),
+            shell(&bundle.path)
+        ));
+    }
+    fix.push_str(&format!("openssl rehash {}", shell(path)));
+    if !bundles.is_empty() {
+        let names: Vec<String> = bundles.iter().map(|bundle| name(bundle)).collect();
+        sentence.push_str(&format!(
+            "; openssl makes no link for a file with several certificates, so {} must be split",
+            list(&names)
+        ));
+    }
     found.add(
         Finding::new(FindingId::E18, severity, sentence)
             .value(CA_PATH, path.display())
-            .fix(&[format!("openssl rehash {}", shell(path))]),
+            .fix(&[fix]),
     );
     None
 }
 
+fn name(inside: &Inside) -> String {
+    let name = inside.path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn held(inside: &Inside) -> impl Iterator<Item = &Held> {
+    let found = inside.found.as_ref().ok();
+    found.into_iter().flat_map(|found| &found.certificates)
+}
+
 fn certificates(inside: &Inside) -> usize {
-    inside
-        .found
-        .as_ref()
-        .map_or(0, |found| found.certificates.len())
+    held(inside).count()
 }

@@ -17,6 +17,8 @@ struct Pair<'a> {
     issue: String,
     /// Options of the command that makes a new certificate for the same key.
     reissue: String,
+    /// What mosquitto does with one of version 1.
+    mosquitto: &'static str,
     eyes: Eyes,
 }
 
@@ -56,6 +58,7 @@ pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
         key: external.key_file.as_ref(),
         issue: issue_server(external, ""),
         reissue: format!("--server --san {}", names.join(",")),
+        mosquitto: "serve",
         eyes: Eyes::Checking,
     };
     found
@@ -75,6 +78,7 @@ pub(super) fn client(client: &Client, facts: &Facts, eyes: Eyes, found: &mut Fou
         key: client.key_file.as_ref(),
         issue: issue_client(client, name.unwrap_or("<name>")),
         reissue: "--client".to_owned(),
+        mosquitto: "admit",
         eyes,
     };
     found
@@ -169,10 +173,11 @@ fn usable(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
         .find(|(_, held)| held.facts.version < 3);
     if let (Some((at, held)), Some(path)) = (old, pair.cert) {
         let sentence = format!(
-            "the certificate of {} in {} is X.509 version {}, and version 3 is needed",
+            "the certificate of {} in {} is X.509 version {}, which our clients and our broker refuse; mosquitto would {} it",
             subject(held),
             path.display(),
-            held.facts.version
+            held.facts.version,
+            pair.mosquitto
         );
         let fix = match at {
             0 => format!(

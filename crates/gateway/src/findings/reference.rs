@@ -86,8 +86,8 @@ pub const TABLE: &[Row] = &[
         E8,
         &[Error, Warn, Note],
         "a file or directory of CAs, or a revocation list, that does not give one",
-        "with nobody to trust there is no TLS",
-        "sectag config set <key> <path>",
+        "with nobody to trust there is no TLS, and both are read as PEM only",
+        "sectag config set <key> <path>    or    openssl crl -inform DER -in <path> -out <path>.pem",
     ),
     row_of(
         E9,
@@ -114,7 +114,7 @@ pub const TABLE: &[Row] = &[
         E12,
         &[Error],
         "an X.509 version 1 certificate",
-        "our clients and our broker refuse it; `openssl x509 -req` makes one when it is given no extensions",
+        "our clients and our broker refuse it, while mosquitto admits a client with it; `openssl x509 -req` makes one when it is given no extensions",
         "sectag cert reissue --client <certificate>    or    sectag cert reissue --server --san … <certificate>",
     ),
     row_of(
@@ -156,8 +156,8 @@ pub const TABLE: &[Row] = &[
         E18,
         &[Error, Warn],
         "the listener's CA directory lacks OpenSSL's hash links",
-        "mosquitto finds CAs by these links only",
-        "openssl rehash <directory>",
+        "mosquitto finds CAs by these links only, and openssl makes none for a file with several certificates",
+        "openssl rehash <directory>    or    csplit … <file> && openssl rehash <directory>",
     ),
     row_of(
         E19,

@@ -137,6 +137,39 @@ fn e8_what_the_listener_trusts() {
 }
 
 #[test]
+fn e8_der_is_converted_since_only_pem_is_read() {
+    let mut scene = Scene::mutual();
+    let list = scene
+        .devices
+        .crl(&[], crate::scene::NOW_S, crate::scene::NOW_S + 60)
+        .unwrap();
+    let (crl, ca) = (scene.path("clients.crl"), scene.path("clients.der"));
+    std::fs::write(&crl, list).unwrap();
+    std::fs::write(&ca, scene.root.certificate_der()).unwrap();
+    scene.external().crl_file = Some(crl.clone());
+    let found = scene.only(E8);
+    says(
+        &found,
+        Severity::Error,
+        "holds no revocation list: it is DER, and PEM is needed",
+    );
+    let convert = |object: &str, key: &str, path: &std::path::Path| {
+        let path = path.display();
+        format!(
+            "openssl {object} -inform DER -in {path} -out {path}.pem && sectag config set {key} {path}.pem"
+        )
+    };
+    let fix = convert("crl", "mqtt.external.crl_file", &crl);
+    assert!(found.fix.starts_with(&fix), "{found}");
+
+    scene.external().crl_file = None;
+    scene.external().ca_path = Some(ca.clone());
+    let found = scene.only(E8);
+    let fix = convert("x509", "mqtt.external.ca_path", &ca);
+    assert!(found.fix.starts_with(&fix), "{found}");
+}
+
+#[test]
 fn e8_what_only_the_checker_cannot_read_is_a_note() {
     let scene = Scene::mutual();
     let ca = scene.path("clients-ca.crt");
@@ -175,6 +208,36 @@ fn e18_a_directory_needs_hash_links() {
         "has no hash link for devices.pem",
     );
     symlink("devices.pem", scene.path("clients/11111111.0")).unwrap();
+    scene.is_clean();
+}
+
+#[test]
+fn e18_a_file_with_several_certificates_is_split_first() {
+    let mut scene = Scene::mutual();
+    let directory = scene.directory("clients");
+    let both = scene.devices.certificate_pem() + &scene.root.certificate_pem();
+    scene.write("clients/both.pem", &both);
+    scene.external().ca_path = Some(directory.clone());
+    let found = scene.only(E18);
+    says(
+        &found,
+        Severity::Error,
+        "openssl makes no link for a file with several certificates, so both.pem must be split",
+    );
+    let dir = directory.display();
+    assert_eq!(
+        found.fix,
+        format!(
+            "csplit -sz -f {dir}/both.pem- -b %02d.crt {dir}/both.pem '/-----BEGIN CERTIFICATE/' '{{*}}' && openssl rehash {dir}"
+        )
+    );
+    // What the fix leaves: the parts, their links, and the bundle.
+    for (number, link) in ["00000000.0", "11111111.0"].into_iter().enumerate() {
+        let pem = both.split_inclusive("-----END CERTIFICATE-----\n");
+        let part = format!("both.pem-0{number}.crt");
+        scene.write(&format!("clients/{part}"), pem.clone().nth(number).unwrap());
+        symlink(part, scene.path(&format!("clients/{link}"))).unwrap();
+    }
     scene.is_clean();
 }
 

@@ -25,7 +25,9 @@ fn openssl(args: &[&str], dir: &Path) -> Option<std::process::Output> {
 fn the_fix_of_e18_mends_it() {
     let mut scene = Scene::mutual();
     let directory = scene.directory("cas with blanks");
+    let both = scene.devices.certificate_pem() + &scene.root.certificate_pem();
     scene.write("cas with blanks/root.pem", &scene.root.certificate_pem());
+    scene.write("cas with blanks/several CAs.crt", &both);
     scene.external().ca_path = Some(directory.clone());
     let found = scene.only(E18);
     says(&found, Severity::Error, "no hash links");

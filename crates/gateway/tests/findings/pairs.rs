@@ -171,7 +171,7 @@ fn e12_version_1_is_refused_on_both_sides() {
     says(
         &found,
         Severity::Error,
-        "X.509 version 1, and version 3 is needed",
+        "X.509 version 1, which our clients and our broker refuse; mosquitto would admit it",
     );
     let (old, new) = (cert.display(), scene.path("v1-v3.crt"));
     let new = new.display();
@@ -189,6 +189,7 @@ fn e12_version_1_is_refused_on_both_sides() {
     scene.machine.host_names = vec!["gw".to_owned()];
     let found = scene.one(E12);
     assert_eq!(found.values[0].0, "mqtt.external.cert_file");
+    assert!(found.sentence.ends_with("mosquitto would serve it"));
     assert!(
         found
             .fix
