@@ -11,6 +11,7 @@ pub use papers::Papers;
 use crate::support::{DEADLINE, Home, Output, run, sectag};
 use serde_json::Value;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -266,4 +267,13 @@ pub fn text(path: &Path) -> String {
 /// Only root may become somebody else.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// As [`is_root`]; a test that then ends says so in one line.
+pub fn have_root(test: &str) -> bool {
+    if !is_root() {
+        // To the real standard error: the harness swallows what a passing test prints with eprintln.
+        let _ = writeln!(std::io::stderr(), "skipped: {test} needs root");
+    }
+    is_root()
 }

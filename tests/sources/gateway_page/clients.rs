@@ -1,6 +1,6 @@
 //! How the gateway's own clients reach the broker: G11, G15, G17.
 
-use crate::gateway_desk::{Broker, Gateway, is_root};
+use crate::gateway_desk::{Broker, Gateway, have_root};
 use crate::stranger::have;
 use crate::support::run;
 use std::process::Command;
@@ -109,7 +109,7 @@ fn g15_half_a_pair_is_an_error_about_the_other_half_at_every_point_of_use() {
 fn g17_the_client_key_is_checked_as_the_services_user() {
     // Some user that is not the files' owner.
     const SOMEBODY: &str = "nobody";
-    if !have(&["mosquitto"]) || !is_root() {
+    if !have(&["mosquitto"]) || !have_root("g17") {
         return;
     }
     let gateway = Gateway::new();
