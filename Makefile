@@ -10,17 +10,20 @@ SECTAG = target/release/sectag
 demo: packages build
 	@$(SECTAG) demo $(DEMO)
 
+# Without clang, libclang, cmake and ninja everything but CoAP is built; tools/slim knows, and says so.
 build:
-	$(CARGO) build --locked --release -p sectag-cli
+	@tools/slim say
+	$(CARGO) build --locked --release -p sectag-cli $$(tools/slim)
 
 packages:
 	@tools/packages
 
 test: packages
+	@tools/slim say
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace $$(tools/slim workspace) --all-targets -- -D warnings
 	tools/embedded
-	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked --workspace
+	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked --workspace $$(tools/slim workspace)
 
 # Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
 bench:
@@ -31,7 +34,7 @@ bench:
 
 # Long runs: more cases for every property test, more towns.
 soak:
-	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
+	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace $$(tools/slim workspace)
 
 # Needs the network (the advisory database) and cargo-deny (`cargo install --locked cargo-deny`).
 advisories:
