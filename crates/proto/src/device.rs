@@ -29,6 +29,7 @@
 mod answer;
 mod batch;
 mod client;
+pub mod coap;
 mod config;
 mod interval;
 mod run;
@@ -38,7 +39,7 @@ mod tests;
 mod words;
 
 pub use client::{CallError, Client, ClientConfig, ConfigRefusal};
-pub use config::{Conduct, Config};
+pub use config::{Conduct, Config, Transport};
 pub use schedule::BACKOFF_MAX;
 pub use words::{
     AtLine, Ending, Errno, Event, FunctionalMode, Input, Output, RadioState, RadioWish,
@@ -75,6 +76,8 @@ pub struct Session {
     state: State,
     outputs: VecDeque<Output>,
     wake: Option<Uptime>,
+    /// The token of this session, and when it was made; over CoAP only.
+    token: Option<(SecretText, Uptime)>,
     after: String,
     unsent: Option<Results>,
     tries: u32,
@@ -119,6 +122,7 @@ impl Session {
             state: State::Rest,
             outputs: VecDeque::new(),
             wake: None,
+            token: None,
             unsent: None,
             tries: 0,
             hint: None,
@@ -177,7 +181,7 @@ impl Session {
 
             (State::AwaitTime { deadline }, Input::ModemSaid(text)) if wake.is_none() => {
                 if answer::names_a_time(&text) {
-                    self.send_next()
+                    self.send_next(now)
                 } else {
                     self.look_at_clock_later(deadline, now)
                 }
@@ -185,13 +189,13 @@ impl Session {
             (State::AwaitTime { deadline }, Input::ModemFailed(_)) if wake.is_none() => {
                 self.look_at_clock_later(deadline, now)
             }
-            (State::AwaitTime { .. }, Input::TimeKnown) if wake.is_some() => self.send_next(),
+            (State::AwaitTime { .. }, Input::TimeKnown) if wake.is_some() => self.send_next(now),
             (State::AwaitTime { deadline }, Input::Tick) if due => {
                 self.line(String::from("AT%CCLK?"));
                 State::AwaitTime { deadline }
             }
 
-            (State::AwaitSignature(purpose), Input::Signed(jwt)) => self.send_request(purpose, jwt),
+            (State::AwaitSignature(purpose), Input::Signed(jwt)) => self.signed(purpose, jwt, now),
             (State::AwaitSignature(purpose), Input::SignFailed(_)) => match purpose {
                 Purpose::Fetch => self.end(Ending::Failed(Errno::NoExec)),
                 Purpose::Report => self.report_failed(Errno::NoExec, false, now),
@@ -200,10 +204,13 @@ impl Session {
             (State::AwaitCommands, Input::Fetched { status, body }) => {
                 // It may hold a private key.
                 let body = Secret::new(body);
-                match Errno::of_status(status) {
+                match Errno::of_answer(self.config.transport, status) {
                     None => self.take_batch(body.expose()),
                     Some(errno) => self.end(Ending::Failed(errno)),
                 }
+            }
+            (State::AwaitCommands, Input::NotAdmitted { status }) => {
+                self.end(Ending::Failed(self.not_admitted(status)))
             }
             (State::AwaitCommands, Input::Failed(error)) => {
                 self.end(Ending::Failed(Errno::of_transport(error)))
@@ -258,18 +265,21 @@ impl Session {
                 }));
                 State::AwaitOnline { batch, deadline }
             }
-            (State::AwaitRest(batch), Input::Tick) if due => self.close_batch(&batch),
+            (State::AwaitRest(batch), Input::Tick) if due => self.close_batch(&batch, now),
 
             (State::AwaitAcknowledged, Input::Reported { status }) => {
-                match Errno::of_status(status) {
-                    None => self.acknowledged(),
+                match Errno::of_answer(self.config.transport, status) {
+                    None => self.acknowledged(now),
                     Some(errno) => self.report_failed(errno, is_for_good(status), now),
                 }
+            }
+            (State::AwaitAcknowledged, Input::NotAdmitted { status }) => {
+                self.report_failed(self.not_admitted(status), false, now)
             }
             (State::AwaitAcknowledged, Input::Failed(error)) => {
                 self.report_failed(Errno::of_transport(error), false, now)
             }
-            (State::AwaitReportAgain, Input::Tick) if due => self.send_sign(Purpose::Report),
+            (State::AwaitReportAgain, Input::Tick) if due => self.prepare(Purpose::Report, now),
 
             (State::AwaitToken, Input::ModemSaid(text)) => {
                 let token = answer::attestation_token(&text);
@@ -310,6 +320,7 @@ impl Session {
     fn start(&mut self, now: Uptime) -> State {
         self.ending = None;
         self.tries = 0;
+        self.token = None;
         self.event(Event::Start);
         self.line(String::from("AT%CCLK?"));
         State::AwaitTime {
@@ -326,20 +337,36 @@ impl Session {
     }
 
     /// An unacknowledged report goes first: a fetch would tell the service that its commands were executed (§10.4).
-    fn send_next(&mut self) -> State {
+    fn send_next(&mut self, now: Uptime) -> State {
         let purpose = match self.unsent {
             Some(_) => Purpose::Report,
             None => Purpose::Fetch,
         };
-        self.send_sign(purpose)
+        self.prepare(purpose, now)
     }
 
-    fn send_sign(&mut self, purpose: Purpose) -> State {
+    /// A token for the next request: over HTTPS a fresh one each time, over CoAP the session's, which our conduct makes
+    /// anew when it would be refused as expired (spec/device-protocol §6.3).
+    fn prepare(&mut self, purpose: Purpose, now: Uptime) -> State {
+        if let Some((token, made)) = &self.token {
+            let is_fresh = now.since(*made) < self.config.jwt_validity;
+            if is_fresh || self.config.conduct == Conduct::Firmware {
+                let token = token.clone();
+                return self.send_request(purpose, token);
+            }
+        }
         self.push(Output::Sign {
             sec_tag: self.config.jwt_sec_tag,
             validity: self.config.jwt_validity,
         });
         State::AwaitSignature(purpose)
+    }
+
+    fn signed(&mut self, purpose: Purpose, jwt: SecretText, now: Uptime) -> State {
+        if self.config.transport == Transport::Coap {
+            self.token = Some((jwt.clone(), now));
+        }
+        self.send_request(purpose, jwt)
     }
 
     fn send_request(&mut self, purpose: Purpose, jwt: SecretText) -> State {
@@ -388,10 +415,15 @@ impl Session {
         }
     }
 
-    fn acknowledged(&mut self) -> State {
+    /// A success where a refusal should be is none of this protocol.
+    fn not_admitted(&self, status: u16) -> Errno {
+        Errno::of_answer(self.config.transport, status).unwrap_or(Errno::NotSupported)
+    }
+
+    fn acknowledged(&mut self, now: Uptime) -> State {
         self.tries = 0;
         let Some(results) = self.unsent.take() else {
-            return self.send_sign(Purpose::Fetch);
+            return self.prepare(Purpose::Fetch, now);
         };
         self.event(Event::Reported {
             bytes: results.bytes.len(),
@@ -399,7 +431,7 @@ impl Session {
         if results.finished {
             self.end(Ending::Done)
         } else {
-            self.send_sign(Purpose::Fetch)
+            self.prepare(Purpose::Fetch, now)
         }
     }
 
@@ -408,7 +440,12 @@ impl Session {
         if for_good || self.config.conduct == Conduct::Firmware {
             self.unsent = None;
             self.event(Event::ReportLost(errno));
-            return self.send_sign(Purpose::Fetch);
+            let gives_up = self.config.conduct == Conduct::Firmware
+                && self.config.transport == Transport::Coap;
+            if gives_up {
+                return self.end(Ending::Failed(errno));
+            }
+            return self.prepare(Purpose::Fetch, now);
         }
         self.tries += 1;
         let hint = self.hint.unwrap_or_default();
@@ -452,6 +489,7 @@ impl Session {
     }
 
     fn stop(&mut self, ending: Ending, event: Event) -> State {
+        self.token = None;
         self.event(event);
         self.event(Event::Stop);
         self.ending = Some(ending);

@@ -8,6 +8,7 @@ use core::fmt;
 use core::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use sha2::{Digest, Sha256};
 
 /// Longest lifetime (`exp - iat`) accepted: the library's option allows 0–360 s.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(360);
@@ -16,9 +17,17 @@ pub const SKEW_MAX: Duration = Duration::from_secs(300);
 /// Longest token text: the client's buffer is 850.
 pub const CHARS_MAX: usize = 1024;
 
-/// A check that passed, as a value. Only the token check hands one out.
+/// A check that passed, as a value. Only the token check hands one out, and
+/// [`Grants`](crate::service::grants::Grants) that kept one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// A check that passed before the service's orderly restart.
+    pub(crate) const fn kept(checked: T) -> Self {
+        Self(checked)
+    }
+}
 
 impl<T: Copy> Verified<T> {
     /// What was verified.
@@ -154,6 +163,11 @@ impl UnverifiedJwt {
     /// Which key it says it was signed with: only good for choosing among known candidates.
     pub const fn kid(&self) -> Kid {
         self.kid
+    }
+
+    /// SHA-256 of its text: tells whether the same bytes come again, without keeping them.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.text.as_bytes()).into()
     }
 
     /// End of its life.

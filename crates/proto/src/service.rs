@@ -25,6 +25,7 @@ mod draft;
 mod expansion;
 mod fetch;
 mod follow;
+pub mod grants;
 mod settle;
 
 pub use expansion::{AT_CHARS_MAX_DEFAULT, SEQUENCE_END};

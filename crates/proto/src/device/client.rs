@@ -536,8 +536,14 @@ impl Kind {
     const fn is_answered_by(self, input: &Input) -> bool {
         match self {
             Self::Sign => matches!(input, Input::Signed(_) | Input::SignFailed(_)),
-            Self::Fetch => matches!(input, Input::Fetched { .. } | Input::Failed(_)),
-            Self::Report => matches!(input, Input::Reported { .. } | Input::Failed(_)),
+            Self::Fetch => matches!(
+                input,
+                Input::Fetched { .. } | Input::NotAdmitted { .. } | Input::Failed(_)
+            ),
+            Self::Report => matches!(
+                input,
+                Input::Reported { .. } | Input::NotAdmitted { .. } | Input::Failed(_)
+            ),
             Self::Radio => matches!(input, Input::RadioIs(_) | Input::ModemFailed(_)),
             Self::Line => matches!(input, Input::ModemSaid(_) | Input::ModemFailed(_)),
             Self::Load => matches!(input, Input::Loaded(_) | Input::StoreFailed(_)),

@@ -45,6 +45,20 @@ pub struct Config {
     pub provide_attestation_token: bool,
     /// Where our own conduct differs from the firmware's. Default [`Conduct::Careful`].
     pub conduct: Conduct,
+    /// How requests travel. Default [`Transport::Https`].
+    pub transport: Transport,
+}
+
+/// How fetch and report travel. What differs for the session: over CoAP one token serves all its requests, a status is the
+/// equivalent of a response code (2.05 with a payload 200, without one 204, 4.04 404), and a lost report ends the
+/// firmware's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// HTTP over TLS: a token and a connection for each request (spec/device-protocol §5).
+    #[default]
+    Https,
+    /// CoAP over DTLS, see [`coap`](super::coap) (spec/device-protocol §6).
+    Coap,
 }
 
 /// What to do where the firmware loses something that need not be lost.
@@ -80,6 +94,7 @@ impl Default for Config {
             after: None,
             provide_attestation_token: true,
             conduct: Conduct::Careful,
+            transport: Transport::Https,
         }
     }
 }

@@ -167,7 +167,7 @@ impl Session {
 
     pub(super) fn send_online(&mut self, batch: Batch, now: Uptime) -> State {
         if !batch.took_radio && self.config.conduct == Conduct::Careful {
-            return self.close_batch(&batch);
+            return self.close_batch(&batch, now);
         }
         self.event(Event::NeedLteActivated);
         self.push(Output::Radio(RadioWish::Online));
@@ -189,7 +189,7 @@ impl Session {
         batch.offline = self.config.conduct == Conduct::Careful
             && radio.is_none_or(|radio| radio.mode == FunctionalMode::OFFLINE);
         if active && self.config.radio_rest.is_zero() {
-            return self.close_batch(&batch);
+            return self.close_batch(&batch, now);
         }
         if active {
             self.wake = Some(now.plus(self.config.radio_rest));
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// The batch is over and everything is back as it was: report it.
-    pub(super) fn close_batch(&mut self, batch: &Batch) -> State {
+    pub(super) fn close_batch(&mut self, batch: &Batch, now: Uptime) -> State {
         if let Some(errno) = batch.abort {
             return self.end(Ending::Failed(errno));
         }
@@ -221,7 +221,7 @@ impl Session {
             return self.end(Ending::Failed(Errno::NoData));
         }
         self.unsent = Some(results);
-        self.send_sign(Purpose::Report)
+        self.prepare(Purpose::Report, now)
     }
 
     fn report_bytes_max(&self) -> usize {

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::config::Transport;
 use crate::query::FetchQuery;
 use crate::secret::{Secret, SecretText};
 use crate::wire::CborRefusal;
 use crate::{CorrelationId, Uptime};
 
 /// What the driver tells the session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// Somebody, or a schedule, wants a session. Ignored while one runs.
     Triggered,
@@ -28,6 +29,12 @@ pub enum Input {
     },
     /// Answer to [`Output::Report`].
     Reported {
+        /// HTTP status, or its equivalent.
+        status: u16,
+    },
+    /// Answer to [`Output::Fetch`] or [`Output::Report`]: the authentication before it was refused, so the request itself
+    /// was not judged. Over CoAP only.
+    NotAdmitted {
         /// HTTP status, or its equivalent.
         status: u16,
     },
@@ -265,6 +272,7 @@ pub enum Errno {
     NoExec,
     BadMessage,
     Io,
+    NoEntry,
 }
 
 impl Errno {
@@ -287,6 +295,7 @@ impl Errno {
             Self::NoExec => "-ENOEXEC",
             Self::BadMessage => "-EBADMSG",
             Self::Io => "-EIO",
+            Self::NoEntry => "-ENOENT",
         }
     }
 
@@ -302,6 +311,26 @@ impl Errno {
             500 => Self::Busy,
             _ => Self::NotSupported,
         })
+    }
+
+    /// What a response code means for fetch and report, given as its equivalent (4.04 as 404), newest generation
+    /// (spec/device-protocol §6.2); `None` for 200.
+    pub const fn of_coap(status: u16) -> Option<Self> {
+        Some(match status {
+            404 => Self::NoEntry,
+            406 => Self::Invalid,
+            415 => Self::NotSupported,
+            503 => Self::Busy,
+            same => return Self::of_status(same),
+        })
+    }
+
+    /// [`Errno::of_status`] or [`Errno::of_coap`].
+    pub(super) const fn of_answer(transport: Transport, status: u16) -> Option<Self> {
+        match transport {
+            Transport::Https => Self::of_status(status),
+            Transport::Coap => Self::of_coap(status),
+        }
     }
 
     /// What a missing answer means.
