@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use sectag_pki::material::{Held, KeyFacts, RevocationFacts};
 
+use crate::findings::Asked;
 use crate::mosquitto::BrokerVersion;
 use crate::settings::{Client, External, Host, Settings};
 
@@ -164,18 +165,33 @@ impl Machine {
 impl Facts {
     /// Looks at every path that the settings name.
     pub fn gather(settings: &Settings, machine: &Machine) -> Self {
-        let external = settings.external.iter().flat_map(paths_of_listener);
-        Self::of(external.chain(paths_of_client(&settings.client)), machine)
+        let stores = file::system_stores(machine);
+        Self::of(paths(settings), &stores, machine)
+    }
+
+    /// As [`Facts::gather`], for [`find_asked`](crate::findings::find_asked): paths that its findings do not look into are
+    /// left out, as if nothing was known about them.
+    pub fn gather_asked(settings: &Settings, machine: &Machine, asked: &Asked) -> Self {
+        let stores = match asked.system_stores() {
+            true => file::system_stores(machine),
+            false => Vec::new(),
+        };
+        let paths = paths(settings).filter(|(key, _)| asked.opens(key));
+        Self::of(paths, &stores, machine)
     }
 
     /// As [`Facts::gather`], only for our clients: what a client rereads before it connects.
     pub fn gather_client(client: &Client, machine: &Machine) -> Self {
-        Self::of(paths_of_client(client), machine)
+        let stores = file::system_stores(machine);
+        Self::of(paths_of_client(client), &stores, machine)
     }
 
-    fn of<'a>(paths: impl Iterator<Item = &'a PathBuf>, machine: &Machine) -> Self {
-        let stores = file::system_stores(machine);
-        let files = paths.map(|path| (path.clone(), PathFacts::read_beside(path, &stores)));
+    fn of<'a>(
+        paths: impl Iterator<Item = Named<'a>>,
+        stores: &[PathBuf],
+        machine: &Machine,
+    ) -> Self {
+        let files = paths.map(|(_, path)| (path.clone(), PathFacts::read_beside(path, stores)));
         Self {
             files: files.collect(),
             machine: machine.clone(),
@@ -247,27 +263,37 @@ impl Facts {
     }
 }
 
-fn paths_of_listener(external: &External) -> impl Iterator<Item = &PathBuf> {
-    [
-        &external.cert_file,
-        &external.key_file,
-        &external.ca_path,
-        &external.crl_file,
-    ]
-    .into_iter()
-    .flatten()
+/// A key, and the path that it names.
+type Named<'a> = (&'static str, &'a PathBuf);
+
+fn paths(settings: &Settings) -> impl Iterator<Item = Named<'_>> {
+    let external = settings.external.iter().flat_map(paths_of_listener);
+    external.chain(paths_of_client(&settings.client))
 }
 
-fn paths_of_client(client: &Client) -> impl Iterator<Item = &PathBuf> {
-    [
-        &client.ca_file,
-        &client.ca_dir,
-        &client.cert_file,
-        &client.key_file,
-        &client.password_file,
-    ]
-    .into_iter()
-    .flatten()
+fn paths_of_listener(external: &External) -> impl Iterator<Item = Named<'_>> {
+    let paths = [
+        ("mqtt.external.cert_file", &external.cert_file),
+        ("mqtt.external.key_file", &external.key_file),
+        ("mqtt.external.ca_path", &external.ca_path),
+        ("mqtt.external.crl_file", &external.crl_file),
+    ];
+    paths
+        .into_iter()
+        .filter_map(|(key, path)| Some((key, path.as_ref()?)))
+}
+
+fn paths_of_client(client: &Client) -> impl Iterator<Item = Named<'_>> {
+    let paths = [
+        ("mqtt.client.auth.ca_file", &client.ca_file),
+        ("mqtt.client.auth.ca_dir", &client.ca_dir),
+        ("mqtt.client.auth.cert_file", &client.cert_file),
+        ("mqtt.client.auth.key_file", &client.key_file),
+        ("mqtt.client.auth.password_file", &client.password_file),
+    ];
+    paths
+        .into_iter()
+        .filter_map(|(key, path)| Some((key, path.as_ref()?)))
 }
 
 #[cfg(test)]

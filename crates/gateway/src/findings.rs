@@ -10,6 +10,7 @@
 //! for people is [`reference`](fn@reference).
 
 mod access;
+mod asked;
 mod authorities;
 mod between;
 mod client;
@@ -25,6 +26,7 @@ use std::fmt;
 use crate::facts::Facts;
 use crate::settings::{Client, External, Settings};
 
+pub use asked::Asked;
 pub use neighbours::of_neighbours;
 pub use pairs::half_pair;
 pub use reference::{Row, TABLE, reference};
@@ -119,6 +121,14 @@ pub const OR: &str = "    or    ";
 
 /// Everything that is wrong; errors first, then by id.
 pub fn find(settings: &Settings, facts: &Facts) -> Vec<Finding> {
+    find_asked(settings, facts, &Asked::everything())
+}
+
+/// What is asked for of [`find`]. [`Facts::gather_asked`] is enough for it.
+pub fn find_asked(settings: &Settings, facts: &Facts, asked: &Asked) -> Vec<Finding> {
+    if asked.is_nothing() {
+        return Vec::new();
+    }
     let mut found = Found::default();
     if let Some(external) = &settings.external {
         look_at_listener(settings, external, facts, &mut found);
@@ -132,6 +142,7 @@ pub fn find(settings: &Settings, facts: &Facts) -> Vec<Finding> {
         &mut found,
     );
     between::check(settings, facts, &mut found);
+    found.0.retain(|finding| asked.wants(finding));
     found.sorted()
 }
 

@@ -20,7 +20,7 @@ pub use upgrade::upgrade;
 
 use crate::config::{Config, Environment, LoadError, Locations, Place, ValueError};
 use crate::document::DocumentError;
-use crate::findings::{self, Finding, Severity};
+use crate::findings::{self, Asked, Finding, Severity};
 use crate::keys::{Default, Found, KeyName, Profile, Slot, Spelling, similar};
 use crate::settings::{Settings, Source};
 use crate::value::Value;
@@ -55,8 +55,8 @@ pub struct Scene<'a> {
 
 /// Knows what the settings mean on this machine.
 pub trait Judge {
-    /// What is wrong with them.
-    fn findings(&self, settings: &Settings) -> Vec<Finding>;
+    /// What is wrong with them, as far as it is asked for.
+    fn findings(&self, settings: &Settings, asked: &Asked) -> Vec<Finding>;
 
     /// Commands as they are to be typed to meet the same configuration. `program` is how this one was called.
     fn here(&self, program: &str, commands: String) -> String {
@@ -215,7 +215,7 @@ pub fn check(scene: &Scene<'_>, json: bool) -> Said {
     let findings = here(
         scene,
         findings::join(
-            scene.judge.findings(&settings),
+            scene.judge.findings(&settings, &Asked::everything()),
             findings::of_neighbours(&config),
         ),
     );

@@ -6,6 +6,7 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sectag_gateway::facts::{Machine, User};
+use sectag_gateway::findings::Asked;
 use sectag_gateway::mosquitto::BrokerVersion;
 use sectag_gateway::{Host, Settings};
 
@@ -27,6 +28,19 @@ pub fn unresolved() -> Machine {
         interfaces: interfaces().ok(),
         host_names: host_names(),
         service_user: user_by_id(rustix::process::geteuid().as_raw()),
+        ..Machine::default()
+    }
+}
+
+/// As [`unresolved`], with no more than those findings need.
+pub fn asked(settings: &Settings, asked: &Asked) -> Machine {
+    let addresses = asked.addresses(settings);
+    let own = rustix::process::geteuid().as_raw();
+    Machine {
+        now_s: now_s(),
+        interfaces: addresses.then(|| interfaces().ok()).flatten(),
+        host_names: if addresses { host_names() } else { Vec::new() },
+        service_user: asked.users().then(|| user_by_id(own)).flatten(),
         ..Machine::default()
     }
 }

@@ -3,7 +3,7 @@
 use crate::args::Global;
 use sectag_gateway::Settings;
 use sectag_gateway::facts::Facts;
-use sectag_gateway::findings::{self, Finding, shell};
+use sectag_gateway::findings::{self, Asked, Finding, shell};
 use sectag_gateway::verbs::Judge;
 use sectag_host::machine;
 
@@ -16,13 +16,17 @@ pub(crate) struct World {
 }
 
 impl Judge for World {
-    fn findings(&self, settings: &Settings) -> Vec<Finding> {
+    fn findings(&self, settings: &Settings, asked: &Asked) -> Vec<Finding> {
         let machine = if self.resolve {
             machine::machine(settings)
         } else {
-            machine::unresolved()
+            machine::asked(settings, asked)
         };
-        findings::find(settings, &Facts::gather(settings, &machine))
+        findings::find_asked(
+            settings,
+            &Facts::gather_asked(settings, &machine, asked),
+            asked,
+        )
     }
 
     fn here(&self, program: &str, commands: String) -> String {

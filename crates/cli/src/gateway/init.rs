@@ -11,9 +11,9 @@ use crate::ca::{self, Folder, Kind, Passphrase, host_names};
 use crate::cert::{Order, Paths, default_names, issue_pair};
 use crate::config;
 use crate::fault::{Fault, Outcome};
-use sectag_gateway::Settings;
-use sectag_gateway::findings::Finding;
+use sectag_gateway::findings::{Asked, Finding};
 use sectag_gateway::verbs::{Judge, Operation, Scene, TypedKey, change};
+use sectag_gateway::{Level, Settings};
 use sectag_pki::{KeyType, ServerName};
 use std::path::{Path, PathBuf};
 
@@ -39,8 +39,11 @@ pub(super) async fn init(desk: &Desk<'_>, args: &Init) -> Outcome {
         let folder = ca::ensure(place)?;
         let server = server(desk, args, &folder)?;
         let trust = written(desk, "servers-ca.crt", &ca::servers_bundle(&folder)?)?;
-        if let Some(port) = port {
-            wanted.set("mqtt.external.bind.port", port);
+        match port {
+            Some(port) => wanted.set("mqtt.external.bind.port", port),
+            // What `--level none` chose is not for TLS, whose port follows from the level.
+            None if is_plain_port(desk) => wanted.unset(&["mqtt.external.bind.port"]),
+            None => {}
         }
         wanted.path("mqtt.external.cert_file", &server.certificate);
         wanted.path("mqtt.external.key_file", &server.key);
@@ -139,26 +142,67 @@ impl Keys {
 struct Later;
 
 impl Judge for Later {
-    fn findings(&self, _: &Settings) -> Vec<Finding> {
+    fn findings(&self, _: &Settings, _: &Asked) -> Vec<Finding> {
         Vec::new()
     }
+}
+
+fn is_plain_port(desk: &Desk<'_>) -> bool {
+    let external = config::load(desk.global, desk.place)
+        .ok()
+        .and_then(|(_, settings)| settings.external);
+    external.is_some_and(|external| {
+        external.level() == Level::None && external.port.value.to_string() == PORT_PLAIN
+    })
 }
 
 fn server(desk: &Desk<'_>, args: &Init, folder: &Folder) -> Outcome<Paths> {
     let settings = config::load(desk.global, desk.place)
         .ok()
         .map(|(_, settings)| settings);
-    let mut names = default_names(settings.as_ref());
+    let mut asked: Vec<ServerName> = Vec::new();
     for given in args.san.iter().chain(&args.address) {
         let name: ServerName = given
             .parse()
             .map_err(|e| Fault::no_because(anyhow::Error::new(e)))?;
         let wide = matches!(&name, ServerName::Ip(ip) if ip.is_unspecified());
-        if !wide && !names.contains(&name) {
-            names.push(name);
+        if !wide && !asked.contains(&name) {
+            asked.push(name);
         }
     }
+    has_names(desk, &asked)?;
+    let mut names = default_names(settings.as_ref());
+    asked.retain(|name| !names.contains(name));
+    names.extend(asked);
     pair(desk, folder, Kind::Server, "server", names)
+}
+
+/// A server certificate that is there is kept; it must have what is asked for now.
+fn has_names(desk: &Desk<'_>, asked: &[ServerName]) -> Outcome {
+    let path = Paths::of(desk.place, None, "server")?.certificate;
+    if !path.exists() {
+        return Ok(());
+    }
+    let has = crate::cert::names_of(&path)?;
+    let lacks: Vec<String> = asked
+        .iter()
+        .filter(|name| !has.contains(name))
+        .map(|name| match name {
+            ServerName::Dns(name) => name.clone(),
+            ServerName::Ip(address) => address.to_string(),
+        })
+        .collect();
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let lacks = lacks.join(",");
+    Err(Fault::no(format!(
+        "`{}` is kept, and it is not for {lacks}",
+        path.display()
+    ))
+    .hint(format!(
+        "`sectag cert issue server --force --san {lacks}` makes another with this machine's names and these; then run this again"
+    )))
 }
 
 /// What this gateway's own client is called: fit for a certificate, before anything is made.

@@ -21,18 +21,20 @@ pub(super) fn check(settings: &Settings, facts: &Facts, found: &mut Found) {
         return;
     }
     reachable(settings, facts, found);
-    let Some(external) = &settings.external else {
+    let Some(external) = settings.external.as_ref().filter(|_| meet(settings)) else {
         return;
     };
-    // Another port is another listener, and what is wrong with it is not known here.
-    if settings.client.port.value != external.port.value {
-        return;
-    }
     if settings.client.level() != Level::None {
         name(&settings.client, external, facts, found);
         trusts_broker(&settings.client, external, facts, found);
     }
     trusts_client(&settings.client, external, facts, found);
+}
+
+/// Do our clients go to the external listener? Another port is another listener, and what is wrong with that is not known here.
+pub(super) fn meet(settings: &Settings) -> bool {
+    let external = settings.external.as_ref();
+    external.is_some_and(|external| external.port.value == settings.client.port.value)
 }
 
 /// E14: something listens there, and speaks what the client speaks.

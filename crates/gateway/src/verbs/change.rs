@@ -3,7 +3,7 @@
 use super::{PARSE, Said, Scene, TypedKey, failure, here, load_failure, shown, sources};
 use crate::config::{Config, LoadError, conflict};
 use crate::document::{self, Document, DocumentError};
-use crate::findings::{self, Finding, FindingId};
+use crate::findings::{self, Asked, Finding, FindingId};
 use crate::keys::{Holds, Kind, Slot, Spelling};
 use crate::restart;
 use crate::value::{Parsed, Value};
@@ -387,7 +387,7 @@ fn follow(
         ));
     }
     said.other_files(scene, steps.iter().map(|step| &step.slot));
-    let findings = findings(scene, steps, after);
+    let findings = findings(scene, steps, before, after);
     for step in steps {
         let name = step.slot.name();
         // A half pair says nothing about the path that is there.
@@ -417,8 +417,13 @@ fn follow(
     }
 }
 
-/// Only when a key was touched that they are about: others would pay for reading certificates.
-fn findings(scene: &Scene<'_>, steps: &[Step], after: &Config) -> Vec<Finding> {
+/// Those that the change can touch: others were there before it, and would cost reading certificates.
+fn findings(
+    scene: &Scene<'_>,
+    steps: &[Step],
+    before: Option<&Config>,
+    after: &Config,
+) -> Vec<Finding> {
     let touched = |groups: &[&str]| {
         let is_in = |step: &Step| {
             groups
@@ -428,7 +433,18 @@ fn findings(scene: &Scene<'_>, steps: &[Step], after: &Config) -> Vec<Finding> {
         steps.iter().any(is_in)
     };
     let mut found = match after.settings() {
-        Ok(settings) if touched(&["mqtt.", "certificate."]) => scene.judge.findings(&settings),
+        Ok(settings) if touched(&["mqtt.", "certificate."]) => {
+            let typed: Vec<&str> = steps.iter().map(|step| step.slot.key.name()).collect();
+            let asked = match before.map(Config::settings) {
+                Some(Ok(before)) => Asked::after(&before, &settings, &typed),
+                // Nothing could be said about them before.
+                _ => Asked::everything(),
+            };
+            match asked.is_nothing() {
+                true => Vec::new(),
+                false => scene.judge.findings(&settings, &asked),
+            }
+        }
         _ => Vec::new(),
     };
     if touched(&["http.", "c8y.proxy."]) {

@@ -13,7 +13,7 @@ struct Desk {
 struct Told;
 
 impl Judge for Told {
-    fn findings(&self, settings: &Settings) -> Vec<Finding> {
+    fn findings(&self, settings: &Settings, _: &Asked) -> Vec<Finding> {
         let half = settings.client.cert_file.is_some() && settings.client.key_file.is_none();
         let finding = Finding {
             id: FindingId::E1,

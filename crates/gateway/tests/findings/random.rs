@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use sectag_gateway::findings::{Severity, find, for_client, for_listener, has_error};
-use sectag_gateway::{Level, Settings, Source};
+use sectag_gateway::facts::{Facts, Machine, User};
+use sectag_gateway::findings::{
+    Asked, Finding, Severity, find, find_asked, for_client, for_listener, has_error,
+};
+use sectag_gateway::{External, Level, Settings, Source};
 
 use crate::scene::{Scene, port};
 
@@ -102,7 +105,7 @@ proptest! {
 
     #[test]
     fn without_an_error_every_tls_key_means_tls(settings in settings()) {
-        let facts = sectag_gateway::facts::Facts::gather(&settings, &SCENE.0.machine);
+        let facts = Facts::gather(&settings, &SCENE.0.machine);
         let found = find(&settings, &facts);
         for one in &found {
             prop_assert!(!one.fix.is_empty() && !one.sentence.is_empty(), "{one}");
@@ -134,9 +137,180 @@ proptest! {
     }
 }
 
+/// Names, addresses and an interface as well, which are right only in part.
+fn placed() -> impl Strategy<Value = Settings> {
+    let hosts = proptest::sample::select(vec!["127.0.0.1", "localhost", "192.0.2.7", "gw", "far"]);
+    let addresses = proptest::sample::select(vec![
+        None,
+        Some("0.0.0.0"),
+        Some("127.0.0.1"),
+        Some("192.0.2.7"),
+    ]);
+    let interfaces = proptest::sample::select(vec![None, None, Some("eth0"), Some("eth9")]);
+    let internal = (
+        any::<bool>(),
+        proptest::sample::select(vec!["127.0.0.1", "0.0.0.0"]),
+    );
+    let more = (hosts, addresses, interfaces, internal, 0..2_u64);
+    (settings(), more).prop_map(|(mut settings, more)| {
+        settings.client.host = more.0.parse().unwrap();
+        if let Some(external) = &mut settings.external {
+            external.address = more.1.map(|address| address.parse().unwrap());
+            external.interface = more.2.map(str::to_owned);
+        }
+        settings.internal.enabled = more.3.0;
+        settings.internal.address = more.3.1.parse().unwrap();
+        settings.minimum_validity_s *= more.4 * 1000;
+        settings
+    })
+}
+
+/// The complete configuration, spoiled in up to three places.
+fn spoiled() -> impl Strategy<Value = Settings> {
+    proptest::collection::vec((placed(), 0..KEYS), 0..=3).prop_map(|changes| {
+        let mut settings = SCENE.0.settings.clone();
+        for (other, key) in changes {
+            change(&mut settings, &other, key);
+        }
+        settings
+    })
+}
+
+/// Takes one key from other settings, and says which.
+fn change(settings: &mut Settings, other: &Settings, key: usize) -> &'static str {
+    let none = External {
+        port: port(1883, Source::Inferred),
+        address: None,
+        interface: None,
+        ca_path: None,
+        cert_file: None,
+        key_file: None,
+        crl_file: None,
+    };
+    let external = settings.external.get_or_insert(none);
+    let Some(others) = &other.external else {
+        // Its last key goes.
+        settings.external = None;
+        return "mqtt.external.bind.port";
+    };
+    let (client, theirs) = (&mut settings.client, &other.client);
+    macro_rules! take {
+        ($($number:literal $key:literal $one:expr => $two:expr;)*) => {
+            match key {
+                $($number => { $two = $one.clone(); $key })*
+                _ => unreachable!("there are {KEYS} keys"),
+            }
+        };
+    }
+    take! {
+        0 "mqtt.external.bind.port" others.port => external.port;
+        1 "mqtt.external.bind.address" others.address => external.address;
+        2 "mqtt.external.bind.interface" others.interface => external.interface;
+        3 "mqtt.external.ca_path" others.ca_path => external.ca_path;
+        4 "mqtt.external.cert_file" others.cert_file => external.cert_file;
+        5 "mqtt.external.key_file" others.key_file => external.key_file;
+        6 "mqtt.external.crl_file" others.crl_file => external.crl_file;
+        7 "mqtt.client.host" theirs.host => client.host;
+        8 "mqtt.client.port" theirs.port => client.port;
+        9 "mqtt.client.server_name" theirs.server_name => client.server_name;
+        10 "mqtt.client.auth.ca_file" theirs.ca_file => client.ca_file;
+        11 "mqtt.client.auth.ca_dir" theirs.ca_dir => client.ca_dir;
+        12 "mqtt.client.auth.cert_file" theirs.cert_file => client.cert_file;
+        13 "mqtt.client.auth.key_file" theirs.key_file => client.key_file;
+        14 "mqtt.client.auth.username" theirs.username => client.username;
+        15 "mqtt.client.auth.password_file" theirs.password_file => client.password_file;
+        16 "mqtt.bind.enabled" other.internal.enabled => settings.internal.enabled;
+        17 "mqtt.bind.address" other.internal.address => settings.internal.address;
+        18 "certificate.validity.minimum_duration" other.minimum_validity_s => settings.minimum_validity_s;
+    }
+}
+
+const KEYS: usize = 19;
+
+/// What it says beside the fix, which may name other keys.
+fn said(finding: &Finding) -> (String, Severity, &str, &[(String, String)]) {
+    let Finding {
+        id,
+        severity,
+        sentence,
+        values,
+        ..
+    } = finding;
+    (id.to_string(), *severity, sentence, values)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn who_changes_a_key_is_told_everything_that_it_makes(
+        before in spoiled(),
+        other in placed(),
+        key in 0..KEYS,
+        user in any::<bool>(),
+    ) {
+        let mut after = before.clone();
+        let typed = change(&mut after, &other, key);
+        let machine = Machine {
+            host_names: vec!["gw".to_owned()],
+            service_user: user.then(|| User { name: "tedge".to_owned(), uid: 7, gid: 7, groups: Vec::new() }),
+            ..SCENE.0.machine.clone()
+        };
+        let all = find(&after, &Facts::gather(&after, &machine));
+        let all_before = find(&before, &Facts::gather(&before, &machine));
+
+        let asked = Asked::after(&before, &after, &[typed]);
+        let mut known = machine.clone();
+        if !asked.addresses(&after) {
+            (known.interfaces, known.host_names) = (None, Vec::new());
+        }
+        if !asked.users() {
+            known.service_user = None;
+        }
+        let told = find_asked(&after, &Facts::gather_asked(&after, &known, &asked), &asked);
+
+        for one in &told {
+            prop_assert!(all.contains(one), "{typed}: not so: {one}\n{all:#?}");
+        }
+        for one in &all {
+            let is_new = !all_before.iter().any(|old| said(old) == said(one));
+            let is_about_it = one.values.first().is_some_and(|(key, _)| key == typed);
+            prop_assert!(!is_new && !is_about_it || told.contains(one), "{typed}: not told: {one}\n{told:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_port_asks_for_no_file_and_a_certificate_for_its_own() {
+    let (scene, _) = &*SCENE;
+    let mut moved = scene.settings.clone();
+    moved.external.as_mut().unwrap().port = port(8884, Source::File);
+    moved.client.port = port(8884, Source::Inferred);
+    let files = |after: &Settings, typed: &str| {
+        let asked = Asked::after(&scene.settings, after, &[typed]);
+        let facts = Facts::gather_asked(after, &scene.machine, &asked);
+        facts.files.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        files(&moved, "mqtt.external.bind.port"),
+        Vec::<PathBuf>::new()
+    );
+    assert_eq!(
+        files(&scene.settings, "mqtt.topic_root"),
+        Vec::<PathBuf>::new()
+    );
+    assert_eq!(
+        files(&scene.settings, "mqtt.external.cert_file"),
+        ["ca.crt", "server.crt", "server.key"].map(|name| scene.path(name))
+    );
+    // Our clients go to the listener from here on, or go elsewhere.
+    moved.client.port = port(8883, Source::File);
+    assert!(files(&moved, "mqtt.client.port").contains(&scene.path("server.crt")));
+}
+
 #[test]
 fn the_complete_configuration_is_among_the_random_ones_and_passes() {
     let (scene, _) = &*SCENE;
-    let facts = sectag_gateway::facts::Facts::gather(&scene.settings, &scene.machine);
+    let facts = Facts::gather(&scene.settings, &scene.machine);
     assert_eq!(find(&scene.settings, &facts), []);
 }
