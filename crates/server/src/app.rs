@@ -1,7 +1,7 @@
 //! The use cases. Each reads outside, decides in `proto`, signs outside, and commits once; it knows no HTTP.
 //!
 //! ```text
-//!  device:  identity ──► session::{fetch, report} ──► issuing (closed loop) ──► store.commit (compare-and-swap)
+//!  device:  identity ──► session::{authenticate, fetch, report} ──► issuing (closed loop) ──► store.commit (compare-and-swap)
 //!  owner:   claim · commands · keys                                        ──► store
 //! ```
 
@@ -13,7 +13,7 @@ mod keys;
 mod session;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
-pub use identity::Refusal;
+pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
 pub use keys::{Caller, KeyText};

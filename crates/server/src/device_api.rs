@@ -8,7 +8,7 @@
 //! An answer holds nothing but status, type, length and `connection: close`, because its head counts against the
 //! device's receive buffer ([`HEAD_BYTES_MAX`]). Never chunked, never a redirect, no body on a refusal.
 
-use crate::app::{App, Refusal};
+use crate::app::{App, Credential, Refusal};
 use crate::listen::{Answered, Chain, Manners};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -114,6 +114,9 @@ pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::NoToken
         | Refusal::AttestationAuth
         | Refusal::Token(_)
+        | Refusal::NotAuthorised
+        | Refusal::ReportsOnly { .. }
+        | Refusal::KeyChanged { .. }
         | Refusal::UnknownDevice { .. }
         | Refusal::ForeignKey { .. }
         | Refusal::Blocked { .. } => StatusCode::UNAUTHORIZED,
@@ -129,7 +132,8 @@ pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
 
 async fn fetch(app: &App, request: &Request<Incoming>) -> Result<Option<Vec<u8>>, Refusal> {
     let token = bearer(request)?;
-    app.fetch(token, request.uri().query().unwrap_or(""), HEAD_BYTES_MAX)
+    let query = request.uri().query().unwrap_or("");
+    app.fetch(Credential::Jwt(token), query, HEAD_BYTES_MAX)
         .await
 }
 
@@ -152,7 +156,10 @@ async fn report(
     let body = read_body(request.into_body()).await?;
     Ok(match (head, body) {
         (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-        (Ok(token), Ok(body)) => app.report(&token, &body).await.map(|()| None),
+        (Ok(token), Ok(body)) => app
+            .report(Credential::Jwt(&token), &body)
+            .await
+            .map(|()| None),
     })
 }
 

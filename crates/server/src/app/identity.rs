@@ -1,7 +1,8 @@
-//! Who is asking: from the text of a JWT to `Verified<DeviceId>`, on every request anew (design: identity).
+//! Who is asking: from what a request shows to a [`Caller`], on every request anew (design: identity).
 //!
-//! The token names a device and a key; both only say where to look. The key that counts is the pinned one, or the
-//! candidate of the claim that the token's `kid` picks, which is pinned in the same commit.
+//! A token names a device and a key; both only say where to look. The key that counts is the pinned one, or the
+//! candidate of the claim that the token's `kid` picks, which is pinned in the same commit. What a session was granted holds
+//! as long as that key is the device's: claim, block and key are looked at with each of its requests.
 
 use super::App;
 use crate::listen::one_line;
@@ -9,6 +10,7 @@ use sectag_proto::cose::Convention;
 use sectag_proto::es256::{Kid, PublicKey};
 use sectag_proto::jwt::{JwtError, UnverifiedJwt};
 use sectag_proto::query::QueryError;
+use sectag_proto::service::grants::Granted;
 use sectag_proto::wire::CborRefusal;
 use sectag_proto::{DeviceId, Timestamp, Verified};
 use sectag_store::{AuditEvent, Device};
@@ -18,6 +20,15 @@ use std::time::Duration;
 const ALARM_EVERY: Duration = Duration::from_secs(600);
 /// Devices remembered for [`ALARM_EVERY`]; when full, all are forgotten.
 const ALARMED_DEVICES_MAX: usize = 4096;
+
+/// What a device shows with a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// A JWT that came with the request: HTTPS.
+    Jwt(&'a str),
+    /// What an earlier token opened for the DTLS session in which the request came: CoAP.
+    Session(&'a Granted),
+}
 
 /// Why a device's request was refused. Nothing was changed (a key alarm is audited).
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +43,25 @@ pub enum Refusal {
     /// The JWT itself.
     #[error("JWT refused: {0}")]
     Token(JwtError),
+    /// A request in a session that has shown no token, or whose authorisation has ended.
+    #[error("this session is not authorised")]
+    NotAuthorised,
+    /// A session opened by a token past its time asked for more than it opens.
+    #[error("this session was opened by an expired token, which is good for a report only")]
+    ReportsOnly {
+        /// Who asked.
+        device: DeviceId,
+    },
+    /// The device's key is no longer the one that the session was opened with.
+    #[error("this session was opened with kid {kid}, and the device's key is {known}")]
+    KeyChanged {
+        /// Who asked.
+        device: DeviceId,
+        /// The session's.
+        kid: Kid,
+        /// "pinned: …", or "not certain yet".
+        known: String,
+    },
     /// Nobody claimed this device.
     #[error("the device is not claimed")]
     UnknownDevice {
@@ -114,6 +144,8 @@ impl Refusal {
             }
             Self::UnknownDevice { device }
             | Self::Blocked { device }
+            | Self::ReportsOnly { device }
+            | Self::KeyChanged { device, .. }
             | Self::Query { device, .. }
             | Self::Report { device, .. } => {
                 tracing::info!(%device, request, status, %reason, "device request refused");
@@ -123,7 +155,33 @@ impl Refusal {
     }
 }
 
-/// A device that proved who it is, by this request.
+/// A credential, parsed.
+#[derive(Debug)]
+pub(crate) enum Shown<'a> {
+    Token(UnverifiedJwt),
+    Granted(&'a Granted),
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn new(credential: Credential<'a>) -> Result<Self, Refusal> {
+        Ok(match credential {
+            Credential::Jwt(text) => {
+                Self::Token(UnverifiedJwt::parse(text).map_err(Refusal::Token)?)
+            }
+            Credential::Session(granted) => Self::Granted(granted),
+        })
+    }
+
+    /// Who it says it is: only good for looking up the key.
+    pub(crate) const fn device(&self) -> DeviceId {
+        match self {
+            Self::Token(token) => token.claimed_device(),
+            Self::Granted(granted) => granted.device.get(),
+        }
+    }
+}
+
+/// A device that proved who it is. Only [`App::identify`] makes one.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) device: Verified<DeviceId>,
@@ -133,8 +191,35 @@ pub(crate) struct Caller {
 }
 
 impl App {
-    /// Checks a token against what the store knows about its device at this moment.
+    /// Checks what was shown against what the store knows about its device at this moment.
     pub(crate) fn identify(
+        &self,
+        shown: &Shown<'_>,
+        known: &Device,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        match shown {
+            Shown::Token(token) => self.identify_token(token, known, now),
+            Shown::Granted(granted) => identify_granted(granted, known),
+        }
+    }
+
+    /// As [`App::identify`], and a foreign key is written down.
+    pub(crate) async fn identify_or_alarm(
+        &self,
+        shown: &Shown<'_>,
+        known: &Device,
+        now: Timestamp,
+    ) -> Result<Caller, Refusal> {
+        let identified = self.identify(shown, known, now);
+        if let Err(refusal @ Refusal::ForeignKey { device, .. }) = &identified {
+            self.key_alarm(*device, refusal.to_string(), self.now())
+                .await;
+        }
+        identified
+    }
+
+    fn identify_token(
         &self,
         token: &UnverifiedJwt,
         known: &Device,
@@ -150,14 +235,7 @@ impl App {
                 .map(|candidate| candidate.key.clone()),
         };
         let Some(key) = key else {
-            return Err(Refusal::ForeignKey {
-                device: known.id,
-                kid,
-                known: match &known.pin {
-                    Some(pinned) => format!("pinned: {}", pinned.kid()),
-                    None => format!("{} candidates from its claim", known.candidates.len()),
-                },
-            });
+            return Err(foreign(kid, known));
         };
         let device = token
             .verify(&key, now, &self.verifier)
@@ -197,6 +275,35 @@ impl App {
         if let Err(e) = self.store.record(vec![event]).await {
             tracing::warn!(%device, reason = %e, "cannot write a key alarm into the audit trail");
         }
+    }
+}
+
+fn identify_granted(granted: &Granted, known: &Device) -> Result<Caller, Refusal> {
+    match &known.pin {
+        Some(pinned) if pinned.kid() == granted.kid => Ok(Caller {
+            device: granted.device,
+            key: pinned.clone(),
+            pin: false,
+        }),
+        pin => Err(Refusal::KeyChanged {
+            device: granted.device.get(),
+            kid: granted.kid,
+            known: pin.as_ref().map_or_else(
+                || "not certain yet".to_owned(),
+                |pinned| format!("pinned: {}", pinned.kid()),
+            ),
+        }),
+    }
+}
+
+fn foreign(kid: Kid, known: &Device) -> Refusal {
+    Refusal::ForeignKey {
+        device: known.id,
+        kid,
+        known: match &known.pin {
+            Some(pinned) => format!("pinned: {}", pinned.kid()),
+            None => format!("{} candidates from its claim", known.candidates.len()),
+        },
     }
 }
 

@@ -1,4 +1,4 @@
-//! A device's two requests: fetch and report.
+//! A device's requests: authenticate (once for a session, where the transport has sessions), fetch and report.
 //!
 //! ```text
 //!  parse ─► load device + queue ─► identify ─► decide (proto) ─► sign (outside any transaction) ─► commit ─► answer
@@ -6,13 +6,13 @@
 //!              └──────────────────────────── somebody else changed the device ◄──────────────────────┘
 //! ```
 
-use super::identity::{Caller, Refusal};
+use super::identity::{Caller, Credential, Refusal, Shown};
 use super::{App, COMMIT_ATTEMPTS};
 use sectag_proto::jwt::UnverifiedJwt;
 use sectag_proto::query::FetchQuery;
 use sectag_proto::service::{Alarm, Changes, FetchLimits, Fetched, Queue};
 use sectag_proto::wire::{self, DecodeLimits, WireResponse};
-use sectag_proto::{CommandId, DeviceId, Timestamp};
+use sectag_proto::{CommandId, DeviceId, Timestamp, Verified};
 use sectag_store::{AuditEvent, CommitError, Device, DeviceChange, Loaded};
 use std::time::Duration;
 
@@ -32,19 +32,26 @@ impl App {
     /// [`Refusal`].
     pub async fn fetch(
         &self,
-        jwt: &str,
+        credential: Credential<'_>,
         query: &str,
         head_bytes: usize,
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let now = self.now();
-        let token = UnverifiedJwt::parse(jwt).map_err(Refusal::Token)?;
+        let shown = Shown::new(credential)?;
+        if let Shown::Granted(granted) = &shown
+            && !granted.opens_fetch()
+        {
+            return Err(Refusal::ReportsOnly {
+                device: granted.device.get(),
+            });
+        }
         let query = FetchQuery::parse(query);
         let named = match &query {
             Ok(query) => Queue::ids_named(&query.after, &[]),
             Err(_) => Vec::new(),
         };
         for _ in 0..COMMIT_ATTEMPTS {
-            let (loaded, caller) = self.load(&token, &named, now).await?;
+            let (loaded, caller) = self.load(&shown, &named, now).await?;
             let device = caller.device.get();
             let query = match &query {
                 Ok(query) => query,
@@ -93,7 +100,7 @@ impl App {
             }
         }
         Err(Refusal::Busy {
-            device: token.claimed_device(),
+            device: shown.device(),
             reason: format!("its queue changed {COMMIT_ATTEMPTS} times while deciding"),
         })
     }
@@ -102,9 +109,9 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn report(&self, jwt: &str, body: &[u8]) -> Result<(), Refusal> {
+    pub async fn report(&self, credential: Credential<'_>, body: &[u8]) -> Result<(), Refusal> {
         let now = self.now();
-        let token = UnverifiedJwt::parse(jwt).map_err(Refusal::Token)?;
+        let shown = Shown::new(credential)?;
         let report = wire::decode_responses(
             body,
             DecodeLimits {
@@ -118,7 +125,7 @@ impl App {
             Err(_) => Vec::new(),
         };
         for _ in 0..COMMIT_ATTEMPTS {
-            let (loaded, caller) = self.load(&token, &named, now).await?;
+            let (loaded, caller) = self.load(&shown, &named, now).await?;
             let device = caller.device.get();
             if loaded.device.blocked {
                 return Err(Refusal::Blocked { device });
@@ -137,9 +144,45 @@ impl App {
             }
         }
         Err(Refusal::Busy {
-            device: token.claimed_device(),
+            device: shown.device(),
             reason: format!("its queue changed {COMMIT_ATTEMPTS} times while deciding"),
         })
+    }
+
+    /// Checks a JWT once for a whole session; what it opens is then shown with each request as [`Credential::Session`].
+    /// That the token has expired ([`JwtError::Expired`](sectag_proto::jwt::JwtError::Expired)) is said of a claimed
+    /// device's key only, so that [`Grants::readmit`](sectag_proto::service::grants::Grants::readmit) has the last word.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn authenticate(&self, token: &UnverifiedJwt) -> Result<Verified<DeviceId>, Refusal> {
+        let shown = Shown::Token(token.clone());
+        Ok(self.admit(&shown).await?.device)
+    }
+
+    async fn admit(&self, shown: &Shown<'_>) -> Result<Caller, Refusal> {
+        let now = self.now();
+        let device = shown.device();
+        let busy = |reason| Refusal::Busy { device, reason };
+        for _ in 0..COMMIT_ATTEMPTS {
+            let known = self
+                .store
+                .device(device)
+                .await
+                .map_err(|e| busy(e.to_string()))?
+                .ok_or(Refusal::UnknownDevice { device })?;
+            let caller = self.identify_or_alarm(shown, &known, now).await?;
+            let nothing = Changes::default();
+            if self
+                .commit(&known, &caller, &nothing, Vec::new(), Vec::new(), now)
+                .await?
+            {
+                return Ok(caller);
+            }
+        }
+        Err(busy(format!(
+            "it changed {COMMIT_ATTEMPTS} times while deciding"
+        )))
     }
 
     async fn settle(
@@ -187,11 +230,11 @@ impl App {
     /// Device and queue, and the proof that the device itself asks. Claim and key are looked at on every request.
     async fn load(
         &self,
-        token: &UnverifiedJwt,
+        shown: &Shown<'_>,
         named: &[CommandId],
         now: Timestamp,
     ) -> Result<(Loaded, Caller), Refusal> {
-        let device = token.claimed_device();
+        let device = shown.device();
         let loaded = self
             .store
             .queue(device, named)
@@ -201,15 +244,8 @@ impl App {
                 reason: e.to_string(),
             })?
             .ok_or(Refusal::UnknownDevice { device })?;
-        match self.identify(token, &loaded.device, now) {
-            Ok(caller) => Ok((loaded, caller)),
-            Err(refusal) => {
-                if matches!(refusal, Refusal::ForeignKey { .. }) {
-                    self.key_alarm(device, refusal.to_string(), now).await;
-                }
-                Err(refusal)
-            }
-        }
+        let caller = self.identify_or_alarm(shown, &loaded.device, now).await?;
+        Ok((loaded, caller))
     }
 
     /// `false`: somebody else changed the device; decide again.
