@@ -162,6 +162,13 @@ pub enum Ending {
         /// Whether files and broker are as they were.
         back: Result<Back, Trouble>,
     },
+    /// The listeners are proved and stay; a deed after that failed, and the next run does the rest.
+    Unfinished {
+        /// Which.
+        deed: Deed,
+        /// Why.
+        because: Trouble,
+    },
 }
 
 /// What the way back did.
@@ -250,23 +257,14 @@ impl Apply {
                     Progress::More
                 }
             }
-            Err(because) => {
-                let decided = self.journal.phase == Phase::Decided;
-                let back = if decided {
-                    // The new files stay and serve; the next run does the rest.
-                    Ok(Back {
-                        files: 0,
-                        told: false,
-                    })
-                } else {
-                    undo(&self.journal, actions)
-                };
-                Progress::End(Ending::Undone {
-                    deed,
-                    because,
-                    back,
-                })
+            Err(because) if self.journal.phase == Phase::Decided => {
+                Progress::End(Ending::Unfinished { deed, because })
             }
+            Err(because) => Progress::End(Ending::Undone {
+                deed,
+                because,
+                back: undo(&self.journal, actions),
+            }),
         }
     }
 
@@ -311,7 +309,11 @@ impl Apply {
             phase,
             ..self.journal.clone()
         };
-        actions.note(&noted)?;
+        if let Err(trouble) = actions.note(&noted) {
+            // It may be on disk all the same, and a way back that is cut must not be taken for a decision.
+            let _ = actions.note(&self.journal);
+            return Err(trouble);
+        }
         self.journal = noted;
         Ok(())
     }

@@ -88,8 +88,20 @@ impl Actions for Hands<'_> {
     }
 
     fn keep(&mut self, path: &Path, number: usize) -> Result<Option<Previous>, Trouble> {
-        let End::File(node) = sectag_keep::look(path).end else {
-            return Ok(None);
+        let node = match sectag_keep::look(path).end {
+            End::File(node) => node,
+            End::Missing => return Ok(None),
+            // What cannot be copied cannot be put back.
+            End::Blocked(why) => {
+                return Err(Trouble::new(format!(
+                    "`{}` cannot be looked at: {why}",
+                    path.display()
+                )));
+            }
+            End::Directory(_) | End::Other(_) => {
+                let sentence = format!("`{}` is in the way, and is no file", path.display());
+                return Err(Trouble::new(sentence).hint("move it away"));
+            }
         };
         let Some(content) = sectag_keep::content(path)? else {
             return Ok(None);

@@ -2,6 +2,7 @@
 
 use super::{Desk, PROBE_PATIENCE, SOMEBODY, questions, say, services};
 use crate::args;
+use crate::ca;
 use crate::fault::{Fault, Outcome};
 use sectag_gateway::mosquitto::remove_include;
 use sectag_gateway::plan::{FileChange, NewContent, Plan, beside_main, unified};
@@ -20,15 +21,20 @@ pub(super) async fn apply(desk: &Desk<'_>, args: &args::ApplyGateway) -> Outcome
     if args.dry_run {
         return desk.plan();
     }
-    let survey = desk.survey()?;
-    let _lock = prepare(desk, &survey)?;
-    // What was interrupted may have changed the files that were just looked at.
-    let survey = if settle(desk, &survey)? {
-        desk.survey()?
-    } else {
-        survey
-    };
+    let _lock = prepare(desk)?;
+    let survey = settled(desk)?;
     run(desk, &survey, args).await
+}
+
+/// Looks at everything, after what was interrupted is undone or finished. Under the lock: another `apply` may have changed
+/// what was seen before it.
+fn settled(desk: &Desk<'_>) -> Outcome<Survey> {
+    let survey = desk.survey()?;
+    if settle(desk, &survey)? {
+        desk.survey()
+    } else {
+        Ok(survey)
+    }
 }
 
 /// Applies what was surveyed.
@@ -102,16 +108,16 @@ fn ours(survey: &Survey, plan: &Plan) -> (Vec<PathBuf>, Vec<PathBuf>) {
 
 /// `sectag gateway remove`
 pub(super) async fn remove(desk: &Desk<'_>) -> Outcome {
-    let survey = desk.survey()?;
-    let _lock = prepare(desk, &survey)?;
-    let survey = if settle(desk, &survey)? {
-        desk.survey()?
-    } else {
-        survey
-    };
+    let _lock = prepare(desk)?;
+    let survey = settled(desk)?;
     let main = &survey.broker.main;
     let text = sectag_keep::read_public(main)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
+    // Written back as it was read: no byte of somebody else's is replaced.
+    let text = String::from_utf8(text).map_err(|_| {
+        Fault::no(format!("`{}` is not written in UTF-8", main.display())).hint(
+            "take out the line `include_dir` that leads to our files by hand, and restart mosquitto",
+        )
+    })?;
     let mut directories = vec![survey.place.state(), beside_main(main)];
     let mut files = match &survey.record {
         Some(record) => record.files.clone(),
@@ -145,14 +151,19 @@ pub(super) async fn remove(desk: &Desk<'_>) -> Outcome {
         owner: None,
         why: "the broker reads our files no more".to_owned(),
     });
-    if survey.broker.restart.is_none() {
+    let changed = place.iter().map(|change| &change.path).chain(&files);
+    let somebodys = match changed.filter_map(|path| closed(path)).next() {
+        Some(closed) => Some(nobody_writes(&closed).hint("run it as root")),
+        None => survey.broker.restart.is_none().then(nobody_restarts),
+    };
+    if let Some(somebodys) = somebodys {
         if let Some(change) = &place {
             crate::output::print(&change.diff);
         }
         for file in &files {
             crate::output::print(&format!("rm {}\n", file.display()));
         }
-        return Err(nobody_restarts());
+        return Err(somebodys);
     }
     let orders = Orders {
         place: place.into_iter().collect(),
@@ -173,10 +184,6 @@ pub(super) fn is_ours(survey: &Survey) -> Outcome {
     };
     for file in &plan.files {
         if let Some(closed) = closed(&file.path) {
-            let sentence = format!(
-                "the plan is for somebody else: `{}` cannot be written by you",
-                closed.display()
-            );
             let line = if file.path == plan.main {
                 format!(
                     "run it as root, or add `{}` to `{}` before its first include_dir",
@@ -186,7 +193,7 @@ pub(super) fn is_ours(survey: &Survey) -> Outcome {
             } else {
                 "run it as root".to_owned()
             };
-            return Err(Fault::with_code(SOMEBODY, sentence).hint(line));
+            return Err(nobody_writes(&closed).hint(line));
         }
     }
     let broker = &survey.broker;
@@ -197,6 +204,14 @@ pub(super) fn is_ours(survey: &Survey) -> Outcome {
         }
         _ => Ok(()),
     }
+}
+
+fn nobody_writes(closed: &Path) -> Fault {
+    let sentence = format!(
+        "the plan is for somebody else: `{}` cannot be written by you",
+        closed.display()
+    );
+    Fault::with_code(SOMEBODY, sentence)
 }
 
 fn nobody_restarts() -> Fault {
@@ -219,16 +234,17 @@ fn closed(path: &Path) -> Option<PathBuf> {
 }
 
 /// The directory of our files, and the lock: one `apply` at a time.
-fn prepare(desk: &Desk<'_>, survey: &Survey) -> Outcome<sectag_keep::Lock> {
+fn prepare(desk: &Desk<'_>) -> Outcome<sectag_keep::Lock> {
     own_dir(&desk.place.home)?;
-    public_dir(&survey.place.state()).map_err(fault)?;
-    sectag_keep::lock(&survey.place.lock()).map_err(|error| {
-        let hint = error.hint();
-        let fault = Fault::from(error);
-        match hint {
-            Some(_) => fault.hint("another `gateway apply` is under way; wait for it"),
-            None => fault,
+    let place = sectag_host::survey::Place {
+        home: std::path::absolute(&desk.place.home)?,
+    };
+    public_dir(&place.state()).map_err(fault)?;
+    sectag_keep::lock(&place.lock()).map_err(|error| match &error {
+        sectag_keep::KeepError::Busy { .. } => {
+            Fault::from(error).hint("another `gateway apply` is under way; wait for it")
         }
+        _ => ca::kept(error),
     })
 }
 
@@ -281,6 +297,12 @@ fn perform(desk: &Desk<'_>, survey: &Survey, orders: Orders) -> Outcome {
     }
     match ending {
         Ending::Done => Ok(()),
+        Ending::Unfinished { deed, because } => Err(fault_of(
+            format!(
+                "{deed} failed: {because}\nthe new files are proved and stay; the journal is kept, and the next apply finishes the rest"
+            ),
+            because,
+        )),
         Ending::Undone {
             deed,
             because,
