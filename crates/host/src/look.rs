@@ -13,12 +13,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::probe::version_name;
+
 /// What a TLS server showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// Its certificates as DER, in its order.
     pub chain: Vec<Vec<u8>>,
-    /// `TLSv1_3`
+    /// `TLSv1.3`
     pub version: String,
     /// The cipher suite by its IANA name.
     pub cipher_suite: String,
@@ -83,7 +85,9 @@ pub async fn look(address: SocketAddr, patience: Duration) -> Result<Served, Loo
             let suite = session.negotiated_cipher_suite();
             Ok(Served {
                 chain,
-                version: version.map_or_else(String::new, |version| format!("{version:?}")),
+                version: version
+                    .and_then(|version| version.as_str())
+                    .map_or_else(String::new, version_name),
                 cipher_suite: suite
                     .and_then(|suite| suite_name(suite.suite()))
                     .unwrap_or_default()

@@ -373,38 +373,62 @@ async fn own_client(report: &mut Report, questions: &Questions<'_>) {
         let why = "mqtt.client.host is another machine".to_owned();
         return report.add(NAME, at, "let in", None, why);
     }
-    let transport = match transport(client, questions.facts) {
-        Ok(transport) => transport,
-        Err(why) => return report.add(NAME, at, "let in", false, why),
+    let (holds, got) = match own_session(questions).await {
+        Ok((session, _incoming)) => {
+            let traffic = session.traffic();
+            let how = match (traffic.tls_version, traffic.cipher_suite) {
+                (Some(version), Some(suite)) => {
+                    format!("let in over {} {suite}", version_name(version))
+                }
+                _ => "let in without TLS".to_owned(),
+            };
+            let _ = session.disconnect().await; // it ends either way
+            (true, how)
+        }
+        Err(why) => (false, why),
     };
+    report.add(NAME, at, "let in", holds, got);
+}
+
+/// Connects as the services of this machine do: host, port, TLS, user name and password of `mqtt.client.*`.
+pub(crate) async fn own_session(questions: &Questions<'_>) -> Result<Session, String> {
+    let client = &questions.settings.client;
+    let transport = transport(client, questions.facts)?;
     let mut options = ConnectOptions::new(client_id());
     options.timeout = questions.patience;
     options.user_name.clone_from(&client.username);
     if let Some(path) = &client.password_file {
-        let password = sectag_keep::content(path).ok().flatten();
-        let line = password
-            .as_deref()
-            .and_then(|text| text.split(|byte| *byte == b'\n').next());
-        options.password = line.map(|line| line.to_vec().into());
+        options.password = Some(password(path)?.into());
     }
     let host = client.host.to_string();
     let port = client.port.value.get();
-    match sectag_mqtt::Client::connect(&host, port, transport, options).await {
-        Ok((session, _incoming)) => {
-            let traffic = session.traffic();
-            let how = match (traffic.tls_version, traffic.cipher_suite) {
-                (Some(version), Some(suite)) => format!("let in over {version} {suite}"),
-                _ => "let in without TLS".to_owned(),
-            };
-            let _ = session.disconnect().await; // it ends either way
-            report.add(NAME, at, "let in", true, how);
-        }
-        Err(error) => report.add(NAME, at, "let in", false, said(&error)),
+    sectag_mqtt::Client::connect(&host, port, transport, options)
+        .await
+        .map_err(|error| said(&error))
+}
+
+/// The first line of a password file, without its end.
+fn password(path: &Path) -> Result<Vec<u8>, String> {
+    let content = sectag_keep::content(path).map_err(|error| said(&error))?;
+    let content = content.ok_or_else(|| format!("`{}` does not exist", path.display()))?;
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+    match line.strip_suffix(b"\r").unwrap_or(line) {
+        [] => Err(format!(
+            "`{}` has no password in its first line",
+            path.display()
+        )),
+        line => Ok(line.to_vec()),
     }
 }
 
+/// A connection and what comes over it.
+type Session = (
+    sectag_mqtt::Client,
+    tokio::sync::mpsc::Receiver<sectag_mqtt::Incoming>,
+);
+
 /// The TLS of our clients, or why there is none.
-pub(crate) fn transport(client: &Client, facts: &Facts) -> Result<Transport, String> {
+fn transport(client: &Client, facts: &Facts) -> Result<Transport, String> {
     if client.level() == Level::None {
         return Ok(Transport::Plain);
     }
@@ -442,17 +466,7 @@ impl Asker {
         Ok(())
     }
 
-    async fn session(
-        &self,
-        papers: Option<Papers>,
-        id: &str,
-    ) -> Result<
-        (
-            sectag_mqtt::Client,
-            tokio::sync::mpsc::Receiver<sectag_mqtt::Incoming>,
-        ),
-        ClientError,
-    > {
+    async fn session(&self, papers: Option<Papers>, id: &str) -> Result<Session, ClientError> {
         let config = pinned(&self.leaf, papers).map_err(ClientError::Invalid)?;
         let host = self.at.ip().to_string();
         let mut options = ConnectOptions::new(id);
@@ -517,11 +531,16 @@ fn own_name(questions: &Questions<'_>) -> Option<String> {
     Some(identity.cn)
 }
 
-pub(crate) fn client_id() -> String {
+fn client_id() -> String {
     let mut random = [0; 4];
     // Without chance it is the same name again: the last probe's session then ends, which it has.
     let _ = getrandom::fill(&mut random);
     format!("sectag-probe-{:08x}", u32::from_le_bytes(random))
+}
+
+/// `TLSv1.3`, as everybody but rustls writes it.
+pub(crate) fn version_name(version: &str) -> String {
+    version.replace('_', ".")
 }
 
 fn serial(der: &[u8]) -> String {
@@ -548,4 +567,21 @@ pub(crate) fn said(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_and_its_absence_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        assert!(password(&file).unwrap_err().contains("does not exist"));
+        std::fs::write(&file, "secret\r\nnext\n").unwrap();
+        assert_eq!(password(&file).unwrap(), b"secret");
+        std::fs::write(&file, "\nsecret").unwrap();
+        assert!(password(&file).unwrap_err().contains("no password"));
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use sectag_mqtt::{ConnectOptions, Qos};
+use sectag_mqtt::Qos;
 use serde_json::Value;
 
 use crate::broker;
@@ -71,16 +71,7 @@ pub fn run_command(command: &str, log: &Path, patience: Duration) -> Result<(), 
 /// Topics of operations that are not over: retained commands under the topic root that are `executing` or `scheduled`.
 /// Empty when the broker cannot be asked: then nothing of it is under way either.
 pub async fn operations(questions: &Questions<'_>) -> Vec<String> {
-    let client = &questions.settings.client;
-    let Ok(transport) = probe::transport(client, questions.facts) else {
-        return Vec::new();
-    };
-    let mut options = ConnectOptions::new(probe::client_id());
-    options.timeout = questions.patience;
-    let host = client.host.to_string();
-    let connected =
-        sectag_mqtt::Client::connect(&host, client.port.value.get(), transport, options).await;
-    let Ok((session, mut incoming)) = connected else {
+    let Ok((session, mut incoming)) = probe::own_session(questions).await else {
         return Vec::new();
     };
     let filter = format!("{}/+/+/+/+/cmd/+/+", questions.settings.topic_root);

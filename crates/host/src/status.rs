@@ -102,7 +102,7 @@ pub async fn status(
         interrupted: Journal::read(&survey.place.journal())?.is_some(),
         listener: settings.external.as_ref().map(External::level),
         client: settings.client.level(),
-        mismatch: mismatch(settings),
+        mismatch: mismatch(settings, survey.facts.machine.is_own(&settings.client.host)),
         applied_s: survey.record.as_ref().map(|record| record.at_s),
         connected: own(&questions).await,
         certificates: certificates(survey),
@@ -112,8 +112,11 @@ pub async fn status(
     })
 }
 
-/// Why our clients cannot be let in where their port leads.
-pub fn mismatch(settings: &Settings) -> Option<String> {
+/// Why our clients cannot be let in where their port leads; `is_here`: that is a port of this machine, as far as it is known.
+fn mismatch(settings: &Settings, is_here: Option<bool>) -> Option<String> {
+    if is_here == Some(false) {
+        return None;
+    }
     let client = settings.client.level();
     let port = settings.client.port.value;
     let external = settings
@@ -231,8 +234,26 @@ fn certificates(survey: &Survey) -> Vec<Expiry> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use sectag_gateway::config::{Config, Locations};
+    use sectag_gateway::document::Document;
+
+    #[test]
+    fn a_port_of_another_machine_is_no_port_of_ours() {
+        let locations = Locations {
+            dir: "/".into(),
+            cwd: "/".into(),
+        };
+        let text = "mqtt.client.auth.ca_file = \"/ca.crt\"\nmqtt.client.port = 1883\n";
+        let document = Document::parse(text).unwrap();
+        let config = Config::of_document(&locations, &document).unwrap();
+        let settings = config.settings().unwrap();
+        for (is_here, wrong) in [(Some(true), true), (None, true), (Some(false), false)] {
+            assert_eq!(mismatch(&settings, is_here).is_some(), wrong);
+        }
+    }
 
     #[test]
     fn a_service_is_known_by_what_the_kernel_keeps_of_its_name() {

@@ -39,9 +39,10 @@ fn wrong(survey: &Survey, status: &Status) -> Vec<String> {
     match &survey.plan {
         Ok(plan) if !plan.is_empty() => {
             let files = say::count(plan.files.len(), "file");
-            wrong.push(format!(
-                "the keys changed since the last apply: {files} to write"
-            ));
+            wrong.push(match status.applied_s {
+                Some(_) => format!("the keys changed since the last apply: {files} to write"),
+                None => format!("the keys are not applied yet: {files} to write"),
+            });
         }
         Ok(_) => {}
         Err(findings) => {
