@@ -22,6 +22,7 @@ use crate::output;
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use zeroize::Zeroizing;
 
 /// `sectag ca`
 pub(crate) fn ca(place: &Place, verb: Option<Ca>, as_json: bool) -> Outcome {
@@ -108,7 +109,7 @@ fn show(folder: &Folder, as_json: bool) -> Outcome {
     let mut items = Vec::new();
     for name in ["root", "servers", "devices"] {
         let path = folder.certificate(name);
-        let key = match std::fs::read_to_string(folder.key(name)) {
+        let key = match std::fs::read_to_string(folder.key(name)).map(Zeroizing::new) {
             Ok(text) if text.contains("ENCRYPTED") => "encrypted",
             Ok(_) => "here",
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => "elsewhere",

@@ -29,6 +29,14 @@ impl Place {
                 Fault::untried("no home directory: neither HOME nor XDG_DATA_HOME is set")
                     .hint("give --home DIR")
             })?;
+        // Paths below it stand in TOML, JSON and the broker's files.
+        if std::path::absolute(&home)?.to_str().is_none() {
+            return Err(Fault::untried(format!(
+                "the home `{}` is not written in UTF-8",
+                home.display()
+            ))
+            .hint("rename it, or choose another with --home DIR"));
+        }
         Ok(Self { home })
     }
 

@@ -225,7 +225,7 @@ fn value(path: &Path, report: &Report) -> Value {
         })
         .collect();
     json!({
-        "file": path,
+        "file": path.display().to_string(),
         "certificates": certificates,
         "findings": report.findings.iter().map(finding_value).collect::<Vec<_>>(),
         "verdicts": verdicts,

@@ -99,7 +99,13 @@ fn output_path(arguments: &Reissue) -> Outcome<PathBuf> {
         return Err(Fault::no(format!("`{}` is there already", path.display()))
             .hint("--force replaces it, --output writes elsewhere"));
     }
-    Ok(std::path::absolute(path)?)
+    let path = std::path::absolute(path)?;
+    if path.to_str().is_none() {
+        let sentence = format!("the name `{}` is not written in UTF-8", path.display());
+        return Err(Fault::untried(sentence)
+            .hint("the register remembers it as text; write elsewhere with --output"));
+    }
+    Ok(path)
 }
 
 fn foreign(
