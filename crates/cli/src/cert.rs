@@ -25,7 +25,7 @@ use crate::ca::moment;
 use crate::fault::Outcome;
 use crate::home::Place;
 use crate::output;
-use sectag_pki::CertificateFacts;
+use sectag_pki::{CertificateFacts, ServerName};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -160,6 +160,22 @@ pub(crate) fn facts_of(path: &Path) -> Outcome<Vec<CertificateFacts>> {
 pub(crate) fn first_of(path: &Path) -> Outcome<CertificateFacts> {
     let mut all = facts_of(path)?;
     Ok(all.swap_remove(0)) // a file without a certificate is an error
+}
+
+/// The names of the server that the first certificate in a file is for.
+pub(crate) fn names_of(path: &Path) -> Outcome<Vec<ServerName>> {
+    Ok(names_in(&first_of(path)?))
+}
+
+/// The names of a server in its certificate.
+fn names_in(facts: &CertificateFacts) -> Vec<ServerName> {
+    let names = facts.names.iter().filter_map(|name| {
+        let text = name
+            .strip_prefix("DNS:")
+            .or_else(|| name.strip_prefix("IP:"))?;
+        text.parse().ok()
+    });
+    names.collect()
 }
 
 /// Writes a public file, or stdout for `-`.

@@ -240,6 +240,88 @@ fn mistakes_are_told_with_what_helps() {
 }
 
 #[test]
+fn a_home_that_cannot_be_written_down_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let home = Home::new();
+    let odd = home.path().join(std::ffi::OsStr::from_bytes(b"h\xff"));
+    for args in [
+        &["ca", "init"][..],
+        &["ca"],
+        &["gateway", "status", "--json"],
+    ] {
+        let mut command = support::sectag(&odd);
+        command.args(args);
+        let said = support::run(command).expect_code(2);
+        assert!(said.stderr.contains("is not written in UTF-8"), "{said:#?}");
+    }
+    assert!(!odd.exists());
+}
+
+#[test]
+fn half_a_pair_is_told_from_a_whole_one() {
+    let home = gateway();
+    home.sectag(&["cert", "issue", "client", "one"])
+        .expect_code(0);
+    let key = home.path().join("pki/one.key");
+    fs::remove_file(&key).unwrap();
+    let said = home
+        .sectag(&["cert", "issue", "client", "one"])
+        .expect_code(1);
+    assert!(said.stderr.contains("which belongs to it, is missing"));
+    assert!(
+        said.stderr
+            .contains("`sectag cert issue client one --force`"),
+        "{said:#?}"
+    );
+    home.sectag(&["cert", "issue", "client", "one", "--force"])
+        .expect_code(0);
+    assert!(key.exists());
+}
+
+#[test]
+fn a_key_that_replaces_another_is_for_its_reader_and_not_for_everybody() {
+    let home = gateway();
+    let mode = |wanted: u32| {
+        let key = home.path().join("pki/one.key");
+        fs::set_permissions(&key, fs::Permissions::from_mode(wanted)).unwrap();
+        let said = home
+            .sectag(&["cert", "issue", "client", "one", "--force"])
+            .expect_code(0);
+        let alone = said.stderr.contains("can be read by its owner alone");
+        let mode = fs::metadata(&key).unwrap().permissions().mode() & 0o777;
+        (mode, alone)
+    };
+    home.sectag(&["cert", "issue", "client", "one"])
+        .expect_code(0);
+    assert_eq!(mode(0o644), (0o640, false));
+    assert_eq!(mode(0o640), (0o640, false));
+    assert_eq!(mode(0o600), (0o600, true));
+}
+
+#[test]
+fn what_could_not_be_renewed_is_not_called_renewed() {
+    let home = gateway();
+    for name in ["one", "two", "three"] {
+        home.sectag(&["cert", "issue", "client", name])
+            .expect_code(0);
+    }
+    // One cannot be read, and may be in use; the key of another is not there to be kept.
+    fs::write(home.path().join("pki/two.crt"), "cut short").unwrap();
+    fs::remove_file(home.path().join("pki/three.key")).unwrap();
+    let said = home
+        .sectag(&["cert", "renew", "--all", "--reuse-key"])
+        .expect_code(1);
+    assert!(said.stderr.contains("`two` is left out"), "{said:#?}");
+    assert!(said.stderr.contains("`three` could not be renewed"));
+    let row = |name: &str| {
+        let line = said.stdout.lines().find(|line| line.starts_with(name));
+        line.unwrap_or_default().to_owned()
+    };
+    assert!(row("one").contains(" renewed "), "{said:#?}");
+    assert!(row("three").contains(" failed "), "{said:#?}");
+}
+
+#[test]
 fn a_renewal_waits_and_is_promoted_with_the_key_s_mode_kept() {
     let home = gateway();
     home.sectag(&["cert", "issue", "server", "--days", "9"])

@@ -11,6 +11,8 @@ use sectag_gateway::value::Value;
 use sectag_gateway::{Host, Settings};
 use sectag_pki::{Certificate, KeyPair, KeyType, ServerName, Terms};
 use serde_json::json;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const DAY_S: u64 = 86_400;
@@ -46,6 +48,11 @@ impl Paths {
             Some(dir) => std::path::absolute(dir)?,
             None => std::path::absolute(&place.home)?.join("pki"),
         };
+        // The register remembers it as text.
+        if dir.to_str().is_none() {
+            let sentence = format!("the folder `{}` is not written in UTF-8", dir.display());
+            return Err(Fault::untried(sentence).hint("rename it, or write elsewhere with --dir"));
+        }
         Ok(Self {
             certificate: dir.join(format!("{name}.crt")),
             key: dir.join(format!("{name}.key")),
@@ -81,13 +88,33 @@ pub(crate) fn issue_pair(
     now_s: u64,
 ) -> Outcome<Certificate> {
     let Paths { certificate, key } = &order.paths;
-    if !order.force {
-        for path in [certificate, key] {
-            if path.symlink_metadata().is_ok() {
-                return Err(Fault::no(format!("`{}` is there already", path.display())).hint(
-                    "`sectag cert renew` renews it; --force replaces it, --dir writes elsewhere",
-                ));
-            }
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    match (is_there(certificate), is_there(key)) {
+        _ if order.force => {}
+        (false, false) => {}
+        (true, true) => {
+            let sentence = format!("`{}` is there already", certificate.display());
+            return Err(Fault::no(sentence).hint(
+                "`sectag cert renew` renews it; --force replaces it, --dir writes elsewhere",
+            ));
+        }
+        (has_certificate, _) => {
+            let (half, other) = match has_certificate {
+                true => (certificate, key),
+                false => (key, certificate),
+            };
+            let verb = match order.kind {
+                Kind::Server => "server --force".to_owned(),
+                Kind::Client => format!("client {} --force", order.name),
+            };
+            return Err(Fault::no(format!(
+                "`{}` is there, and `{}`, which belongs to it, is missing",
+                half.display(),
+                other.display()
+            ))
+            .hint(format!(
+                "bring it back, or make both anew: `sectag cert issue {verb}`"
+            )));
         }
     }
     if let Some(dir) = certificate.parent().filter(|dir| !dir.is_dir()) {
@@ -126,6 +153,11 @@ pub(crate) fn issue_pair(
         fresh.to_pem().as_bytes(),
     )
     .map_err(kept)?;
+    // Its mode is that of the key it replaces, which its reader may need; nobody needs this.
+    let mode = std::fs::metadata(key)?.permissions().mode() & 0o7777;
+    if mode & 0o007 != 0 {
+        std::fs::set_permissions(key, Permissions::from_mode(mode & !0o007))?;
+    }
     // A renewal of what was replaced would bring the old names back.
     for path in [key, certificate] {
         sectag_keep::remove(&sectag_keep::new_beside(path)).map_err(kept)?;
@@ -309,9 +341,12 @@ fn said(global: &Global, order: &Order, certificate: &Certificate) -> Outcome {
         Kind::Server => ("mqtt.external", "the broker"),
         Kind::Client => ("mqtt.client.auth", "the client"),
     };
-    eprintln!(
-        "the key can be read by this user alone; {reader} must be able to (`sectag gateway apply` sees to that for this machine)"
-    );
+    let alone = std::fs::metadata(key).is_ok_and(|found| found.permissions().mode() & 0o077 == 0);
+    if alone {
+        eprintln!(
+            "the key can be read by its owner alone; {reader} must be able to (`sectag gateway apply` sees to that for this machine)"
+        );
+    }
     eprintln!(
         "next: sectag config set {side}.cert_file {} {side}.key_file {}",
         certificate.display(),

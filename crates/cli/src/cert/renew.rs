@@ -8,14 +8,13 @@
 //! ```
 
 use super::issue::{Paths, configured, duration_s};
-use super::list::holds;
 use crate::args::{Global, Renew};
 use crate::ca::{Entry, Folder, Kind, Passphrase, broken, day, kept};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
 use sectag_keep::{Previous, new_beside};
-use sectag_pki::{CertificateFacts, KeyPair, KeyType, ServerName, Terms};
+use sectag_pki::{CertificateFacts, KeyPair, KeyType, Terms};
 use serde_json::json;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -35,6 +34,8 @@ enum Step {
     Waits,
     /// It has time.
     Fine,
+    /// It should have been renewed, and could not be.
+    Failed,
 }
 
 impl Step {
@@ -43,6 +44,7 @@ impl Step {
             Self::Renew => "renew",
             Self::Waits => "waiting",
             Self::Fine => "fine",
+            Self::Failed => "failed",
         }
     }
 }
@@ -68,28 +70,31 @@ pub(super) fn renew(global: &Global, place: &Place, arguments: &Renew) -> Outcom
         say(global.json, &plan, "would be");
         return Ok(());
     }
-    let mut failed = None;
-    for (entry, step) in &plan {
-        let Some(paths) = paths(entry) else { continue };
-        let done = match step {
-            Step::Fine => Ok(()),
-            Step::Renew => beside(&folder, entry, &paths, arguments, &passphrase, now_s),
-            Step::Waits => Ok(()),
+    let mut failed = Vec::new();
+    for (entry, step) in &mut plan {
+        let Some(paths) = paths(entry).filter(|_| *step != Step::Fine) else {
+            continue;
         };
-        let done = done.and_then(|()| match (arguments.now, step) {
-            (true, Step::Renew | Step::Waits) => promote(&paths, now_s).map(drop),
+        let done = match step {
+            Step::Renew => beside(&folder, entry, &paths, arguments, &passphrase, now_s),
             _ => Ok(()),
+        };
+        let done = done.and_then(|()| match arguments.now {
+            true => promote(&paths, now_s).map(drop),
+            false => Ok(()),
         });
         if let Err(fault) = done {
             // The others must not wait for this one.
             eprintln!("{}", fault.text());
-            failed = Some(entry.name.clone());
+            failed.push(format!("`{}`", entry.name));
+            *step = Step::Failed;
         }
     }
     refresh_lists(&folder, &passphrase, now_s);
     say(global.json, &plan, "");
-    if let Some(name) = failed {
-        return Err(Fault::no(format!("`{name}` could not be renewed")));
+    if !failed.is_empty() {
+        let names = failed.join(", ");
+        return Err(Fault::no(format!("{names} could not be renewed")));
     }
     let waiting = plan.iter().any(|(_, step)| *step != Step::Fine);
     if waiting && !arguments.now {
@@ -134,14 +139,25 @@ pub(super) fn in_use(
             why = Some("it is revoked; `sectag cert issue` makes another");
             continue;
         }
-        if !holds(path, &entry.sha256) {
-            why = why.or(Some(
-                "its file is gone, or holds another certificate; `sectag cert issue` makes another",
-            ));
-            continue;
+        // A file that is gone is out of use; one that cannot be read may be in use, and would end without a word.
+        let read = match path.symlink_metadata() {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            _ => Some(super::first_of(path)),
+        };
+        match read {
+            Some(Ok(facts)) if facts.fingerprint_sha256 == entry.sha256 => {
+                found.push((entry, facts));
+                continue;
+            }
+            Some(Err(fault)) if name.is_none() => {
+                let name = &entry.name;
+                eprintln!("{}; `{name}` is left out", fault.warning());
+            }
+            _ => {}
         }
-        let facts = super::first_of(path)?;
-        found.push((entry, facts));
+        why = why.or(Some(
+            "its file is gone, or holds another certificate; `sectag cert issue` makes another",
+        ));
     }
     match (found.is_empty(), name) {
         (true, Some(name)) => Err(match why {
@@ -205,13 +221,7 @@ fn beside(
     };
     let made = match entry.kind {
         Kind::Server => {
-            let names = old.names.iter().filter_map(|name| {
-                let text = name
-                    .strip_prefix("DNS:")
-                    .or_else(|| name.strip_prefix("IP:"))?;
-                text.parse().ok()
-            });
-            let names: Vec<ServerName> = names.collect();
+            let names = super::names_in(&old);
             authority.issue_local_server(&key.spki_der(), &names, &terms)
         }
         Kind::Client => authority.issue_local_client(&key.spki_der(), &entry.name, &terms),
