@@ -92,6 +92,70 @@ fn levels_follow_each_other_and_the_last_word_is_remove() {
 }
 
 #[test]
+fn a_level_with_tls_does_not_keep_the_port_of_plaintext() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::new(As::Us);
+    let internal = desk.internal.to_string();
+    desk.ok(&["config", "set", "mqtt.bind.port", &internal]);
+    let init = |level: &str, port: &str| {
+        let planned = desk.ok(&["gateway", "init", "--level", level, "--dry-run"]);
+        planned.says(&format!("external listener {port}: {level}"));
+    };
+    init("none", "1884");
+    init("server", "8883");
+    let chosen = desk.external.to_string();
+    desk.ok(&["config", "set", "mqtt.external.bind.port", &chosen]);
+    init("mutual", &chosen);
+}
+
+#[test]
+fn a_name_that_the_kept_certificate_lacks_is_not_passed_over() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::mutual(As::Us);
+    let again = |name: &str| {
+        desk.sectag(&[
+            "gateway", "init", "--level", "mutual", "--name", "gw-1", "--san", name,
+        ])
+    };
+    again("localhost").expect(0).says("kept ");
+    let refused = again("broker.example").expect(1);
+    refused
+        .says("is not for broker.example")
+        .says("`sectag cert issue server --force --san broker.example`");
+    desk.ok(&[
+        "cert",
+        "issue",
+        "server",
+        "--force",
+        "--san",
+        "broker.example",
+    ]);
+    again("broker.example").expect(0).says("applied");
+}
+
+#[test]
+fn a_main_file_that_is_not_utf_8_is_not_written_again() {
+    if !have_mosquitto() {
+        return;
+    }
+    let desk = Desk::ready(As::Us);
+    desk.ok(&["gateway", "apply"]);
+    let main = desk.path("etc/mosquitto.conf");
+    let mut bytes = std::fs::read(&main).unwrap();
+    bytes.extend(b"# f\xfcr alle\n");
+    std::fs::write(&main, &bytes).unwrap();
+    desk.sectag(&["gateway", "remove"])
+        .expect(1)
+        .says("is not written in UTF-8")
+        .says("by hand");
+    assert_eq!(std::fs::read(&main).unwrap(), bytes);
+}
+
+#[test]
 fn a_plan_changes_nothing_and_shows_everything() {
     if !have_mosquitto() {
         return;
