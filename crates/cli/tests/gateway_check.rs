@@ -102,4 +102,11 @@ fn what_cannot_be_read_is_another_exit_code() {
         .expect_code(2);
     assert!(said.stdout.is_empty(), "{said:#?}");
     home.sectag(&["gateway", "check"]).expect_code(2);
+    // Somebody's log, for example.
+    let long = file(&dir, "mosquitto.log", &"x".repeat(2 << 20));
+    let said = home.sectag(&["gateway", "check", &long]).expect_code(2);
+    assert!(
+        said.stderr.contains("has more than the 1048576 bytes") && said.stdout.is_empty(),
+        "{said:#?}"
+    );
 }

@@ -21,6 +21,12 @@ const STDIN: &str = "-";
 /// Exit 0 when the file works as it is meant, 1 when it does not, 2 when it could not be read.
 pub(super) fn check(desk: &Desk<'_>, file: &Path) -> Outcome {
     let text = read(file)?;
+    if text.len() > FILE_BYTES_MAX {
+        let file = file.display();
+        let sentence = format!("`{file}` has more than the {FILE_BYTES_MAX} bytes that are read");
+        return Err(Fault::untried(sentence)
+            .hint("mosquitto's files are a few kilobytes; is it another file, such as its log?"));
+    }
     let broker = Broker::find(&desk.options()?).ok();
     if broker.is_none() {
         eprintln!(
