@@ -8,6 +8,9 @@ use super::{Finding, MODEM_CHAIN_BYTES_MAX, rule};
 use crate::PkiError;
 use crate::certificate::parse;
 
+/// Begins a section of PEM.
+const BEGIN: &[u8] = b"-----BEGIN ";
+
 /// What is in a file.
 #[derive(Debug)]
 pub struct Contents {
@@ -34,7 +37,9 @@ pub fn contents(file: &[u8]) -> Result<Contents, PkiError> {
             facts,
         });
     };
-    if file.first() == Some(&0x30) {
+    // A text may begin with the same byte, which is the digit 0.
+    let is_text = file.windows(BEGIN.len()).any(|bytes| bytes == BEGIN);
+    if file.first() == Some(&0x30) && !is_text {
         parse(file)?;
         found("der-not-pem", format!("{} bytes of DER", file.len()));
         return Ok(Contents {
@@ -163,6 +168,7 @@ mod tests {
             ["pem-text-around"]
         );
         assert_eq!(ids(pem.trim_end()), ["pem-no-final-newline"]);
+        assert_eq!(ids(&format!("0 s:CN = Root\n{pem}")), ["pem-text-around"]);
         assert_eq!(ids(&format!("\u{feff}{pem}")), ["pem-bom"]);
         assert_eq!(ids(&pem.repeat(9)), ["over-4-kb"]);
         assert_eq!(ids(&format!("{pem}{key}")), ["key-in-file"]);
