@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   SendClock ─► AwaitTime         AT%CCLK? each second, at most 60 s
-//!   SendSign  ─► AwaitSignature    a fresh JWT for each request
+//!   SendSign  ─► AwaitSignature    a fresh JWT for each request; over CoAP one for the whole session
 //!   SendFetch ─► AwaitCommands     `after` = last command executed           ◄─────────────────┐
 //!     SendCmee    ─► AwaitCmee, AwaitCmeeOn                                                    │
 //!     SendCommand ─► AwaitOffline (before the first AT command), AwaitAnswer, AwaitDeleted,    │
@@ -22,6 +22,9 @@
 //! Two things differ from the firmware library on purpose, and [`Conduct::Firmware`] switches both off. A report is kept
 //! until it is acknowledged, because the service cannot know what a lost one said; and after a timeout everything that
 //! was changed on the modem is put back, the radio by asking again while it is in flight mode. Everything that a service can notice in the requests themselves is the same.
+//!
+//! Over CoAP ([`Transport::Coap`]) fetch and report pass through a [`coap::CoapLink`], which knows when to connect, to
+//! authenticate and to close; the session stays what it is.
 //!
 //! The firmware notices a too small answer buffer while it reads from the modem. Here the answer arrives whole, so its
 //! length is compared with the size the buffer would have at that moment, and the same retries follow.

@@ -331,3 +331,6 @@ impl Grant {
 const SAVED_VERSION: u8 = 1;
 /// Version, scope, device, kid, until, digest, exp.
 const SAVED_BYTES: usize = 2 + 16 + 32 + 8 + 32 + 8;
+
+#[cfg(test)]
+mod tests;

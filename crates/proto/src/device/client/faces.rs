@@ -24,8 +24,15 @@ use crate::device::config::{Conduct, Config};
 /// | settings cannot be read | told, defaults count | FATAL_ERROR, nothing comes by itself |
 /// | SCHEDULED_PROVISIONING | also tells back-offs | only regular runs |
 /// | stored interval `0600` | 600 s | octal, 384 s |
+/// | over CoAP: connections | one DTLS session for everything, kept between runs, moved by its Connection ID | one for each run, with keep-open (nRF91x1); without (nRF9160) one for each fetch and one for each report |
+/// | over CoAP: authentication | when nothing is granted: first, after Max-Age, after a 4.01 | before each fetch, and on each new session |
+/// | over CoAP: `.dtls/suspend` | never: the session is kept by the driver | with keep-open, before commands are executed |
+/// | over CoAP: a kept session that does not answer | any request goes once more, on a fresh one | a report goes once more, on a fresh one, whatever it failed by |
+/// | over CoAP: a token that expired in offline work | is made anew | is presented as it is |
+/// | over CoAP: a report that fails | is kept, as over HTTPS | ends the session and is lost |
 ///
-/// Slots are narrower than the spread where the interval, or twice the back-off, is shorter.
+/// Slots are narrower than the spread where the interval, or twice the back-off, is shorter. What happens on the air over
+/// CoAP is in [`coap`](crate::device::coap), whose conduct [`LinkConduct::of`](crate::device::coap::LinkConduct::of) chooses.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// What a session may assume; `session.after` is loaded by the client itself when SAVE_CMD_ID is on.
