@@ -1,5 +1,7 @@
 //! Why a certificate could not be read or made.
 
+use crate::lint::moment;
+
 /// An error with the facts; none of them is a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,7 +44,8 @@ pub enum PkiError {
     },
     /// The authority is not valid at the time of signing.
     #[error(
-        "`{authority}` is valid from {not_before_s} to {not_after_s} (Unix seconds), and it is {now_s}"
+        "`{authority}` is valid from {} to {}, and it is {}",
+        moment(*not_before_s), moment(*not_after_s), moment(*now_s)
     )]
     AuthorityNotValid {
         /// Subject of the authority.

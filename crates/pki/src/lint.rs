@@ -25,6 +25,7 @@ use std::fmt;
 
 use crate::{CertificateFacts, PkiError, Purpose, ServerName};
 
+pub(crate) use certificate::moment;
 pub(crate) use key::public_of;
 pub use key::{KeyKind, SignatureKind};
 pub use look::Position;

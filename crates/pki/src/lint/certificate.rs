@@ -122,7 +122,19 @@ fn dates(look: &Look<'_>, now_s: u64, found: &mut Found) {
     }
 }
 
-/// The date as people write it: `2026-05-01`.
+/// The date and time as people write it: `2026-05-01 13:07 UTC`.
+pub(crate) fn moment(seconds: u64) -> String {
+    let timestamp = i64::try_from(seconds).unwrap_or(i64::MAX);
+    match ASN1Time::from_timestamp(timestamp) {
+        Ok(time) => {
+            let (hour, minute, _) = time.to_datetime().to_hms();
+            format!("{} {hour:02}:{minute:02} UTC", day(timestamp))
+        }
+        Err(_) => day(timestamp),
+    }
+}
+
+/// The date alone: `2026-05-01`.
 pub(crate) fn day(timestamp: i64) -> String {
     match ASN1Time::from_timestamp(timestamp) {
         Ok(time) => {
