@@ -186,8 +186,6 @@ fn questions(survey: &Survey) -> Questions<'_> {
         settings: &survey.settings,
         facts: &survey.facts,
         logs: survey.logs(),
-        has_rules: false,
-        has_passwords: false,
         patience: PROBE_PATIENCE,
     }
 }

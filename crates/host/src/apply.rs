@@ -348,15 +348,19 @@ fn undo(journal: &Journal, actions: &mut dyn Actions) -> Result<Back, Trouble> {
                 .is_ok();
         if !reloaded {
             // A broker that did not survive the reload, or the restart, is started.
-            let silent = |trouble: Trouble| Trouble {
-                sentence: format!(
-                    "the files are as before, but the broker does not serve with them: {trouble}"
-                ),
-                ..trouble
+            let but = |what: &'static str| {
+                move |trouble: Trouble| Trouble {
+                    sentence: format!("the files are as before, but the broker {what}: {trouble}"),
+                    ..trouble
+                }
             };
-            actions.restart().map_err(silent)?;
+            actions
+                .restart()
+                .map_err(but("was not restarted with them"))?;
             crash::point("gateway.undo.told");
-            actions.listening().map_err(silent)?;
+            actions
+                .listening()
+                .map_err(but("does not serve with them"))?;
         }
         crash::point("gateway.undo.serving");
     }

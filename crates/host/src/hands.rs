@@ -260,15 +260,7 @@ impl Actions for Hands<'_> {
             return Ok(());
         };
         let report = self.runtime.block_on(probe::probe(questions));
-        let broken: Vec<String> = report
-            .broken()
-            .map(|check| {
-                format!(
-                    "{} at {}: must be {}; {}",
-                    check.name, check.at, check.wanted, check.got
-                )
-            })
-            .collect();
+        let broken: Vec<String> = report.broken().map(ToString::to_string).collect();
         self.report = Some(report);
         if broken.is_empty() {
             Ok(())

@@ -9,8 +9,8 @@
 //!   our client      as the services connect: host, port, CA, certificate
 //! ```
 //!
-//! Every probe connects under a client identifier of its own and publishes nothing, except to prove topic rules. The
-//! server is known by the certificate in its file, so a probe cannot be answered by somebody else.
+//! Every probe connects under a client identifier of its own and publishes nothing. The server is known by the certificate
+//! in its file, so a probe cannot be answered by somebody else.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use sectag_gateway::facts::{Facts, What};
 use sectag_gateway::{Client, External, Level, Settings};
-use sectag_mqtt::{ClientError, ConnectOptions, Qos, Transport, Version};
+use sectag_mqtt::{ClientError, ConnectOptions, Transport, Version};
 use sectag_pki::{Authority, KeyPair, KeyType};
 
 use crate::log::{length, user_in_log};
@@ -38,6 +38,20 @@ pub struct Check {
     pub got: String,
     /// Whether it is what must be; `None`: it could not be asked, and `got` says why.
     pub holds: Option<bool>,
+}
+
+impl std::fmt::Display for Check {
+    /// What is wrong, when something is.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            name,
+            at,
+            wanted,
+            got,
+            ..
+        } = self;
+        write!(f, "{name} at {at}: must be {wanted}; {got}")
+    }
 }
 
 /// All answers.
@@ -94,10 +108,6 @@ pub struct Questions<'a> {
     pub facts: &'a Facts,
     /// The broker's log files, where it may say under which name it let us in.
     pub logs: Vec<PathBuf>,
-    /// The external listener has topic rules: everybody below the own name.
-    pub has_rules: bool,
-    /// Passwords are asked for where certificates are not.
-    pub has_passwords: bool,
     /// For each connection.
     pub patience: Duration,
 }
@@ -165,11 +175,7 @@ async fn outside(
 ) {
     let level = external.level();
     if level == Level::None {
-        if questions.has_passwords {
-            plain_answers(report, at, questions.patience).await;
-        } else {
-            plain_lets_in(report, "plaintext", at, questions.patience).await;
-        }
+        plain_lets_in(report, "plaintext", at, questions.patience).await;
         return;
     }
     plain_is_refused(report, at, questions.patience).await;
@@ -188,10 +194,6 @@ async fn outside(
             report.add("no-certificate", at, "refused", refused, got);
             foreign(report, &asker, questions).await;
             good(report, &asker, questions).await;
-        }
-        _ if questions.has_passwords => {
-            let (refused, got) = refusal(nobody);
-            report.add("no-password", at, "refused", refused, got);
         }
         _ => {
             let (let_in, got) = admission(nobody);
@@ -214,17 +216,6 @@ async fn plain_lets_in(
         Err(error) => (false, said(&error)),
     };
     report.add(name, at, "let in", holds, got);
-}
-
-async fn plain_answers(report: &mut Report, at: SocketAddr, patience: Duration) {
-    let (holds, got) = match greet(at, patience).await {
-        Ok(Greeting::Connack(0)) => (false, "let in without a password".to_owned()),
-        Ok(Greeting::Connack(code)) => (true, format!("refused with code {code}")),
-        Ok(Greeting::Closed) => (false, "the connection was closed".to_owned()),
-        Ok(Greeting::Silent) => (false, "no answer to CONNECT".to_owned()),
-        Err(error) => (false, said(&error)),
-    };
-    report.add("no-password", at, "refused", holds, got);
 }
 
 async fn plain_is_refused(report: &mut Report, at: SocketAddr, patience: Duration) {
@@ -311,43 +302,20 @@ async fn good(report: &mut Report, asker: &Asker, questions: &Questions<'_>) {
         Err(error) => return report.add(NAME, at, WANTED, false, said(&error)),
     };
     let mut proof = None;
-    if questions.has_rules {
-        let own = session
-            .publish(&format!("{name}/sectag-probe"), "", Qos::AtLeastOnce, false)
-            .await;
-        let other = session
-            .publish(
-                &format!("{name}-not/sectag-probe"),
-                "",
-                Qos::AtLeastOnce,
-                false,
-            )
-            .await;
-        proof = Some(match (own, other) {
-            (Ok(()), Err(ClientError::PublishRefused { .. })) => (
-                true,
-                format!("`{name}`: topic rules allow {name}/# and refuse others"),
-            ),
-            (Ok(()), _) => (false, format!("topic rules do not hold {name} to {name}/#")),
-            (Err(error), _) => (false, format!("not as `{name}`: {}", said(&error))),
-        });
-    }
-    if proof.is_none() {
-        for (log, from) in questions.logs.iter().zip(before) {
-            if let Some(user) = user_in_log(log, from, &id).await {
-                proof = Some(if user == name {
-                    (true, format!("`{name}`, as {} says", log.display()))
-                } else {
-                    (
-                        false,
-                        format!(
-                            "as `{user}`, as {} says; the certificate says `{name}`",
-                            log.display()
-                        ),
-                    )
-                });
-                break;
-            }
+    for (log, from) in questions.logs.iter().zip(before) {
+        if let Some(user) = user_in_log(log, from, &id).await {
+            proof = Some(if user == name {
+                (true, format!("`{name}`, as {} says", log.display()))
+            } else {
+                (
+                    false,
+                    format!(
+                        "as `{user}`, as {} says; the certificate says `{name}`",
+                        log.display()
+                    ),
+                )
+            });
+            break;
         }
     }
     let _ = session.disconnect().await; // it ends either way

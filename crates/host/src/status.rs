@@ -83,8 +83,6 @@ pub async fn status(
         settings,
         facts: &survey.facts,
         logs: Vec::new(),
-        has_rules: false,
-        has_passwords: false,
         patience,
     };
     let served = match &settings.external {

@@ -33,7 +33,7 @@ pub(crate) struct BrokerArgs {
     /// As whom our services run, which read the client key [default: you]
     #[arg(long, global = true, help_heading = BROKER, env = "SECTAG_SERVICE_USER", value_name = "USER")]
     pub(crate) service_user: Option<String>,
-    /// Shell command that restarts mosquitto [default: systemctl, where systemd runs]
+    /// Shell command that restarts mosquitto, and ends while mosquitto runs [default: systemctl, where systemd runs]
     #[arg(long, global = true, help_heading = BROKER, env = "SECTAG_RESTART_COMMAND", value_name = "COMMAND")]
     pub(crate) restart_command: Option<String>,
     /// Shell command that makes mosquitto read its files again [default: systemctl, else SIGHUP]

@@ -137,14 +137,19 @@ fn broker_json(survey: &Survey) -> Value {
 /// That there is no plan, and why.
 pub(super) fn refused(findings: &[Finding]) -> Fault {
     let lines: Vec<String> = findings.iter().map(finding).collect();
+    Fault::no(format!(
+        "nothing is generated: {} must be mended first\n{}",
+        count(errors(findings), "finding"),
+        lines.join("\n")
+    ))
+}
+
+/// How many of them are errors.
+pub(super) fn errors(findings: &[Finding]) -> usize {
     let errors = findings
         .iter()
         .filter(|found| found.severity == Severity::Error);
-    Fault::no(format!(
-        "nothing is generated: {} must be mended first\n{}",
-        count(errors.count(), "finding"),
-        lines.join("\n")
-    ))
+    errors.count()
 }
 
 /// Warnings and notes beside an answer.
@@ -215,15 +220,7 @@ pub(super) fn report_json(report: &Report) -> Value {
 
 /// The exit code of a probe.
 pub(super) fn verdict(report: &Report) -> Outcome {
-    let broken: Vec<String> = report
-        .broken()
-        .map(|check| {
-            format!(
-                "{} at {}: must be {}; {}",
-                check.name, check.at, check.wanted, check.got
-            )
-        })
-        .collect();
+    let broken: Vec<String> = report.broken().map(ToString::to_string).collect();
     if broken.is_empty() {
         for check in report.unproved() {
             eprintln!("note: not proved: {}: {}", check.name, check.got);

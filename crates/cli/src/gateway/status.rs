@@ -46,10 +46,9 @@ fn wrong(survey: &Survey, status: &Status) -> Vec<String> {
         }
         Ok(_) => {}
         Err(findings) => {
-            let errors = findings.len();
             wrong.push(format!(
-                "`gateway plan` has {}",
-                say::count(errors, "finding")
+                "nothing can be applied: {} must be mended first",
+                say::count(say::errors(findings), "finding")
             ));
         }
     }

@@ -244,7 +244,7 @@ fn a_restart_that_fails_is_not_called_undone() {
         ])
         .expect(1);
     done.says("it is masked")
-        .says("the files are as before, but the broker does not serve with them");
+        .says("the files are as before, but the broker was not restarted with them");
     desk.ok(&["gateway", "apply"])
         .says("an earlier apply was interrupted")
         .says("it is undone");
