@@ -26,6 +26,15 @@ impl Arrow {
     ];
 }
 
+/// Which half of an exchange is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The request.
+    There,
+    /// The answer.
+    Back,
+}
+
 /// A plan of losses: none, exactly one, or by chance from a seed.
 #[derive(Debug, Clone)]
 pub struct Cuts(Plan);

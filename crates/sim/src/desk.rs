@@ -1,16 +1,17 @@
 //! The service, reduced to what the conversation needs: one claimed device, its queue, and a CA for devices.
 
-use sectag_pki::{Authority, Purpose, csr};
+use crate::ca::ca;
+use sectag_pki::csr;
 use sectag_proto::command::CommandRequest;
-use sectag_proto::es256::{P256, PublicKey};
-use sectag_proto::jwt::UnverifiedJwt;
+use sectag_proto::es256::{Kid, P256, PublicKey};
+use sectag_proto::jwt::{UnverifiedJwt, Verified};
 use sectag_proto::query::FetchQuery;
 use sectag_proto::service::{
     Alarm, Changes, Command, FetchLimits, Fetched, NeedsCertificate, NewCommand, OPEN_COMMANDS_MAX,
     Queue,
 };
 use sectag_proto::token::{AttestationToken, Candidate, KeygenBody};
-use sectag_proto::wire::{DecodeLimits, decode_responses};
+use sectag_proto::wire::{Action, DecodeLimits, decode_commands, decode_responses};
 use sectag_proto::{CommandId, DeviceId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -25,10 +26,12 @@ pub struct Desk {
     candidates: Vec<Candidate>,
     pinned: Option<PublicKey>,
     queue: Queue,
-    root: Authority,
-    devices: Authority,
     issued: BTreeSet<[u8; 32]>,
     next_id: u32,
+    /// Ids whose report the device knows to be acknowledged; the town adds them.
+    pub acknowledged: BTreeSet<String>,
+    /// How often a report arrived here.
+    pub reports: u32,
     /// Everything an operator would have been alarmed about.
     pub alarms: Vec<Alarm>,
     /// `Debug` of everything that was decided, as a careless log would hold it.
@@ -36,22 +39,18 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A new CA, and the device that made this token claimed.
-    pub fn claim(token: &str, now: Timestamp) -> Self {
+    /// The device that made this token is claimed.
+    pub fn claim(token: &str) -> Self {
         let token = AttestationToken::parse(token).expect("a claim token");
-        let root = Authority::root("Town Root", now.as_secs()).expect("a root");
-        let devices = root
-            .issuing(Purpose::Devices, now.as_secs())
-            .expect("a device CA");
         Self {
             device: token.device,
             candidates: token.candidates().expect("a signed token"),
             pinned: None,
             queue: Queue::new(token.device, Vec::new(), 1),
-            root,
-            devices,
             issued: BTreeSet::new(),
             next_id: 0,
+            acknowledged: BTreeSet::new(),
+            reports: 0,
             alarms: Vec::new(),
             said: Vec::new(),
         }
@@ -59,7 +58,7 @@ impl Desk {
 
     /// The root as a device receives it.
     pub fn root_pem(&self) -> String {
-        self.root.certificate_pem()
+        ca().root.certificate_pem()
     }
 
     /// Its commands, in queue order.
@@ -98,18 +97,28 @@ impl Desk {
         self.commit(&changes);
     }
 
-    /// A fetch: status and body.
+    /// A fetch over HTTPS: status and body.
     pub fn fetch(&mut self, jwt: &str, query: &str, now: Timestamp) -> (u16, Vec<u8>) {
-        if let Err(status) = self.check(jwt, now) {
-            return (status, Vec::new());
+        match self.check(jwt, now) {
+            Ok(_) => self.next_batch(query, HEADER_BYTES, now),
+            Err(status) => (status, Vec::new()),
         }
+    }
+
+    /// What the device is to do next, as HTTP status and body; of its buffer `header_bytes` are for something else.
+    pub fn next_batch(
+        &mut self,
+        query: &str,
+        header_bytes: usize,
+        now: Timestamp,
+    ) -> (u16, Vec<u8>) {
         let Ok(query) = FetchQuery::parse(query) else {
             return (400, Vec::new());
         };
         let bytes = |n: u32| usize::try_from(n).expect("32 bits");
         let limits = FetchLimits {
             records_max: bytes(query.limit.unwrap_or(10)),
-            cbor_bytes_max: bytes(query.rx_bytes_max).saturating_sub(HEADER_BYTES),
+            cbor_bytes_max: bytes(query.rx_bytes_max).saturating_sub(header_bytes),
             report_bytes_max: bytes(query.tx_bytes_max),
             at_chars_max: bytes(query.tx_bytes_max).max(1792) - 1,
         };
@@ -122,22 +131,24 @@ impl Desk {
             }
             Fetched::Batch { bytes, changes, .. } => {
                 self.commit(&changes);
+                self.check_batch(&bytes);
                 (200, bytes)
             }
         }
     }
 
-    /// A report: status.
+    /// A report over HTTPS: status.
     pub fn report(&mut self, jwt: &str, body: &[u8], now: Timestamp) -> u16 {
-        if let Err(status) = self.check(jwt, now) {
-            return status;
+        match self.check(jwt, now) {
+            Ok(_) => self.settle(body, now),
+            Err(status) => status,
         }
-        let limits = DecodeLimits {
-            records_max: 100,
-            config_pairs_max: 10,
-            bytes_max: 8192,
-        };
-        let Ok(report) = decode_responses(body, limits) else {
+    }
+
+    /// What the device has done, as HTTP status.
+    pub fn settle(&mut self, body: &[u8], now: Timestamp) -> u16 {
+        self.reports += 1;
+        let Ok(report) = decode_responses(body, LIMITS) else {
             return 400;
         };
         let mut changes = self.queue.settle(&report, now);
@@ -156,7 +167,10 @@ impl Desk {
     }
 
     /// 401 unless the token is this device's; the first good one picks the key.
-    fn check(&mut self, jwt: &str, now: Timestamp) -> Result<(), u16> {
+    ///
+    /// # Errors
+    /// The status.
+    pub fn check(&mut self, jwt: &str, now: Timestamp) -> Result<Verified<DeviceId>, u16> {
         let token = UnverifiedJwt::parse(jwt).map_err(|_| 401_u16)?;
         let mut known: Vec<&PublicKey> = self.candidates.iter().map(|c| &c.key).collect();
         if let Some(pinned) = &self.pinned {
@@ -170,7 +184,13 @@ impl Desk {
             return Err(401);
         }
         self.pinned = Some(key);
-        Ok(())
+        Ok(device)
+    }
+
+    /// Whether this is the device, and its key the one that was pinned.
+    pub fn knows(&self, device: DeviceId, kid: Kid) -> bool {
+        let pinned = self.pinned.as_ref().map(PublicKey::kid);
+        device == self.device && pinned == Some(kid)
     }
 
     /// Signs, or says why not.
@@ -193,7 +213,7 @@ impl Desk {
             return Err(format!("the subject is {}, not {subject}", csr.subject()));
         }
         let cn = self.device.to_string();
-        let certificate = self
+        let certificate = ca()
             .devices
             .issue_device(&csr.spki_der, &cn, now.as_secs())
             .map_err(|e| e.to_string())?;
@@ -206,8 +226,33 @@ impl Desk {
     fn commit(&mut self, changes: &Changes) {
         self.said.push(format!("{changes:?}"));
         self.alarms.extend(changes.alarms.iter().cloned());
+        let before = self.queue.commands().to_vec();
         self.queue.apply(changes);
+        for settled in before.iter().filter(|c| c.status.is_terminal()) {
+            let after = self.queue.commands().iter().find(|c| c.id == settled.id);
+            let same = after.is_none_or(|after| after.response == settled.response);
+            assert!(same, "{} is settled twice", settled.id);
+        }
         self.said.push(format!("{:?}", self.queue));
+    }
+
+    /// What no batch may do, whatever was lost.
+    fn check_batch(&self, bytes: &[u8]) {
+        let batch = decode_commands(bytes, LIMITS).expect("the device's own decoder");
+        for (index, wire) in batch.iter().enumerate() {
+            let id = wire.correlation.as_str();
+            assert!(
+                !self.acknowledged.contains(id),
+                "{id} comes again after its report was acknowledged"
+            );
+            assert!(
+                !is_step(id) || batch.len() > index + 1,
+                "{id} is cut off from its command"
+            );
+            if wire.action == Action::Finished {
+                assert_eq!(index + 1, batch.len(), "these towns have nothing behind it");
+            }
+        }
     }
 
     fn new_id(&mut self) -> CommandId {
@@ -216,4 +261,16 @@ impl Desk {
         bytes[12..].copy_from_slice(&self.next_id.to_be_bytes());
         CommandId::from_bytes(bytes)
     }
+}
+
+/// Larger than anything that crosses a town.
+pub(crate) const LIMITS: DecodeLimits = DecodeLimits {
+    records_max: 100,
+    config_pairs_max: 10,
+    bytes_max: 8192,
+};
+
+/// Whether this is the id of a step in front of a command.
+pub(crate) fn is_step(id: &str) -> bool {
+    id.matches('.').count() > 1
 }

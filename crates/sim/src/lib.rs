@@ -12,8 +12,14 @@
 //! The town moves the clock to the next wake-up, carries requests, and loses what the [`cuts::Cuts`] say. It hears
 //! everything that anybody could print, so that a test can look for secrets in it.
 
+#[cfg(feature = "coap")]
+pub mod air;
+pub mod ca;
+#[cfg(feature = "coap")]
+pub mod coap;
 pub mod cuts;
 pub mod desk;
 pub mod device;
 pub mod herd;
+pub mod road;
 pub mod town;

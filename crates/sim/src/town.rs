@@ -1,17 +1,19 @@
 //! The streets between device and service, and the clock over both.
 
-use crate::cuts::{Arrow, Cuts};
-use crate::desk::Desk;
+use crate::cuts::{Arrow, Cut, Cuts};
+use crate::desk::{Desk, LIMITS, is_step};
 use crate::device::Device;
+use crate::road::{Road, Street};
 use sectag_modem::Options;
-use sectag_proto::device::{ClientConfig, Config, Ending, Event, Input, Output, TransportError};
-use sectag_proto::wire::{Action, DecodeLimits, decode_commands, decode_responses};
+use sectag_proto::device::{ClientConfig, Config, Ending, Event, Input, Output};
+use sectag_proto::query::FetchQuery;
+use sectag_proto::secret::SecretText;
+use sectag_proto::wire::decode_responses;
 use sectag_proto::{Timestamp, Uptime};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// 2026-01-01T00:00:00Z: when every town's clock begins.
-const BEGIN: Timestamp = Timestamp::from_secs(1_767_225_600);
+pub const BEGIN: Timestamp = Timestamp::from_secs(1_767_225_600);
 /// Steps of one session; more means that it runs in a circle.
 const STEPS_MAX: u32 = 20_000;
 
@@ -22,6 +24,8 @@ pub struct Town {
     pub device: Device,
     /// The service.
     pub desk: Desk,
+    /// What lies between them.
+    pub street: Street,
     /// What happened on the device, in order, over all sessions.
     pub events: Vec<Event>,
     /// Whether the device has taken `finished` as done.
@@ -32,7 +36,6 @@ pub struct Town {
     /// `Debug` of everything that crossed the device, as a careless log would hold it.
     heard: Vec<String>,
     tokens: Vec<String>,
-    acknowledged: BTreeSet<String>,
 }
 
 impl Town {
@@ -42,16 +45,25 @@ impl Town {
             session,
             ..ClientConfig::default()
         };
-        Self::with_client(seed, config, options, cuts)
+        Self::with_client(Road::Https, seed, config, options, cuts)
     }
 
-    /// The same with all options of the client library.
-    pub fn with_client(seed: u64, config: ClientConfig, options: Options, cuts: Cuts) -> Self {
+    /// The same with all options of the client library, and the road between them.
+    pub fn with_client(
+        road: Road,
+        seed: u64,
+        mut config: ClientConfig,
+        options: Options,
+        cuts: Cuts,
+    ) -> Self {
+        config.session.transport = road.transport();
+        let street = Street::new(road, &config.session, seed);
         let mut device = Device::new(seed, config, options);
-        let desk = Desk::claim(&device.claim_token(), BEGIN);
+        let desk = Desk::claim(&device.claim_token());
         Self {
             device,
             desk,
+            street,
             events: Vec::new(),
             told_done: false,
             seed,
@@ -59,7 +71,6 @@ impl Town {
             now: Uptime(0),
             heard: Vec::new(),
             tokens: Vec::new(),
-            acknowledged: BTreeSet::new(),
         }
     }
 
@@ -70,12 +81,13 @@ impl Town {
 
     /// Time goes by with nobody doing anything.
     pub fn pass(&mut self, time: Duration) {
-        self.now = self.now.plus(time);
+        self.move_to(self.now.plus(time));
     }
 
     /// Power is lost and comes back at once.
     pub fn lose_power(&mut self) {
         self.device.reboot(self.now);
+        self.street.lose_power();
     }
 
     /// Sessions, a quarter of an hour apart, until nothing is open; returns how many. Panics after `most`.
@@ -116,7 +128,7 @@ impl Town {
         self.device.time_is(self.now(), self.now);
         for _ in 0..STEPS_MAX * 10 {
             if matches!(self.step(Some(end)), Step::Rests) {
-                self.now = end;
+                self.move_to(end);
                 return;
             }
         }
@@ -129,6 +141,9 @@ impl Town {
         self.heard.push(format!("{output:?}"));
         if let Output::Event(event) = output {
             self.told_done |= event == Event::Done;
+            if event == Event::Stop {
+                self.street.stopped(&mut self.desk, self.now);
+            }
             self.events.push(event);
             return Step::Went;
         }
@@ -146,17 +161,19 @@ impl Town {
         }
         let input = match &output {
             Output::Wait(until) => {
-                self.now = until.unwrap_or(self.now).max(self.now);
+                self.move_to(until.unwrap_or(self.now));
                 Input::Tick
             }
-            Output::Fetch { jwt, query } => self.fetch(jwt.expose(), &query.print()),
-            Output::Report { jwt, body } => self.report(jwt.expose(), body),
+            Output::Fetch { jwt, query } => self.fetch(jwt, query),
+            Output::Report { jwt, body } => self.report(jwt, body),
             other => self
                 .device
                 .answer(other)
                 .expect("the device answers what the town does not"),
         };
         self.device.modem.advance(self.now);
+        let attached = self.device.modem.is_attached();
+        self.street.set_attached(attached);
         self.hand(input);
         Step::Went
     }
@@ -181,62 +198,38 @@ impl Town {
         self.device.client.handle(input, self.now);
     }
 
-    fn fetch(&mut self, jwt: &str, query: &str) -> Input {
-        self.tokens.push(jwt.to_owned());
-        if self.cuts.cuts(Arrow::Fetch) {
-            return self.timeout();
-        }
-        let (status, body) = self.desk.fetch(jwt, query, self.now());
-        if status == 200 {
-            self.check_batch(&body);
-        }
-        if self.cuts.cuts(Arrow::Batch) {
-            return self.timeout();
-        }
-        Input::Fetched { status, body }
+    fn fetch(&mut self, jwt: &SecretText, query: &FetchQuery) -> Input {
+        self.tokens.push(jwt.expose().clone());
+        let cut = self.cut(Arrow::Fetch, Arrow::Batch);
+        let (street, desk) = (&mut self.street, &mut self.desk);
+        street.fetch(jwt, query, cut, desk, &mut self.now)
     }
 
-    fn report(&mut self, jwt: &str, body: &[u8]) -> Input {
-        self.tokens.push(jwt.to_owned());
-        if self.cuts.cuts(Arrow::Report) {
-            return self.timeout();
-        }
-        let status = self.desk.report(jwt, body, self.now());
-        if self.cuts.cuts(Arrow::Acknowledgement) {
-            return self.timeout();
-        }
-        if status == 200 {
+    fn report(&mut self, jwt: &SecretText, body: &[u8]) -> Input {
+        self.tokens.push(jwt.expose().clone());
+        let cut = self.cut(Arrow::Report, Arrow::Acknowledgement);
+        let (street, desk) = (&mut self.street, &mut self.desk);
+        let answer = street.report(jwt, body, cut, desk, &mut self.now);
+        if matches!(answer, Input::Reported { status: 200 }) {
             let report = decode_responses(body, LIMITS).expect("the service took it");
             let ids = report.iter().map(|r| r.correlation.to_string());
-            self.acknowledged.extend(ids.filter(|id| !is_step(id)));
+            let ids = ids.filter(|id| !is_step(id));
+            self.desk.acknowledged.extend(ids);
         }
-        Input::Reported { status }
+        answer
     }
 
-    /// No answer within the request's time.
-    fn timeout(&mut self) -> Input {
-        self.now = self.now.plus(Duration::from_secs(30));
-        Input::Failed(TransportError::Timeout)
+    /// Which way of an exchange is cut, if any.
+    fn cut(&mut self, there: Arrow, back: Arrow) -> Option<Cut> {
+        if self.cuts.cuts(there) {
+            return Some(Cut::There);
+        }
+        self.cuts.cuts(back).then_some(Cut::Back)
     }
 
-    fn check_batch(&self, body: &[u8]) {
-        let batch = decode_commands(body, LIMITS).expect("the device's own decoder");
-        for (index, wire) in batch.iter().enumerate() {
-            let id = wire.correlation.as_str();
-            assert!(
-                !self.acknowledged.contains(id),
-                "seed {}: {id} comes again after its report was acknowledged",
-                self.seed
-            );
-            assert!(
-                !is_step(id) || batch.len() > index + 1,
-                "seed {}: {id} is cut off from its command",
-                self.seed
-            );
-            if wire.action == Action::Finished {
-                assert_eq!(index + 1, batch.len(), "these towns have nothing behind it");
-            }
-        }
+    fn move_to(&mut self, now: Uptime) {
+        self.now = now.max(self.now);
+        self.street.live(&mut self.desk, self.now);
     }
 }
 
@@ -245,15 +238,4 @@ enum Step {
     Went,
     PowerLost,
     Rests,
-}
-
-const LIMITS: DecodeLimits = DecodeLimits {
-    records_max: 100,
-    config_pairs_max: 10,
-    bytes_max: 8192,
-};
-
-/// Whether this is the id of a step in front of a command.
-fn is_step(id: &str) -> bool {
-    id.matches('.').count() > 1
 }

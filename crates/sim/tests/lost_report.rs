@@ -9,6 +9,8 @@ use sectag_proto::command::{CommandRequest, ConfigPairs};
 use sectag_proto::device::{ClientConfig, Errno, Event};
 use sectag_proto::service::{Failure, Status};
 use sectag_sim::cuts::{Arrow, Cuts};
+use sectag_sim::over_every_road;
+use sectag_sim::road::Road;
 use sectag_sim::town::Town;
 use std::time::Duration;
 
@@ -16,14 +18,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A device that comes back by itself, every six hours.
-fn town(seed: u64, config: ClientConfig, cuts: Cuts) -> Town {
+fn town(road: Road, seed: u64, config: ClientConfig, cuts: Cuts) -> Town {
     let config = ClientConfig {
         auto_start: true,
         scheduled: true,
         interval: HOUR * 6,
         ..config
     };
-    Town::with_client(seed, config, Options::default(), cuts)
+    Town::with_client(road, seed, config, Options::default(), cuts)
 }
 
 fn key(tag: u64) -> CommandRequest {
@@ -57,10 +59,18 @@ fn seen_after(town: &mut Town, time: Duration) -> Vec<(Status, Option<Failure>)>
 const SUCCEEDED: (Status, Option<Failure>) = (Status::Succeeded, None);
 const UNKNOWN: (Status, Option<Failure>) = (Status::Failed, Some(Failure::OutcomeUnknown));
 
-#[test]
-fn the_firmware_forgets_the_report_and_the_service_says_that_it_does_not_know() {
+over_every_road! {
+    the_firmware_forgets_the_report_and_the_service_says_that_it_does_not_know,
+    we_keep_the_report_and_lose_nothing,
+    a_network_that_is_away_for_a_while_costs_time_and_nothing_else,
+    an_interval_from_the_service_is_in_effect_after_its_session_and_after_a_reboot,
+    left_alone_ours_loses_nothing,
+    left_alone_the_firmware_ends_every_command,
+}
+
+fn the_firmware_forgets_the_report_and_the_service_says_that_it_does_not_know(road: Road) {
     let config = ClientConfig::faithful();
-    let mut town = town(1, config, Cuts::one(Arrow::Report, 1));
+    let mut town = town(road, 1, config, Cuts::one(Arrow::Report, 1));
     add(&mut town, vec![key(7), CommandRequest::Finished {}]);
     assert_eq!(seen_after(&mut town, HOUR), [UNKNOWN; 2]);
     assert!(!town.told_done);
@@ -74,10 +84,9 @@ fn the_firmware_forgets_the_report_and_the_service_says_that_it_does_not_know() 
     );
 }
 
-#[test]
-fn we_keep_the_report_and_lose_nothing() {
+fn we_keep_the_report_and_lose_nothing(road: Road) {
     for arrow in [Arrow::Report, Arrow::Acknowledgement] {
-        let mut town = town(2, ClientConfig::default(), Cuts::one(arrow, 1));
+        let mut town = town(road, 2, ClientConfig::default(), Cuts::one(arrow, 1));
         add(&mut town, vec![key(7), CommandRequest::Finished {}]);
         assert_eq!(seen_after(&mut town, HOUR), [SUCCEEDED; 2], "{arrow:?}");
         assert!(town.told_done && town.desk.alarms.is_empty());
@@ -86,18 +95,16 @@ fn we_keep_the_report_and_lose_nothing() {
     }
 }
 
-#[test]
-fn a_network_that_is_away_for_a_while_costs_time_and_nothing_else() {
+fn a_network_that_is_away_for_a_while_costs_time_and_nothing_else(road: Road) {
     let config = ClientConfig::default();
-    let mut town = town(3, config, Cuts::chance(3, 30));
+    let mut town = town(road, 3, config, Cuts::chance(3, 30));
     add(&mut town, vec![key(7), key(8), CommandRequest::Finished {}]);
     assert_eq!(seen_after(&mut town, DAY), [SUCCEEDED; 3]);
 }
 
-#[test]
-fn an_interval_from_the_service_is_in_effect_after_its_session_and_after_a_reboot() {
+fn an_interval_from_the_service_is_in_effect_after_its_session_and_after_a_reboot(road: Road) {
     for config in [ClientConfig::default(), ClientConfig::faithful()] {
-        let mut town = town(4, config, Cuts::none());
+        let mut town = town(road, 4, config, Cuts::none());
         let interval = setting("provisioning/interval-sec", "1800");
         add(&mut town, vec![interval, CommandRequest::Finished {}]);
         assert_eq!(seen_after(&mut town, HOUR / 4), [SUCCEEDED; 2]);
@@ -110,26 +117,32 @@ fn an_interval_from_the_service_is_in_effect_after_its_session_and_after_a_reboo
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Ours, left alone: whatever is lost, each command succeeds within a few days, none twice.
-    #[test]
-    fn left_alone_ours_loses_nothing(seed in any::<u64>(), most in 0_u32..20) {
-        let mut town = town(seed, ClientConfig::default(), Cuts::chance(seed, most));
+/// Ours, left alone: whatever is lost, each command succeeds within a few days, none twice.
+fn left_alone_ours_loses_nothing(road: Road) {
+    proptest!(cases(24), |(seed in any::<u64>(), most in 0_u32..20)| {
+        let mut town = town(road, seed, ClientConfig::default(), Cuts::chance(seed, most));
         add(&mut town, vec![key(7), setting("a", "1"), key(8), CommandRequest::Finished {}]);
         prop_assert_eq!(seen_after(&mut town, DAY * 3), [SUCCEEDED; 4]);
         prop_assert!(town.desk.alarms.is_empty());
-    }
+    });
+}
 
-    /// The firmware, left alone: each command ends, and one that is unknown was in a report that was lost.
-    #[test]
-    fn left_alone_the_firmware_ends_every_command(seed in any::<u64>(), most in 0_u32..20) {
-        let mut town = town(seed, ClientConfig::faithful(), Cuts::chance(seed, most));
+/// The firmware, left alone: each command ends, and one that is unknown was in a report that was lost.
+fn left_alone_the_firmware_ends_every_command(road: Road) {
+    proptest!(cases(24), |(seed in any::<u64>(), most in 0_u32..20)| {
+        let mut town = town(road, seed, ClientConfig::faithful(), Cuts::chance(seed, most));
         add(&mut town, vec![key(7), setting("a", "1"), key(8), CommandRequest::Finished {}]);
         let seen = seen_after(&mut town, DAY * 3);
         prop_assert!(seen.iter().all(|s| *s == SUCCEEDED || *s == UNKNOWN), "{:?}", seen);
         let lost = town.events.iter().any(|e| matches!(e, Event::ReportLost(_)));
         prop_assert!(lost || most > 0 || !seen.contains(&UNKNOWN));
+    });
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
     }
 }

@@ -4,11 +4,13 @@
 use proptest::prelude::*;
 use sectag_modem::{Fault, Options, SharedModem, TagSigner, VirtualModem};
 use sectag_proto::command::{CommandRequest, ConfigPairs};
-use sectag_proto::device::{Conduct, Config, Ending, Errno};
+use sectag_proto::device::{ClientConfig, Conduct, Config, Ending, Errno};
 use sectag_proto::es256::{P256, Signature, VerifyEs256};
 use sectag_proto::service::{Failure, Status};
 use sectag_proto::{CommandId, SecTag};
 use sectag_sim::cuts::{Arrow, Cuts};
+use sectag_sim::over_every_road;
+use sectag_sim::road::Road;
 use sectag_sim::town::Town;
 
 const PSK: &str = "DEADBEEFCAFE00112233445566778899";
@@ -64,12 +66,20 @@ fn finished() -> CommandRequest {
     CommandRequest::Finished {}
 }
 
-fn town(seed: u64, conduct: Conduct, cuts: Cuts) -> Town {
-    let config = Config {
+fn town(road: Road, seed: u64, conduct: Conduct, cuts: Cuts) -> Town {
+    town_with(road, seed, conduct, Options::default(), cuts)
+}
+
+fn town_with(road: Road, seed: u64, conduct: Conduct, options: Options, cuts: Cuts) -> Town {
+    let session = Config {
         conduct,
         ..Config::default()
     };
-    Town::new(seed, config, Options::default(), cuts)
+    let config = ClientConfig {
+        session,
+        ..ClientConfig::default()
+    };
+    Town::with_client(road, seed, config, options, cuts)
 }
 
 fn add(town: &mut Town, requests: Vec<CommandRequest>) -> Vec<CommandId> {
@@ -102,9 +112,23 @@ fn tag_is_usable(town: Town) -> bool {
         && shared.root_ca(tag(42)).is_ok()
 }
 
-#[test]
-fn from_blank_to_a_usable_tag_in_one_session() {
-    let mut town = town(1, Conduct::Careful, Cuts::none());
+over_every_road! {
+    from_blank_to_a_usable_tag_in_one_session,
+    the_firmware_conduct_succeeds_as_well,
+    the_command_that_fails_is_shown_and_the_rest_never_runs,
+    a_session_without_finished_ends_with_no_commands_and_the_next_goes_on,
+    a_device_of_another_key_is_turned_away,
+    cutting_any_arrow_once_changes_nothing_in_the_end,
+    a_report_that_the_firmware_forgets_ends_as_outcome_unknown,
+    an_owner_who_looks_sees_the_unknown_outcome_while_the_device_is_away,
+    a_closed_loop_whose_report_is_forgotten_runs_again_and_ends_well,
+    no_secret_is_in_anything_that_could_be_printed,
+    a_careful_device_succeeds_under_any_losses,
+    every_command_of_a_forgetful_device_ends,
+}
+
+fn from_blank_to_a_usable_tag_in_one_session(road: Road) {
+    let mut town = town(road, 1, Conduct::Careful, Cuts::none());
     whole_job(&mut town);
     assert_eq!(town.session(), Some(Ending::Done));
     assert_eq!(
@@ -117,22 +141,20 @@ fn from_blank_to_a_usable_tag_in_one_session() {
     assert!(tag_is_usable(town));
 }
 
-#[test]
-fn the_firmware_conduct_succeeds_as_well() {
-    let mut town = town(2, Conduct::Firmware, Cuts::none());
+fn the_firmware_conduct_succeeds_as_well(road: Road) {
+    let mut town = town(road, 2, Conduct::Firmware, Cuts::none());
     whole_job(&mut town);
     assert_eq!(town.session(), Some(Ending::Done));
     assert_eq!(statuses(&town), [Status::Succeeded; 8]);
     assert!(tag_is_usable(town));
 }
 
-#[test]
-fn the_command_that_fails_is_shown_and_the_rest_never_runs() {
+fn the_command_that_fails_is_shown_and_the_rest_never_runs(road: Road) {
     let options = Options {
         faults: vec![Fault::cme("AT%KEYGEN=7", 1, 523)],
         ..Options::default()
     };
-    let mut town = Town::new(3, Config::default(), options, Cuts::none());
+    let mut town = town_with(road, 3, Conduct::Careful, options, Cuts::none());
     let requests = vec![ca(&town), key(), setting(), finished()];
     let ids = add(&mut town, requests);
     assert_eq!(town.session(), Some(Ending::Failed(Errno::NoData)));
@@ -159,9 +181,8 @@ fn the_command_that_fails_is_shown_and_the_rest_never_runs() {
     );
 }
 
-#[test]
-fn a_session_without_finished_ends_with_no_commands_and_the_next_goes_on() {
-    let mut town = town(4, Conduct::Careful, Cuts::none());
+fn a_session_without_finished_ends_with_no_commands_and_the_next_goes_on(road: Road) {
+    let mut town = town(road, 4, Conduct::Careful, Cuts::none());
     add(&mut town, vec![csr("")]);
     assert_eq!(town.session(), Some(Ending::Failed(Errno::NoData)));
     assert_eq!(statuses(&town), [Status::Succeeded; 2]);
@@ -169,22 +190,21 @@ fn a_session_without_finished_ends_with_no_commands_and_the_next_goes_on() {
     assert_eq!(town.session(), Some(Ending::Done));
 }
 
-#[test]
-fn a_device_of_another_key_is_turned_away() {
-    let mut stranger = town(5, Conduct::Careful, Cuts::none());
-    let other = town(6, Conduct::Careful, Cuts::none());
+fn a_device_of_another_key_is_turned_away(road: Road) {
+    let mut stranger = town(road, 5, Conduct::Careful, Cuts::none());
+    let other = town(road, 6, Conduct::Careful, Cuts::none());
     stranger.desk = other.desk;
     whole_job(&mut stranger);
     assert_eq!(stranger.session(), Some(Ending::Failed(Errno::Access)));
     assert_eq!(statuses(&stranger), [Status::Pending; 7]);
 }
 
-#[test]
-fn cutting_any_arrow_once_changes_nothing_in_the_end() {
+fn cutting_any_arrow_once_changes_nothing_in_the_end(road: Road) {
     for arrow in Arrow::ALL {
         let passes = if arrow == Arrow::Power { 90 } else { 6 };
         for pass in 1..=passes {
             let mut town = town(
+                road,
                 100 + u64::from(pass),
                 Conduct::Careful,
                 Cuts::one(arrow, pass),
@@ -201,9 +221,8 @@ fn cutting_any_arrow_once_changes_nothing_in_the_end() {
     }
 }
 
-#[test]
-fn a_report_that_the_firmware_forgets_ends_as_outcome_unknown() {
-    let mut town = town(9, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
+fn a_report_that_the_firmware_forgets_ends_as_outcome_unknown(road: Road) {
+    let mut town = town(road, 9, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
     add(&mut town, vec![key(), finished()]);
     town.settle(4);
     for command in town.desk.commands() {
@@ -213,9 +232,8 @@ fn a_report_that_the_firmware_forgets_ends_as_outcome_unknown() {
     }
 }
 
-#[test]
-fn an_owner_who_looks_sees_the_unknown_outcome_while_the_device_is_away() {
-    let mut town = town(10, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
+fn an_owner_who_looks_sees_the_unknown_outcome_while_the_device_is_away(road: Road) {
+    let mut town = town(road, 10, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
     add(&mut town, vec![key()]);
     town.session();
     town.pass(std::time::Duration::from_secs(601));
@@ -224,9 +242,8 @@ fn an_owner_who_looks_sees_the_unknown_outcome_while_the_device_is_away() {
     assert_eq!(statuses(&town), [Status::Failed]);
 }
 
-#[test]
-fn a_closed_loop_whose_report_is_forgotten_runs_again_and_ends_well() {
-    let mut town = town(11, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
+fn a_closed_loop_whose_report_is_forgotten_runs_again_and_ends_well(road: Road) {
+    let mut town = town(road, 11, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
     let requests = vec![ca(&town), csr(""), finished()];
     add(&mut town, requests);
     town.settle(4);
@@ -242,9 +259,13 @@ fn a_closed_loop_whose_report_is_forgotten_runs_again_and_ends_well() {
     assert!(tag_is_usable(town));
 }
 
-#[test]
-fn no_secret_is_in_anything_that_could_be_printed() {
-    let mut town = town(12, Conduct::Careful, Cuts::one(Arrow::Acknowledgement, 1));
+fn no_secret_is_in_anything_that_could_be_printed(road: Road) {
+    let mut town = town(
+        road,
+        12,
+        Conduct::Careful,
+        Cuts::one(Arrow::Acknowledgement, 1),
+    );
     whole_job(&mut town);
     town.settle(4);
     let key_line = format!("{:?}", KEY);
@@ -259,25 +280,23 @@ fn no_secret_is_in_anything_that_could_be_printed() {
     );
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// A careful device loses nothing, whatever the network and the power do.
-    #[test]
-    fn a_careful_device_succeeds_under_any_losses(seed in any::<u64>(), most in 0u32..8) {
-        let mut town = town(seed, Conduct::Careful, Cuts::chance(seed, most));
+/// A careful device loses nothing, whatever the network and the power do.
+fn a_careful_device_succeeds_under_any_losses(road: Road) {
+    proptest!(cases(40), |(seed in any::<u64>(), most in 0u32..8)| {
+        let mut town = town(road, seed, Conduct::Careful, Cuts::chance(seed, most));
         whole_job(&mut town);
         town.settle(12);
         prop_assert!(statuses(&town).iter().all(|s| *s == Status::Succeeded), "seed {}: {:?}", seed, statuses(&town));
         prop_assert!(town.desk.alarms.is_empty(), "seed {}: {:?}", seed, town.desk.alarms);
         prop_assert!(town.leaks(&[PSK, PASSWORD, KEY_BODY, "PRIVATE KEY"]).is_empty(), "seed {}", seed);
         prop_assert!(tag_is_usable(town), "seed {}", seed);
-    }
+    });
+}
 
-    /// The firmware forgets reports: some outcomes stay unknown, every command ends, and done means done.
-    #[test]
-    fn every_command_of_a_forgetful_device_ends(seed in any::<u64>(), most in 0u32..8) {
-        let mut town = town(seed, Conduct::Firmware, Cuts::chance(seed, most));
+/// The firmware forgets reports: some outcomes stay unknown, every command ends, and done means done.
+fn every_command_of_a_forgetful_device_ends(road: Road) {
+    proptest!(cases(40), |(seed in any::<u64>(), most in 0u32..8)| {
+        let mut town = town(road, seed, Conduct::Firmware, Cuts::chance(seed, most));
         let ids = whole_job(&mut town);
         town.settle(12);
         prop_assert!(town.desk.alarms.is_empty(), "seed {}: {:?}", seed, town.desk.alarms);
@@ -285,5 +304,13 @@ proptest! {
         if last.status == Status::Succeeded {
             prop_assert!(tag_is_usable(town), "seed {}: done without a usable tag", seed);
         }
+    });
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
     }
 }
