@@ -227,6 +227,12 @@ fn mistakes_are_told_with_what_helps() {
             "nothing.csr",
         ),
         (&["cert", "renew", "--ca", "c8y"], 1, "cannot be asked"),
+        (&["cert", "renew", "--due"], 2, "<NAME|--all>"),
+        (
+            &["cert", "reissue", "nothing.csr"],
+            2,
+            "<--client|--server>",
+        ),
     ] {
         let said = home.sectag(args);
         assert_eq!(said.code, Some(code), "{args:?}: {said:#?}");
@@ -255,6 +261,22 @@ fn a_home_that_cannot_be_written_down_is_refused() {
         assert!(said.stderr.contains("is not written in UTF-8"), "{said:#?}");
     }
     assert!(!odd.exists());
+}
+
+#[test]
+fn a_renewed_pair_that_was_revoked_while_it_waited_is_not_put_in_place() {
+    let home = gateway();
+    home.sectag(&["cert", "issue", "client", "one"])
+        .expect_code(0);
+    home.sectag(&["cert", "renew", "one"]).expect_code(0);
+    let waiting = facts(&home.read("pki/one.crt.new"));
+    home.sectag(&["cert", "revoke", &waiting.serial_hex])
+        .expect_code(0);
+    home.sectag(&["cert", "renew", "one", "--now"])
+        .expect_code(0);
+    let now = facts(&home.read("pki/one.crt"));
+    assert_ne!(now.serial_hex, waiting.serial_hex);
+    home.sectag(&["cert", "check", "one"]).expect_code(0);
 }
 
 #[test]
@@ -402,6 +424,22 @@ fn a_revoked_name_stays_revoked_through_renewal_and_list() {
     assert!(renew.stderr.contains("it is revoked"), "{renew:#?}");
     let check = home.sectag(&["cert", "check", "one"]).expect_code(1);
     assert!(check.stdout.contains("REVOKED"), "{check:#?}");
+    assert!(
+        check.stderr.contains("another with another key"),
+        "{check:#?}"
+    );
+    let all = home.sectag(&["cert", "check", "--all"]).expect_code(0);
+    assert!(
+        all.stderr
+            .contains("nothing that was issued here is in use")
+    );
+    // Its key does not come back in under another certificate.
+    let file = home.path().join("pki/one.crt");
+    let again = home
+        .sectag(&["cert", "reissue", "--client", file.to_str().unwrap()])
+        .expect_code(1);
+    assert!(again.stderr.contains("is revoked (serial "), "{again:#?}");
+    assert!(!home.path().join("pki/one-v3.crt").exists());
     assert_eq!(
         home.json(&["cert", "list"])["items"]
             .as_array()

@@ -1,7 +1,7 @@
 //! `sectag cert`: verbs that make, list and end certificates; what can be typed.
 
 use super::{KeyKind, PassphraseArgs};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use sectag_pki::ServerName;
 use std::path::PathBuf;
 
@@ -72,27 +72,27 @@ pub(crate) struct ListIssued {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("issued").args(["name", "all"]))]
 pub(crate) struct Renew {
     /// Name in the register (`sectag cert list`); without it and --all the device certificate is renewed
-    #[arg(conflicts_with = "all")]
     pub(crate) name: Option<String>,
     /// Everything that was issued here, is still valid, and has its files
     #[arg(long)]
     pub(crate) all: bool,
     /// Only what ends within certificate.validity.minimum_duration; where all of a life is short, its last third counts
-    #[arg(long)]
+    #[arg(long, requires = "issued")]
     pub(crate) due: bool,
     /// Only say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Put the new pair in place at once, without the proof by a connection that `sectag gateway apply` makes
-    #[arg(long)]
+    #[arg(long, requires = "issued")]
     pub(crate) now: bool,
     /// Keep the key
-    #[arg(long)]
+    #[arg(long, requires = "issued")]
     pub(crate) reuse_key: bool,
     /// For how many days [default: as many as before]
-    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=7300))]
+    #[arg(long, value_name = "DAYS", requires = "issued", value_parser = clap::value_parser!(u64).range(1..=7300))]
     pub(crate) days: Option<u64>,
     /// Who signs the device certificate: self-signed; the cloud cannot be asked from here
     #[arg(long, value_name = "CA", conflicts_with_all = ["name", "all", "due"])]
@@ -139,14 +139,15 @@ pub(crate) struct Subject {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("side").args(["client", "server"]).required(true))]
 pub(crate) struct Reissue {
     /// A certificate request, or a certificate whose holder keeps the key
     pub(crate) file: PathBuf,
     /// Issue it for a client; its identity is the CN that was asked for
-    #[arg(long, conflicts_with = "server")]
+    #[arg(long)]
     pub(crate) client: bool,
     /// Issue it for a server; its names are those that were asked for
-    #[arg(long, required_unless_present = "client")]
+    #[arg(long)]
     pub(crate) server: bool,
     /// Another identity than the one that was asked for
     #[arg(long, value_name = "NAME", conflicts_with = "server")]

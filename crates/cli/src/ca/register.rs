@@ -8,6 +8,7 @@ use crate::fault::{Fault, Outcome};
 use sectag_keep::KeepError;
 use sectag_pki::{Authority, Certificate, pem, sha256};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 const VERSION: u32 = 1;
@@ -60,6 +61,15 @@ impl Default for Register {
             crl_number: 0,
             certificates: Vec::new(),
         }
+    }
+}
+
+impl Register {
+    /// SHA-256 of every certificate that was revoked.
+    pub(crate) fn revoked(&self) -> BTreeSet<String> {
+        let revoked = |entry: &&Entry| entry.revoked_s.is_some();
+        let all = self.certificates.iter().filter(revoked);
+        all.map(|entry| entry.sha256.clone()).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::home::Place;
 use crate::output;
 use sectag_pki::CertificateFacts;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Exit 0: it must be renewed; 1: it is fine; 2: that cannot be told.
@@ -20,7 +21,9 @@ pub(super) fn needs_renewal(global: &Global, place: &Place, subject: &Subject) -
     if subject.all {
         let folder = Folder::existing(place).map_err(unknown)?;
         let mut due = false;
-        for (entry, facts) in in_use(&folder, None).map_err(unknown)? {
+        let used = in_use(&folder, None).map_err(unknown)?;
+        say_if_none(used.is_empty());
+        for (entry, facts) in used {
             let validity = Validity::of(&facts, minimum_s, now_s);
             eprintln!("{:24} {}", entry.name, validity.words());
             due |= is_due(&facts, minimum_s, now_s);
@@ -62,9 +65,9 @@ pub(super) fn check(global: &Global, place: &Place, subject: &Subject) -> Outcom
     let unknown = |fault: Fault| fault.or_code(2);
     let checked: Vec<(String, PathBuf, CertificateFacts)> = if subject.all {
         let folder = Folder::existing(place).map_err(unknown)?;
-        in_use(&folder, None)
-            .map_err(unknown)?
-            .into_iter()
+        let used = in_use(&folder, None).map_err(unknown)?;
+        say_if_none(used.is_empty());
+        used.into_iter()
             .map(|(entry, facts)| (entry.name, entry.certificate.unwrap_or_default(), facts))
             .collect()
     } else {
@@ -72,17 +75,12 @@ pub(super) fn check(global: &Global, place: &Place, subject: &Subject) -> Outcom
         let facts = super::first_of(&path).map_err(|fault| cannot_tell(&path, fault))?;
         vec![(path.display().to_string(), path, facts)]
     };
-    let revoked: Vec<String> = match Folder::existing(place) {
-        Ok(folder) => {
-            let register = folder.register().map_err(unknown)?;
-            let gone = register.certificates.into_iter();
-            gone.filter(|entry| entry.revoked_s.is_some())
-                .map(|entry| entry.sha256)
-                .collect()
-        }
-        Err(_) => Vec::new(),
+    let revoked = match Folder::existing(place) {
+        Ok(folder) => folder.register().map_err(unknown)?.revoked(),
+        Err(_) => BTreeSet::new(),
     };
     let mut bad = 0;
+    let mut lost = 0;
     let mut items = Vec::new();
     for (name, path, facts) in &checked {
         let validity = Validity::of(facts, minimum_s, now_s);
@@ -99,6 +97,7 @@ pub(super) fn check(global: &Global, place: &Place, subject: &Subject) -> Outcom
         };
         let fine = !is_revoked && !due && !matches!(validity, Validity::NotYet(_));
         bad += usize::from(!fine);
+        lost += usize::from(is_revoked);
         if global.json {
             items.push(json!({ "name": name, "file": path, "status": words, "fine": fine }));
         } else {
@@ -114,7 +113,17 @@ pub(super) fn check(global: &Global, place: &Place, subject: &Subject) -> Outcom
             "{bad} of {} must be renewed or replaced",
             checked.len()
         ))
-        .hint("`sectag cert renew --all --due` renews what was issued here")),
+        .hint(match bad > lost {
+            true => "`sectag cert renew --all --due` renews what was issued here",
+            false => "`sectag cert issue` with --force makes another with another key",
+        })),
+    }
+}
+
+/// Silence would look like an answer.
+fn say_if_none(none: bool) {
+    if none {
+        eprintln!("nothing that was issued here is in use");
     }
 }
 

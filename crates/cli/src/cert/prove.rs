@@ -13,8 +13,9 @@ pub(crate) fn promote_waiting(place: &Place, dry_run: bool) -> Outcome {
         return Ok(());
     }
     let now_s = super::now_s();
+    let revoked = folder.register()?.revoked();
     for (entry, _) in in_use(&folder, None)? {
-        if !waits(&entry, now_s) {
+        if !waits(&entry, &revoked, now_s) {
             continue;
         }
         let (Some(certificate), Some(key)) = (entry.certificate, entry.key) else {

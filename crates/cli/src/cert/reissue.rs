@@ -40,6 +40,9 @@ pub(super) fn reissue(global: &Global, place: &Place, arguments: &Reissue) -> Ou
         }
     };
     let (asked, was) = read(&arguments.file, authority.certificate())?;
+    if let (Some(folder), Some(_)) = (&folder, was) {
+        is_not_revoked(folder, &arguments.file)?;
+    }
     if let Some(version) = was.filter(|version| *version < 3) {
         eprintln!(
             "`{}` is X.509 version {version}, which rustls, and so thin-edge.io and Sectag, refuse to load, and mosquitto admits; it also says nothing about what it is for",
@@ -82,6 +85,24 @@ pub(super) fn reissue(global: &Global, place: &Place, arguments: &Reissue) -> Ou
     let text = made.pem() + &chain;
     sectag_keep::write_public(&output, text.as_bytes()).map_err(kept)?;
     said(global, &name, kind, &made, &output)
+}
+
+/// Whoever has the key of a revoked certificate must not come back in with another one for it.
+fn is_not_revoked(folder: &Folder, file: &Path) -> Outcome {
+    let facts = super::first_of(file)?;
+    if !folder
+        .register()?
+        .revoked()
+        .contains(&facts.fingerprint_sha256)
+    {
+        return Ok(());
+    }
+    Err(Fault::no(format!(
+        "`{}` is revoked (serial {}), and so is its key",
+        file.display(),
+        facts.serial_hex
+    ))
+    .hint("`sectag cert issue` makes a certificate with another key"))
 }
 
 /// Beside the file: `client.csr` and `client.crt` become `client-v3.crt`.

@@ -16,6 +16,7 @@ use crate::output;
 use sectag_keep::{Previous, new_beside};
 use sectag_pki::{CertificateFacts, KeyPair, KeyType, Terms};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -55,9 +56,10 @@ pub(super) fn renew(global: &Global, place: &Place, arguments: &Renew) -> Outcom
     let passphrase = Passphrase::new(&arguments.passphrase);
     let minimum_s = minimum_s(global, place);
     let entries = in_use(&folder, arguments.name.as_deref())?;
+    let revoked = folder.register()?.revoked();
     let mut plan: Vec<(Entry, Step)> = Vec::new();
     for (entry, facts) in entries {
-        let step = if waits(&entry, now_s) {
+        let step = if waits(&entry, &revoked, now_s) {
             Step::Waits
         } else if arguments.due && !is_due(&facts, minimum_s, now_s) {
             Step::Fine
@@ -176,15 +178,21 @@ fn paths(entry: &Entry) -> Option<Paths> {
     })
 }
 
-/// Does a renewed pair wait that is still good?
-pub(super) fn waits(entry: &Entry, now_s: u64) -> bool {
+/// Does a renewed pair wait that is still good, and not `revoked` (SHA-256)?
+pub(super) fn waits(entry: &Entry, revoked: &BTreeSet<String>, now_s: u64) -> bool {
     let Some(paths) = paths(entry) else {
         return false;
     };
     // Loading finishes or discards what was cut off.
     let (certificate, key) = (new_beside(&paths.certificate), new_beside(&paths.key));
     match sectag_keep::load_pair(&certificate, &key) {
-        Ok(Some((certificate, key))) => fits(&paths.certificate, &certificate, &key, now_s).is_ok(),
+        Ok(Some((found, key))) => {
+            let is_revoked = || {
+                let facts = super::first_of(&certificate);
+                facts.is_ok_and(|facts| revoked.contains(&facts.fingerprint_sha256))
+            };
+            fits(&paths.certificate, &found, &key, now_s).is_ok() && !is_revoked()
+        }
         _ => false,
     }
 }
