@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A file that vanishes takes nothing back: above all, a lost CRL does not let revoked clients in again while the broker
-//! runs.
+//! runs. Only in a directory of CAs is a file that goes a CA that is trusted no more.
 
 mod files;
 
