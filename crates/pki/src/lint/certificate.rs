@@ -113,7 +113,8 @@ fn dates(look: &Look<'_>, now_s: u64, found: &mut Found) {
         );
     } else {
         let days = left / DAY_S;
-        let until = format!("valid until {}, {days} days from now", day(end));
+        let s = if days == 1 { "" } else { "s" };
+        let until = format!("valid until {}, {days} day{s} from now", day(end));
         if days < EXPIRES_VERY_SOON_DAYS as i64 {
             add(found, "expires-in-30-days", until);
         } else if days < EXPIRES_SOON_DAYS as i64 {
@@ -253,15 +254,15 @@ fn end_entity(look: &Look<'_>, context: &Context<'_>, found: &mut Found) {
     }
     let may = &look.facts.key_usages;
     if look.extension(KEY_USAGE).is_some() && !may.contains(&"digitalSignature") {
-        let (id, facts) = if may.is_empty() {
-            ("no-digital-signature", "key usage is empty".to_owned())
-        } else {
-            (
-                "no-digital-signature",
-                format!("key usage is {}", may.join(", ")),
-            )
+        let usage = match may.is_empty() {
+            true => "empty".to_owned(),
+            false => may.join(", "),
         };
-        add(found, id, facts);
+        add(
+            found,
+            "no-digital-signature",
+            format!("key usage is {usage}"),
+        );
     }
     if look.purpose == Purpose::Servers {
         names(look, context.name, found);
