@@ -47,6 +47,7 @@ async fn main() {
     let mut config = Config::new(Home::open(&home, system_clock()()).unwrap());
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     (config.owner, config.loopback, config.device, config.mqtt) = (any, any, any, any);
+    config.coap = any;
     let service = Service::start(config).await.unwrap();
     let devices: Arc<Vec<Device>> = Arc::new(claim(&service).await);
 

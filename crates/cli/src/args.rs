@@ -168,6 +168,9 @@ pub(crate) struct Up {
     /// MQTT over mutual TLS [default: sectag.toml, else 127.0.0.1:8883]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen_mqtt: Option<SocketAddr>,
+    /// Device API over CoAP and DTLS, a UDP port [default: sectag.toml, else 127.0.0.1:5684]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
+    pub(crate) listen_coap: Option<SocketAddr>,
     /// Which device keys a claim trusts: those of the first claim, or only those on the allow-list
     /// [default: sectag.toml, else first-claim]
     #[arg(long, value_name = "POLICY", value_parser = ["first-claim", "allow-list"])]

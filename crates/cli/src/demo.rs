@@ -108,6 +108,7 @@ async fn play(args: &Demo, place: &Place) -> Outcome<Option<Service>> {
         Config::new(Home::open(&place.home, system_clock()()).map_err(up::not_started)?);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     (config.owner, config.loopback, config.device, config.mqtt) = (any, any, any, any);
+    config.coap = any;
     let service = Service::start(config).await.map_err(up::not_started)?;
     let addresses = service.addresses();
     story.say("root CA with two issuing CAs (servers, devices), owner key, database: made");

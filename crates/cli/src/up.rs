@@ -22,6 +22,12 @@ pub(crate) fn not_started(error: StartError) -> Fault {
 
 /// `sectag up`
 pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
+    if args.listen_coap.is_some() && !sectag_server::HAS_COAP {
+        return Err(
+            Fault::untried("--listen-coap: CoAP is not built into this program")
+                .hint("build it with the feature `coap`, which needs clang, libclang and cmake"),
+        );
+    }
     let rules = broker::rules(&args.rules)?;
     let home = Home::open(&place.home, system_clock()()).map_err(not_started)?;
     let gateway = Gateway::if_asked(global, place, rules.clone()).await?;
@@ -36,6 +42,7 @@ pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
     config.loopback = args.listen_loopback.unwrap_or(config.loopback);
     config.device = args.listen_device.unwrap_or(config.device);
     config.mqtt = args.listen_mqtt.unwrap_or(config.mqtt);
+    config.coap = args.listen_coap.unwrap_or(config.coap);
     match args.policy.as_deref() {
         Some("allow-list") => config.policy = Policy::AllowList,
         Some(_) => config.policy = Policy::FirstClaim,
@@ -53,7 +60,7 @@ pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
     if global.json {
         let addresses = service.addresses();
         let mut data = json!({ "pid": std::process::id(), "home": place.home, "listeners": {
-            "owner": addresses.owner, "loopback": addresses.loopback, "device": addresses.device, "mqtt": addresses.mqtt } });
+            "owner": addresses.owner, "loopback": addresses.loopback, "device": addresses.device, "mqtt": addresses.mqtt, "coap": addresses.coap } });
         if let Some(gateway) = &gateway {
             data["gateway"] = gateway.json(further);
         }
@@ -119,6 +126,13 @@ pub(crate) fn look_around(service: &Service, home: &Path) -> String {
                 "https://localhost:{} ({})",
                 addresses.device.port(),
                 addresses.device
+            ),
+        ),
+        (
+            "  over CoAP",
+            addresses.coap.map_or_else(
+                || "not built in".to_owned(),
+                |coap| format!("coaps://localhost:{} ({coap}, UDP)", coap.port()),
             ),
         ),
         (

@@ -163,6 +163,22 @@ pub const POINTS: &[(&str, &str)] = &[
         "tags, block, API keys or the allow-list: durable, the answer has left and the connection is closed",
     ),
     (
+        "coap.sessions.before-delete",
+        "a start: the saved DTLS sessions are read, their file is still there; nothing was sent with their keys",
+    ),
+    (
+        "coap.sessions.after-delete",
+        "a start: the file of saved DTLS sessions is gone for good, none of them is loaded",
+    ),
+    (
+        "coap.sessions.before-write",
+        "an orderly end: the DTLS sessions are taken down, their file is not there",
+    ),
+    (
+        "coap.sessions.after-write",
+        "an orderly end: the DTLS sessions are in their file, durably, nobody was told",
+    ),
+    (
         "pki.issue.recorded",
         "a new certificate is in the register, its pair is not on disk; it can be revoked though nobody has it",
     ),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  write_private / write_public     temp file → fsync → rename → fsync directory
+//!  append_private                   one write at the end, for pieces that can be lost
 //!  write_pair                       both temp files → mark "ready" → rename key → rename certificate → unmark
 //!  load_pair                        ready? finish the renames : throw unfinished files away; then read both
 //!  promote_pair                     a checked `.new` pair takes the place of the old one, owner and mode kept
@@ -37,5 +38,6 @@ pub use look::{End, Look, Node, content, look, names};
 pub use pair::{Previous, Secret, load_pair, new_beside, promote_pair, replace_pair, write_pair};
 pub use place::place;
 pub use write::{
-    FILE_BYTES_MAX, private_dir, read_private, read_public, remove, write_private, write_public,
+    FILE_BYTES_MAX, append_private, private_dir, read_private, read_public, remove, write_private,
+    write_public,
 };

@@ -36,6 +36,49 @@ pub fn write_public(path: &Path, content: &[u8]) -> Result<(), KeepError> {
     write(path, content, PUBLIC)
 }
 
+/// Adds to the end of a file for our eyes only, and makes it when it is not there. Not atomic and not durable: after a crash
+/// the last pieces may be missing or torn. So each must prove itself whole, and be one that can be lost.
+///
+/// # Errors
+/// [`KeepError::NotPrivate`] when group or others have any right on it, [`KeepError::WrongKind`], also for a link,
+/// [`KeepError::TooLarge`] when it would not be read any more, [`KeepError::Io`].
+pub fn append_private(path: &Path, piece: &[u8]) -> Result<(), KeepError> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let mut file = match OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(PRIVATE)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+    {
+        Ok(file) => file,
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(KeepError::WrongKind {
+                path: path.to_owned(),
+                expected: "regular file",
+            });
+        }
+        Err(e) => return Err(KeepError::io("open", path)(e)),
+    };
+    let found = file.metadata().map_err(KeepError::io("look at", path))?;
+    if !found.is_file() {
+        return Err(KeepError::WrongKind {
+            path: path.to_owned(),
+            expected: "regular file",
+        });
+    }
+    only_ours(path, found.mode(), PRIVATE)?;
+    let bytes = found.len().saturating_add(piece.len() as u64);
+    if bytes > FILE_BYTES_MAX {
+        return Err(KeepError::TooLarge {
+            path: path.to_owned(),
+            bytes,
+            max: FILE_BYTES_MAX,
+        });
+    }
+    file.write_all(piece).map_err(KeepError::io("add to", path))
+}
+
 /// Reads a file for our eyes only; `None` when it does not exist.
 ///
 /// # Errors
@@ -295,6 +338,30 @@ mod tests {
         assert_eq!(read_private(&key).unwrap().unwrap().as_slice(), b"secret");
         assert_eq!(read_public(&cert).unwrap().unwrap(), b"known");
         assert_eq!(names_in(home.path()), ["a.crt", "a.key"]);
+    }
+
+    #[test]
+    fn pieces_are_added_to_a_file_for_our_eyes_only() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, link) = (home.path().join("a"), home.path().join("link"));
+        append_private(&path, b"one").unwrap();
+        append_private(&path, b" two").unwrap();
+        assert_eq!(mode_of(&path), 0o600);
+        assert_eq!(read_private(&path).unwrap().unwrap().as_slice(), b"one two");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let e = append_private(&link, b"x").unwrap_err();
+        assert!(matches!(e, KeepError::WrongKind { .. }), "{e}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let e = append_private(&path, b"x").unwrap_err();
+        assert!(matches!(e, KeepError::NotPrivate { .. }), "{e}");
+        let large = home.path().join("large");
+        File::create(&large)
+            .unwrap()
+            .set_len(FILE_BYTES_MAX)
+            .unwrap();
+        fs::set_permissions(&large, fs::Permissions::from_mode(0o600)).unwrap();
+        let e = append_private(&large, b"x").unwrap_err();
+        assert!(matches!(e, KeepError::TooLarge { .. }), "{e}");
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(crate) async fn answer(
         Ok(None) => empty(StatusCode::OK),
         Err(refusal) => {
             let status = status_of(&refusal);
-            refusal.log(what, status.as_u16());
+            refusal.log(what, &status.as_u16());
             empty(status)
         }
     };
@@ -123,6 +123,7 @@ pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::Query { .. }
         | Refusal::Report { .. }
         | Refusal::TooLong { .. }
+        | Refusal::NotAcceptable { .. }
         | Refusal::WrongMethod { .. } => StatusCode::BAD_REQUEST,
         Refusal::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::UnknownPath => StatusCode::NOT_FOUND,

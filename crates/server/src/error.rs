@@ -51,7 +51,7 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error("cannot listen on {address} for {what}")]
     Listen {
-        /// `device`, `owner`, `loopback`, `mqtt`.
+        /// `device`, `owner`, `loopback`, `mqtt`, `coap`.
         what: &'static str,
         /// Where.
         address: SocketAddr,
@@ -70,6 +70,9 @@ pub enum StartError {
     /// TLS cannot be set up from the home's certificates.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
+    /// DTLS cannot be set up from the home's certificates.
+    #[error("cannot set up DTLS: {0}")]
+    Dtls(String),
     /// The database file.
     #[error(transparent)]
     Open(#[from] sectag_store::OpenError),

@@ -4,6 +4,8 @@
 //!  sectag.toml          settings                    owner.key        first API key (0600)
 //!  ca/{root,servers,devices}.{crt,key}              seal.key         32 bytes that seal secrets (0600)
 //!  tls/server.{crt,key}       operator/operator.{crt,key}            sectag.db, run.json, lock
+//!  coap-sessions              DTLS sessions between two runs; not for backups
+//!  coap-resumptions           sessions that devices may resume by their ID
 //! ```
 //! What is missing is made; what is there is never overwritten, except the server certificate when its names change
 //! or its end comes near. Only one process at a time has a home open.
@@ -12,6 +14,7 @@ use crate::app::KeyText;
 use crate::error::StartError;
 use crate::listeners::{ClientFiles, TlsFiles};
 use crate::settings::Settings;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use sectag_keep as keep;
 use sectag_keep::KeepError;
 use sectag_pki::{Authority, Certificate, PkiError, PrivateKey, Purpose, ServerName, pem, show};
@@ -124,6 +127,20 @@ impl Home {
     /// Seals secrets of commands in the database.
     pub const fn seal_key(&self) -> &Zeroizing<[u8; 32]> {
         &self.seal_key
+    }
+
+    /// A key for one purpose, derived from the seal key (HKDF-SHA256, RFC 5869): as long as the home keeps that file, it is the
+    /// same at each start, and no key is used for two things.
+    pub fn derived_key(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        const PROOF: &str = "32 bytes of HKDF-SHA256 are one block, and any purpose is taken";
+        let salt = Salt::new(HKDF_SHA256, &[]);
+        let secret = salt.extract(self.seal_key.as_ref());
+        let mut key = Zeroizing::new([0; 32]);
+        secret
+            .expand(&[purpose.as_bytes()], HKDF_SHA256)
+            .and_then(|derived| derived.fill(key.as_mut()))
+            .expect(PROOF);
+        key
     }
 
     /// The root certificate as PEM: what clients and devices trust.

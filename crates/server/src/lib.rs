@@ -3,14 +3,17 @@
 //! ```text
 //!   owners ──► owner_api (REST, TLS + loopback) ──┐            ┌──► store (SQLite)
 //!                                                 ├──► app ────┤
-//!   devices ─► device_api (HTTPS + CBOR) ─────────┘            └──► pki (closed loop)
+//!   devices ─► device_api (HTTPS + CBOR) ─────────┤            └──► pki (closed loop)
+//!   devices ─► coap (DTLS, CoAP + CBOR) ──────────┘
 //!                                                   home: CA, keys, settings      mqtt: broker on the same CA
 //! ```
-//! HTTP is known at the doors only; what to answer is decided in [`app`], and the rules of the conversation in `proto`.
+//! HTTP and CoAP are known at the doors only; what to answer is decided in [`app`], and the rules of the conversation in `proto`.
 //! It has never heard of a modem. The calendar is an argument ([`Config::clock`]).
 #![forbid(unsafe_code)]
 
 pub mod app;
+#[cfg_attr(not(feature = "coap"), path = "no_coap.rs")]
+mod coap;
 pub mod device_api;
 mod error;
 mod home;
@@ -26,5 +29,10 @@ pub use app::{Clock, OwnerError, Refusal};
 pub use error::StartError;
 pub use home::{Home, Pair};
 pub use service::{Addresses, Config, Service, level_word, system_clock};
-pub use settings::{Listen, OPEN_COMMANDS_LIMIT, Policy, Settings, SettingsError};
+pub use settings::{
+    AUTHORISED_S_LIMIT, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Settings, SettingsError,
+};
 pub use verify::AwsLc;
+
+/// Whether the device API over CoAP is built in (the feature `coap`).
+pub const HAS_COAP: bool = cfg!(feature = "coap");

@@ -1,13 +1,13 @@
-//! One process: store, owner API twice, device API, broker; started together, ended together.
+//! One process: store, owner API twice, device API twice (HTTPS, CoAP), broker; started together, ended together.
 
 use crate::app::{App, Clock, Issuer, KeyText};
 use crate::error::StartError;
 use crate::home::Home;
 use crate::listen::{Door, LiveTls};
 use crate::listeners::{ListenerError, LiveBroker, MqttListener, Open};
-use crate::settings::{Policy, Settings};
+use crate::settings::{Coap, Policy, Settings};
 use crate::verify::AwsLc;
-use crate::{device_api, owner_api, tls};
+use crate::{coap, device_api, owner_api, tls};
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
@@ -44,6 +44,10 @@ pub struct Config {
     pub device: SocketAddr,
     /// MQTT over mutual TLS.
     pub mqtt: SocketAddr,
+    /// Device API over CoAP and DTLS; nothing listens there where CoAP is not built in ([`HAS_COAP`](crate::HAS_COAP)).
+    pub coap: SocketAddr,
+    /// How the device API over CoAP behaves.
+    pub coap_settings: Coap,
     /// Further MQTT listeners, for clients that this service did not make; none by default.
     pub listeners: Vec<MqttListener>,
     /// Topic rules of the service's own MQTT listener; `None` for the default, `<CN>/#`.
@@ -69,6 +73,8 @@ pub struct Addresses {
     pub device: SocketAddr,
     /// MQTT over mutual TLS.
     pub mqtt: SocketAddr,
+    /// Device API over CoAP and DTLS, UDP; `None` where CoAP is not built in.
+    pub coap: Option<SocketAddr>,
 }
 
 /// A running service. Dropped, it ends without ceremony; [`Service::shutdown`] finishes what is in hand.
@@ -101,6 +107,7 @@ impl std::fmt::Debug for Config {
             .field("loopback", &self.loopback)
             .field("device", &self.device)
             .field("mqtt", &self.mqtt)
+            .field("coap", &self.coap)
             .field("listeners", &self.listeners)
             .field("policy", &self.policy)
             .field("names", &self.names)
@@ -123,6 +130,8 @@ impl Config {
             loopback: settings.listen.loopback,
             device: settings.listen.device,
             mqtt: settings.listen.mqtt,
+            coap: settings.listen.coap,
+            coap_settings: settings.coap,
             listeners: Vec::new(),
             rules: None,
             policy: settings.policy,
@@ -151,6 +160,7 @@ impl Service {
         let owner = bind("owner", config.owner).await?;
         let loopback = bind("loopback", config.loopback).await?;
         let device = bind("device", config.device).await?;
+        let datagrams = coap::bind(config.coap).await?;
         // Also what the broker reads from its files.
         let server = home.server_pair(&names)?;
         home.operator_pair()?;
@@ -185,11 +195,15 @@ impl Service {
             loopback: address(&loopback, "loopback", config.loopback)?,
             device: address(&device, "device", config.device)?,
             mqtt: broker.broker().local_addr(),
+            coap: coap::address(&datagrams, config.coap)?,
         };
         let (stop, stopped) = watch::channel(false);
         let owner_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_owners(&server)?));
         let device_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_devices(&server)?));
-        let facts = facts(addresses, &broker, config.policy);
+        // Takes the sessions of the last run over, whose file is gone then; so it comes late.
+        let settings = config.coap_settings;
+        let datagrams = coap::Listener::open(datagrams, app.clone(), &home, &server, settings)?;
+        let facts = facts(addresses, &broker, config.policy, datagrams.status());
         let mut doors = Vec::new();
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),
@@ -224,9 +238,10 @@ impl Service {
             let app = for_devices.clone();
             async move { device_api::answer(&app, request).await }
         });
-        doors.push(tokio::spawn(door.serve(service, stopped)));
+        doors.push(tokio::spawn(door.serve(service, stopped.clone())));
+        doors.push(tokio::spawn(datagrams.serve(stopped)));
         write_run_file(&home, &addresses, broker.open())?;
-        tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, "service started");
+        tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, coap = coap_word(&addresses), "service started");
         Ok(Self {
             addresses,
             app,
@@ -263,8 +278,8 @@ impl Service {
         further(self.broker.open())
     }
 
-    /// Stops accepting, finishes the requests in hand (at most five seconds), ends the broker, closes the store and removes
-    /// `run.json`.
+    /// Stops accepting, finishes the requests in hand (at most five seconds), takes the DTLS sessions down for the next start,
+    /// ends the broker, closes the store and removes `run.json`.
     pub async fn shutdown(self) {
         let Self {
             app,
@@ -341,10 +356,23 @@ fn listeners(addresses: &Addresses) -> Value {
         "loopback": addresses.loopback.to_string(),
         "device": addresses.device.to_string(),
         "mqtt": addresses.mqtt.to_string(),
+        "coap": coap_word(addresses),
     })
 }
 
-fn facts(addresses: Addresses, live: &LiveBroker, policy: Policy) -> owner_api::StatusFacts {
+/// Where it listens, or that it cannot.
+fn coap_word(addresses: &Addresses) -> String {
+    addresses
+        .coap
+        .map_or_else(|| "not built in".to_owned(), |address| address.to_string())
+}
+
+fn facts(
+    addresses: Addresses,
+    live: &LiveBroker,
+    policy: Policy,
+    coap: impl Fn() -> Value + Send + Sync + 'static,
+) -> owner_api::StatusFacts {
     let broker: Weak<Broker> = Arc::downgrade(live.broker());
     let open = live.open().to_vec();
     Arc::new(move || {
@@ -357,6 +385,7 @@ fn facts(addresses: Addresses, live: &LiveBroker, policy: Policy) -> owner_api::
             },
             "listeners": listeners(&addresses),
             "broker": broker.upgrade().map(|broker| counters(&broker.counters())),
+            "coap": coap(),
         });
         add_further(&mut data, &open);
         data

@@ -18,6 +18,8 @@ pub struct Settings {
     pub open_commands_max: usize,
     /// Where to listen.
     pub listen: Listen,
+    /// The device API over CoAP.
+    pub coap: Coap,
 }
 
 /// Socket addresses; port 0 means any free port.
@@ -32,6 +34,20 @@ pub struct Listen {
     pub device: SocketAddr,
     /// MQTT over mutual TLS. Default `127.0.0.1:8883`.
     pub mqtt: SocketAddr,
+    /// Device API over CoAP and DTLS, a UDP port. Default `127.0.0.1:5684`.
+    pub coap: SocketAddr,
+}
+
+/// The device API over CoAP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Coap {
+    /// Seconds that a session stays authorised, told to devices as Max-Age. Default 30 days, at most
+    /// [`AUTHORISED_S_LIMIT`].
+    pub authorised_s: u32,
+    /// Whether `p/auth` takes attestation tokens, as the oldest clients show them: whoever saw one once can be the device
+    /// for ever. Default no.
+    pub attestation_auth: bool,
 }
 
 /// Which device keys a claim trusts (design: identity).
@@ -56,6 +72,10 @@ pub struct SettingsError {
     pub suggestion: Option<String>,
 }
 
+/// Largest value of `coap.authorised-s`, a year: what a device may do is looked at with each request anyway, and a session
+/// that nobody ends must not live on for ever.
+pub const AUTHORISED_S_LIMIT: u32 = 365 * 86_400;
+
 /// Largest value of `open-commands-max`: a queue is read whole for each fetch.
 pub const OPEN_COMMANDS_LIMIT: usize = 1000;
 
@@ -66,6 +86,17 @@ impl Default for Settings {
             policy: Policy::FirstClaim,
             open_commands_max: sectag_proto::service::OPEN_COMMANDS_MAX,
             listen: Listen::default(),
+            coap: Coap::default(),
+        }
+    }
+}
+
+impl Default for Coap {
+    fn default() -> Self {
+        let lasts = sectag_proto::service::grants::GRANT_LASTS.as_secs();
+        Self {
+            authorised_s: u32::try_from(lasts).unwrap_or(AUTHORISED_S_LIMIT),
+            attestation_auth: false,
         }
     }
 }
@@ -78,6 +109,7 @@ impl Default for Listen {
             loopback: local(8441),
             device: local(8443),
             mqtt: local(8883),
+            coap: local(5684),
         }
     }
 }
@@ -109,7 +141,8 @@ impl Settings {
     }
 
     /// Applies environment variables: `SECTAG_NAMES` (comma-separated), `SECTAG_POLICY`, `SECTAG_OPEN_COMMANDS_MAX`,
-    /// `SECTAG_LISTEN_OWNER`, `SECTAG_LISTEN_LOOPBACK`, `SECTAG_LISTEN_DEVICE`, `SECTAG_LISTEN_MQTT`. Others are not ours.
+    /// `SECTAG_LISTEN_OWNER`, `SECTAG_LISTEN_LOOPBACK`, `SECTAG_LISTEN_DEVICE`, `SECTAG_LISTEN_MQTT`,
+    /// `SECTAG_LISTEN_COAP`, `SECTAG_COAP_AUTHORISED_S`, `SECTAG_COAP_ATTESTATION_AUTH`. Others are not ours.
     ///
     /// # Errors
     /// [`SettingsError`] naming the variable.
@@ -154,6 +187,17 @@ impl Settings {
                         .parse()
                         .map_err(|_| refuse(format!("`{value}` is not a number")))?;
                 }
+                "SECTAG_COAP_AUTHORISED_S" => {
+                    self.coap.authorised_s = value
+                        .parse()
+                        .map_err(|_| refuse(format!("`{value}` is not a number of seconds")))?;
+                }
+                "SECTAG_COAP_ATTESTATION_AUTH" => {
+                    self.coap.attestation_auth = value
+                        .parse()
+                        .map_err(|_| refuse(format!("`{value}` is neither `true` nor `false`")))?;
+                }
+                "SECTAG_LISTEN_COAP" => self.listen.coap = address()?,
                 "SECTAG_LISTEN_OWNER" => self.listen.owner = address()?,
                 "SECTAG_LISTEN_LOOPBACK" => self.listen.loopback = address()?,
                 "SECTAG_LISTEN_DEVICE" => self.listen.device = address()?,
@@ -183,6 +227,23 @@ impl Settings {
                 "open-commands-max: {} is not between 1 and {OPEN_COMMANDS_LIMIT}",
                 self.open_commands_max
             ));
+        }
+        if !(1..=AUTHORISED_S_LIMIT).contains(&self.coap.authorised_s) {
+            return refuse(format!(
+                "coap.authorised-s: {} is not between 1 and {AUTHORISED_S_LIMIT}",
+                self.coap.authorised_s
+            ));
+        }
+        if cfg!(not(feature = "coap")) {
+            let ours = Self::default();
+            for (key, set) in [
+                ("listen.coap", self.listen.coap != ours.listen.coap),
+                ("coap", self.coap != ours.coap),
+            ] {
+                if set {
+                    return refuse(format!("{key}: CoAP is not built into this program"));
+                }
+            }
         }
         Ok(self)
     }
@@ -240,8 +301,19 @@ mod tests {
             device = "0.0.0.0:8443"
             mqtt = "0.0.0.0:8883"
         "#;
-        let settings = Settings::parse(text, "f").unwrap();
+        let of_coap = r#"
+            coap = "0.0.0.0:5684"
+            [coap]
+            authorised-s = 3600
+            attestation-auth = true
+        "#;
+        let text = match cfg!(feature = "coap") {
+            true => text.to_owned() + of_coap,
+            false => text.to_owned(),
+        };
+        let settings = Settings::parse(&text, "f").unwrap();
         assert_eq!(settings.names.len(), 2);
+        assert_eq!(settings.coap.attestation_auth, cfg!(feature = "coap"));
         assert_eq!(settings.policy, Policy::AllowList);
         assert_eq!(settings.open_commands_max, 20);
         assert_eq!(settings.listen.owner.port(), 443);
@@ -263,6 +335,26 @@ mod tests {
     fn the_plain_listener_stays_on_loopback() {
         let e = Settings::parse("[listen]\nloopback = \"0.0.0.0:8441\"", "f").unwrap_err();
         assert!(e.reason.contains("plain HTTP"), "{e}");
+    }
+
+    #[test]
+    fn an_authorisation_has_an_end() {
+        for seconds in ["0", "31536001", "-1"] {
+            let text = format!("[coap]\nauthorised-s = {seconds}");
+            assert!(Settings::parse(&text, "f").is_err(), "{seconds}");
+        }
+    }
+
+    #[cfg(not(feature = "coap"))]
+    #[test]
+    fn what_is_set_for_coap_stops_a_program_without_it() {
+        for text in [
+            "[listen]\ncoap = \"0.0.0.0:5684\"",
+            "[coap]\nattestation-auth = true",
+        ] {
+            let e = Settings::parse(text, "f").unwrap_err();
+            assert!(e.reason.contains("not built into"), "{e}");
+        }
     }
 
     #[test]
@@ -295,5 +387,7 @@ mod tests {
             "SECTAG_LISTEN_DEVICE"
         );
         assert!(set("SECTAG_OPEN_COMMANDS_MAX", "0").is_err());
+        assert!(set("SECTAG_COAP_AUTHORISED_S", "0").is_err());
+        assert!(set("SECTAG_COAP_ATTESTATION_AUTH", "yes").is_err());
     }
 }

@@ -61,6 +61,18 @@ const KEYS: &[ServiceKey] = &[
         name: "listen.mqtt",
         of: |settings| settings.listen.mqtt.to_string().into(),
     },
+    ServiceKey {
+        name: "listen.coap",
+        of: |settings| settings.listen.coap.to_string().into(),
+    },
+    ServiceKey {
+        name: "coap.authorised-s",
+        of: |settings| i64::from(settings.coap.authorised_s).into(),
+    },
+    ServiceKey {
+        name: "coap.attestation-auth",
+        of: |settings| settings.coap.attestation_auth.into(),
+    },
 ];
 
 pub(super) fn answer(program: &str, place: &Place, verb: ConfigVerb, json: bool) -> Outcome<Said> {

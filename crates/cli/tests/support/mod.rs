@@ -109,6 +109,7 @@ impl Home {
             .args(["--listen-loopback", "127.0.0.1:0"])
             .args(["--listen-device", "127.0.0.1:0"])
             .args(["--listen-mqtt", "127.0.0.1:0"])
+            .envs(cfg!(feature = "coap").then_some(("SECTAG_LISTEN_COAP", "127.0.0.1:0")))
             .args(args)
             .envs(envs.iter().copied())
             .stdin(Stdio::null())

@@ -114,6 +114,12 @@ pub enum Refusal {
         /// What it said.
         given: String,
     },
+    /// The only format that the client takes, and not ours.
+    #[error("content format {format} is asked for, and there is only application/cbor (60)")]
+    NotAcceptable {
+        /// What it asked for.
+        format: u16,
+    },
     /// A known path with another method.
     #[error("method {method} is not for this path")]
     WrongMethod {
@@ -135,12 +141,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// The one log line of a refused request. WARN where somebody should look, INFO else.
-    pub fn log(&self, request: &'static str, status: u16) {
+    pub fn log(&self, request: &'static str, status: &dyn std::fmt::Display) {
         // Parts of what a stranger sent may be in it.
         let reason = one_line(&self.to_string());
         match self {
             Self::ForeignKey { device, .. } | Self::Busy { device, .. } => {
-                tracing::warn!(%device, request, status, %reason, "device request refused");
+                tracing::warn!(%device, request, %status, %reason, "device request refused");
             }
             Self::UnknownDevice { device }
             | Self::Blocked { device }
@@ -148,9 +154,9 @@ impl Refusal {
             | Self::KeyChanged { device, .. }
             | Self::Query { device, .. }
             | Self::Report { device, .. } => {
-                tracing::info!(%device, request, status, %reason, "device request refused");
+                tracing::info!(%device, request, %status, %reason, "device request refused");
             }
-            _ => tracing::info!(request, status, %reason, "device request refused"),
+            _ => tracing::info!(request, %status, %reason, "device request refused"),
         }
     }
 }

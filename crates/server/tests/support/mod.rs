@@ -87,6 +87,7 @@ impl Town {
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(home);
         (config.owner, config.loopback, config.device, config.mqtt) = (free, free, free, free);
+        config.coap = free;
         config.policy = self.policy;
         let clock = self.clock.clone();
         config.clock = Arc::new(move || Timestamp(clock.load(Ordering::Relaxed)));

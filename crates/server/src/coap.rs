@@ -1,0 +1,480 @@
+//! The device API over CoAP and DTLS (spec/device-protocol §6): one UDP socket, one task, many sessions.
+//!
+//! ```text
+//!   socket ─► pace ─► dtls::Endpoint ─► records ─► coap::Server ─► requests ─► app (a task each)
+//!     ▲                     ▲                          ▲                          │
+//!     └──── datagrams ──────┴──────── messages ────────┴──────── answers ◄────────┘   a bounded channel
+//! ```
+//! This file carries and keeps the books; what is answered is decided in [`crate::app`], by the same code as over HTTPS, and
+//! what a session may do in [`sectag_proto::service::grants`]. Nothing waits while the endpoint is in use. A restart in good
+//! order takes the sessions along ([`saved`]); after a crash devices resume by ticket or session ID ([`resume`]), at a measured
+//! pace ([`pace`]).
+
+mod answers;
+mod books;
+mod pace;
+mod resume;
+mod saved;
+mod seal;
+
+use answers::{Answer, Ask};
+use books::{Books, Closing, Figures};
+use pace::Pace;
+use resume::{Bounds, Resumptions};
+use saved::{Between, Kept};
+
+use crate::app::App;
+use crate::error::StartError;
+use crate::home::{Home, Pair};
+use crate::listen::{Chain, SHUTDOWN_MAX};
+use crate::settings::Coap;
+use sectag_coap::{Exchange, Output as CoapOutput, Response, Server};
+use sectag_dtls::{
+    CloseReason, Counters, Endpoint, Event, Identity, Limits, MasterSecret, Now, Output, Random,
+    ServerConfig, SessionKey,
+};
+use sectag_proto::service::grants::{GrantLimits, Grants};
+use serde_json::Value;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, watch};
+
+/// DTLS sessions at the same time, about 10 kB each; one more ends the one that was idle for the longest time. As many
+/// devices as one home is meant for, twice. The file of saved sessions (about 500 bytes each) stays below what `keep` reads.
+pub(crate) const SESSIONS_MAX: usize = 20_000;
+/// Handshakes at the same time, each about 20 kB until it ends. At [`pace::HANDSHAKES_PER_S`] a modem has five seconds for
+/// its half of it.
+pub(crate) const HANDSHAKES_MAX: usize = 2_000;
+/// Bytes that wait to be sent: 200 bytes for each session of a full house at once. More is dropped, and its receiver asks again.
+pub(crate) const QUEUED_BYTES_MAX: usize = 4 << 20;
+/// Requests in the hands of the use cases; one more hears 5.00 at once. The store writes some thousand decisions a second,
+/// so whoever stands behind these would wait for longer than a device does before it asks again.
+pub(crate) const REQUESTS_MAX: usize = 2_000;
+/// Datagrams taken from the socket before others get their turn: at 10 µs each, less than a millisecond.
+const BATCH: usize = 64;
+/// New handshakes fed before others get their turn, 1.2 ms each.
+const HANDSHAKES_AT_A_TURN: usize = 2;
+/// A UDP payload; what is larger is cut, and so does not authenticate.
+const DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// The keys of cookies and tickets are derived from a key that is derived for this.
+const SECRET_PURPOSE: &str = "sectag dtls 1";
+
+/// Everything behind the socket.
+pub(crate) struct Listener {
+    socket: UdpSocket,
+    endpoint: Endpoint,
+    server: Server,
+    grants: Grants,
+    books: Books,
+    pace: Pace,
+    app: Arc<App>,
+    settings: Coap,
+    between: Between,
+    resumptions: Resumptions,
+    begun: Instant,
+    answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    in_hand: usize,
+}
+
+/// Bound, not served yet.
+pub(crate) type Socket = UdpSocket;
+
+/// Binds the socket.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub(crate) async fn bind(address: SocketAddr) -> Result<Socket, StartError> {
+    UdpSocket::bind(address)
+        .await
+        .map_err(cannot_listen(address))
+}
+
+/// What was bound.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub(crate) fn address(
+    socket: &Socket,
+    asked: SocketAddr,
+) -> Result<Option<SocketAddr>, StartError> {
+    socket.local_addr().map(Some).map_err(cannot_listen(asked))
+}
+
+fn cannot_listen(address: SocketAddr) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::Listen {
+        what: "coap",
+        address,
+        source,
+    }
+}
+
+impl Listener {
+    /// Takes over the sessions of an orderly end, whose file is gone when this returns. Blocks on files.
+    ///
+    /// # Errors
+    /// [`StartError::Dtls`], [`StartError::Random`].
+    pub(crate) fn open(
+        socket: UdpSocket,
+        app: Arc<App>,
+        home: &Home,
+        pair: &Pair,
+        settings: Coap,
+    ) -> Result<Self, StartError> {
+        let cannot = |e: sectag_dtls::ConfigError| StartError::Dtls(e.to_string());
+        let identity =
+            Identity::from_pem(&pair.chain_pem, pair.key_pem.expose()).map_err(cannot)?;
+        let secret = MasterSecret::new(*home.derived_key(SECRET_PURPOSE));
+        let limits = Limits {
+            sessions_max: SESSIONS_MAX,
+            handshakes_max: HANDSHAKES_MAX,
+            queued_bytes_max: QUEUED_BYTES_MAX,
+            ..Limits::default()
+        };
+        let config = ServerConfig {
+            limits,
+            ..ServerConfig::new(identity, secret)
+        };
+        let endpoint = Endpoint::new(config, Box::new(System)).map_err(cannot)?;
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(StartError::Random)?;
+        let between = Between::new(home.path(), &home.derived_key(saved::PURPOSE));
+        let bounds = Bounds {
+            sessions_max: limits.cached_sessions_max,
+            age_max_s: limits.ticket_lifetime.as_secs(),
+        };
+        let key = home.derived_key(resume::PURPOSE);
+        let now_s = app.now().as_secs();
+        let (resumptions, found) = Resumptions::open(home.path(), &key, bounds, now_s);
+        let mut listener = Self {
+            socket,
+            endpoint,
+            server: Server::new(sectag_coap::Limits::default(), u64::from_be_bytes(seed)),
+            grants: Grants::new(GrantLimits::default()),
+            books: Books::default(),
+            pace: Pace::new(Duration::ZERO),
+            app,
+            settings,
+            between,
+            resumptions,
+            begun: Instant::now(),
+            answers: mpsc::channel(REQUESTS_MAX),
+            in_hand: 0,
+        };
+        for (id, session) in &found {
+            listener.endpoint.remember(id, session);
+        }
+        listener.load();
+        listener.show();
+        Ok(listener)
+    }
+
+    /// What it counts, for whoever asks; written anew after each turn.
+    pub(crate) fn status(&self) -> impl Fn() -> Value + Send + Sync + 'static {
+        let figures = self.books.figures.clone();
+        move || figures.lock().map_or(Value::Null, |figures| figures.json())
+    }
+
+    /// Serves until `stop` turns true, answers what is in hand, and takes the sessions down for the next start.
+    pub(crate) async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        loop {
+            let wait = self.turn();
+            self.show();
+            let sleep = async {
+                match wait {
+                    Some(until) => {
+                        tokio::time::sleep_until((self.begun + until).into()).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = stop.wait_for(|asked| *asked) => break,
+                Some(answer) = self.answers.1.recv() => self.answered(answer),
+                readable = self.socket.readable() => match readable {
+                    Ok(()) => self.receive(&mut buffer),
+                    Err(e) => tracing::warn!(reason = %e, "cannot wait for datagrams"),
+                },
+                () = sleep => {}
+            }
+            self.admit();
+            // However much comes in: others on this thread get their turn.
+            tokio::task::yield_now().await;
+        }
+        let end = tokio::time::Instant::now() + SHUTDOWN_MAX;
+        while self.in_hand > 0
+            && let Ok(Some(answer)) = tokio::time::timeout_at(end, self.answers.1.recv()).await
+        {
+            self.answered(answer);
+            self.turn();
+        }
+        self.save().await;
+    }
+
+    /// What is there to be read, a batch of it at most.
+    fn receive(&mut self, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            match self.socket.try_recv_from(buffer) {
+                Ok((length, from)) => {
+                    let now = self.now();
+                    let datagram = &buffer[..length];
+                    if !self.pace.holds(datagram, from, now.uptime) {
+                        self.books.arrived(length);
+                        self.endpoint.feed(datagram, from, now);
+                        self.turn();
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                // The network's answer to a datagram of ours that did not arrive.
+                Err(e) => tracing::debug!(reason = %e, "cannot receive a datagram"),
+            }
+        }
+    }
+
+    /// Lets new handshakes in whose turn it is.
+    fn admit(&mut self) {
+        for _ in 0..HANDSHAKES_AT_A_TURN {
+            let now = self.now();
+            let Some((hello, from)) = self.pace.next(now.uptime) else {
+                return;
+            };
+            let before = self.endpoint.counters();
+            self.books.arrived(hello.len());
+            self.endpoint.feed(&hello, from, now);
+            self.turn();
+            if !came_to_nothing(&before, &self.endpoint.counters()) {
+                self.pace.began();
+            }
+        }
+    }
+
+    /// Carries until neither layer has anything more; then, when to come back.
+    fn turn(&mut self) -> Option<Duration> {
+        let now = self.now();
+        loop {
+            let endpoint = loop {
+                match self.endpoint.poll(now) {
+                    Output::Datagram { to, bytes } => self.send(&bytes, to),
+                    Output::Record { session, bytes } => {
+                        self.books.heard(session.0);
+                        self.server.feed(session.0, &bytes, now.uptime);
+                    }
+                    Output::Event(event) => self.happened(event),
+                    Output::Wait(until) => break until,
+                }
+            };
+            self.books.silence();
+            match self.server.poll(now.uptime) {
+                CoapOutput::Send { session, bytes } => {
+                    self.books.speaks(session);
+                    if let Err(e) = self.endpoint.send(SessionKey(session), &bytes, now) {
+                        tracing::debug!(session, reason = %e, "cannot send");
+                    }
+                }
+                CoapOutput::Request(request) => self.asked(request),
+                CoapOutput::Wait(until) => {
+                    let paced = self.pace.when(now.uptime);
+                    return [endpoint, until, paced].into_iter().flatten().min();
+                }
+            }
+        }
+    }
+
+    /// UDP: what the socket does not take at once is lost, and asked for again.
+    fn send(&mut self, bytes: &[u8], to: SocketAddr) {
+        self.books.left(bytes.len());
+        if let Err(e) = self.socket.try_send_to(bytes, to) {
+            self.books.not_sent(&e);
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Connected {
+                session,
+                peer,
+                cid,
+                resumed,
+                suite,
+                handshake,
+            } => {
+                let suite = sectag_dtls::suite_name(suite).unwrap_or("unknown");
+                tracing::debug!(session = session.0, %peer, cid, ?resumed, suite, sent = handshake.sent, received = handshake.received, "DTLS session begun");
+                self.books
+                    .connected(session.0, peer, cid, resumed, handshake);
+            }
+            Event::Moved { session, from, to } => {
+                tracing::debug!(session = session.0, %from, %to, "DTLS session moved");
+                self.books.moved(session.0, to);
+            }
+            Event::Closed { session, reason } => {
+                let used = self.server.session_counters(session.0);
+                let failed = matches!(reason, CloseReason::Failed { .. });
+                self.books.closed(
+                    session.0,
+                    &Closing {
+                        reason,
+                        used,
+                        failed,
+                    },
+                );
+                self.server.forget(session.0);
+                self.grants.forget(session.0);
+            }
+            Event::Refused { peer, reason } => self.books.refused(peer, &reason),
+            Event::Cache { id, session } => {
+                let unix_s = self.now().unix_s;
+                self.resumptions.keep(id, session, unix_s);
+            }
+        }
+    }
+
+    fn asked(&mut self, request: sectag_coap::Request) {
+        let now = self.app.now();
+        let ask = match answers::read(request, &self.grants, &self.settings, now) {
+            Ok(ask) => ask,
+            Err((exchange, response)) => return self.respond(exchange, response),
+        };
+        if self.in_hand >= REQUESTS_MAX {
+            self.books.busy += 1;
+            return self.respond(ask.exchange, Response::new(sectag_coap::Code::INTERNAL));
+        }
+        self.in_hand += 1;
+        self.hand_over(ask);
+    }
+
+    fn hand_over(&self, ask: Ask) {
+        let (app, answers) = (self.app.clone(), self.answers.0.clone());
+        tokio::spawn(async move {
+            let answer = ask.answer(&app).await;
+            // There is room for each request in hand, and nobody to tell when the listener has ended.
+            let _ = answers.send(answer).await;
+        });
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        self.in_hand -= 1;
+        let session = answer.session;
+        if !self.books.knows(session) {
+            return;
+        }
+        let (exchange, response, done) =
+            answer.response(&mut self.grants, &self.settings, self.app.now());
+        self.respond(exchange, response);
+        // Its bytes shall be in the books before they are told.
+        self.turn();
+        let used = self.server.session_counters(session);
+        self.books.done(session, &done, used);
+    }
+
+    fn respond(&mut self, exchange: Exchange, response: Response) {
+        let now = self.now();
+        self.server.respond(exchange, response, now.uptime);
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            uptime: self.begun.elapsed(),
+            unix_s: self.app.now().as_secs(),
+        }
+    }
+
+    fn show(&mut self) {
+        let shown = Figures {
+            dtls: self.endpoint.counters(),
+            coap: self.server.counters(),
+            sessions: self.endpoint.sessions(),
+            authorised: self.grants.sessions(),
+            waiting: self.pace.waiting(),
+            turned_away: self.pace.turned_away,
+            ..Figures::default()
+        };
+        self.books.show(shown);
+    }
+
+    fn load(&mut self) {
+        let kept = match self.between.take() {
+            Ok(kept) => kept,
+            Err(e) => {
+                tracing::warn!(reason = %Chain(&e), "DTLS sessions of the last run are not taken over; devices come back with a handshake");
+                return;
+            }
+        };
+        let now = self.now();
+        for Kept { session, grant } in kept {
+            let (peer, cid) = (session.peer, !session.cid.is_empty());
+            match self.endpoint.load(session, now) {
+                Ok(key) => {
+                    let granted = self.grants.from_bytes(key.0, &grant, self.app.now());
+                    let device = granted.map(|granted| granted.device.get());
+                    self.books.loaded(key.0, peer, cid, device);
+                }
+                Err(e) => {
+                    tracing::debug!(%peer, reason = %e, "a saved DTLS session is not taken over")
+                }
+            }
+        }
+        if self.books.loaded > 0 {
+            let sessions = self.books.loaded;
+            tracing::info!(sessions, "DTLS sessions taken over from the last run");
+        }
+    }
+
+    async fn save(self) {
+        let now = self.now();
+        let calendar = self.app.now();
+        let Self {
+            endpoint,
+            grants,
+            between,
+            resumptions,
+            ..
+        } = self;
+        let kept: Vec<Kept> = endpoint
+            .into_saved(now)
+            .into_iter()
+            .map(|session| Kept {
+                grant: grants.to_bytes(session.key.0, calendar).unwrap_or_default(),
+                session,
+            })
+            .collect();
+        let written = tokio::task::spawn_blocking(move || {
+            drop(resumptions);
+            between.write(&kept).map(|()| kept.len())
+        });
+        match written.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(sessions)) => tracing::info!(sessions, "DTLS sessions saved for the next start"),
+            Ok(Err(e)) => {
+                tracing::warn!(reason = %Chain(&e), "cannot save the DTLS sessions; devices come back with a handshake");
+            }
+            Err(e) => tracing::error!(reason = %e, "cannot save the DTLS sessions"),
+        }
+    }
+}
+
+/// Whether a ClientHello fed in between made no handshake.
+fn came_to_nothing(before: &Counters, after: &Counters) -> bool {
+    let turned = |counters: &Counters| {
+        counters.cookies_sent
+            + counters.cookies_refused
+            + counters.refused
+            + counters.dropped_unknown
+            + counters.dropped_garbage
+    };
+    turned(before) != turned(after)
+}
+
+/// The operating system's random numbers.
+struct System;
+
+impl Random for System {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // A key made of anything else would be worse than an end.
+        getrandom::fill(bytes).expect("the operating system gave random numbers at the start");
+    }
+}

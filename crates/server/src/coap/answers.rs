@@ -1,0 +1,264 @@
+//! What a device asks and hears over CoAP (spec/device-protocol §6.2).
+//!
+//! ```text
+//!  POST p/auth-jwt?mver=…&cver=…     2.01, Max-Age: how long the session is authorised
+//!  POST p/auth                       the same for attestation tokens, where a setting takes them
+//!  GET  p/cmd?after=…&rxMaxSize=…    2.05 CBOR commands | 2.05 without payload: nothing
+//!  POST p/rsp                        2.04
+//!  POST .dtls/suspend                2.04
+//! ```
+//! This file translates: path, options and body in; code and bytes out. What to answer is decided in [`crate::app`].
+
+use crate::app::{App, Credential, Refusal};
+use crate::settings::Coap;
+use sectag_coap::{Code, Exchange, Method, Request, Response};
+use sectag_proto::jwt::{JwtError, UnverifiedJwt};
+use sectag_proto::service::grants::{Granted, Grants};
+use sectag_proto::{DeviceId, Timestamp, Verified};
+use std::time::Duration;
+
+/// Content-Format of CBOR (RFC 8949 §9.2).
+const CBOR: u16 = 60;
+
+/// A request for the use cases, with what its session may do.
+pub(super) struct Ask {
+    pub(super) exchange: Exchange,
+    session: u64,
+    what: What,
+}
+
+enum What {
+    Authenticate(UnverifiedJwt),
+    Fetch { granted: Granted, query: String },
+    Report { granted: Granted, body: Vec<u8> },
+}
+
+/// What the use cases said.
+pub(super) struct Answer {
+    pub(super) session: u64,
+    exchange: Exchange,
+    what: &'static str,
+    said: Said,
+}
+
+enum Said {
+    Authenticated {
+        token: UnverifiedJwt,
+        device: Verified<DeviceId>,
+    },
+    Expired {
+        token: UnverifiedJwt,
+        refusal: Refusal,
+    },
+    Commands(Option<Vec<u8>>),
+    Reported {
+        device: DeviceId,
+    },
+    Refused(Refusal),
+}
+
+/// What an answer means for the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Authorised(DeviceId),
+    Reported(DeviceId),
+    Other,
+}
+
+/// From a message to a question; or the answer, where nobody has to be asked.
+pub(super) fn read(
+    request: Request,
+    grants: &Grants,
+    settings: &Coap,
+    now: Timestamp,
+) -> Result<Ask, (Exchange, Response)> {
+    let (session, path) = (request.session, request.path.join("/"));
+    let (what, question) = match path.as_str() {
+        "p/cmd" => ("fetch", fetch(&request, grants, now)),
+        "p/rsp" => ("report", report(&request, grants, now)),
+        "p/auth-jwt" => ("authenticate", authenticate(&request)),
+        "p/auth" => ("authenticate", attest(&request, settings)),
+        ".dtls/suspend" => ("suspend", suspend(&request)),
+        _ => ("request", Err(Refusal::UnknownPath)),
+    };
+    match question {
+        Ok(Some(what)) => Ok(Ask {
+            exchange: request.exchange,
+            session,
+            what,
+        }),
+        Ok(None) => Err((request.exchange, Response::new(Code::CHANGED))),
+        Err(refusal) => Err((request.exchange, refused(what, &refusal))),
+    }
+}
+
+/// A question, or `None` for one that is answered with 2.04 at once.
+type Question = Result<Option<What>, Refusal>;
+
+fn fetch(request: &Request, grants: &Grants, now: Timestamp) -> Question {
+    only(request, Method::GET)?;
+    let granted = granted(request, grants, now)?;
+    if let Some(format) = request.accept.filter(|format| *format != CBOR) {
+        return Err(Refusal::NotAcceptable { format });
+    }
+    let query = request.query.join("&");
+    Ok(Some(What::Fetch { granted, query }))
+}
+
+fn report(request: &Request, grants: &Grants, now: Timestamp) -> Question {
+    only(request, Method::POST)?;
+    let granted = granted(request, grants, now)?;
+    if request.content_format != Some(CBOR) && !request.payload.is_empty() {
+        let given = request
+            .content_format
+            .map_or_else(|| "none".to_owned(), |format| format.to_string());
+        return Err(Refusal::ContentType { given });
+    }
+    let body = request.payload.clone();
+    Ok(Some(What::Report { granted, body }))
+}
+
+/// The Content-Format that comes with a token (60) says nothing about it.
+fn authenticate(request: &Request) -> Question {
+    only(request, Method::POST)?;
+    let text = str::from_utf8(&request.payload)
+        .map_err(|_| Refusal::Token(JwtError::Malformed("not text")))?;
+    let text = text.trim_end_matches(['\0', ' ', '\r', '\n']);
+    if text.is_empty() {
+        return Err(Refusal::NoToken);
+    }
+    if text.starts_with("att.") {
+        return Err(Refusal::AttestationAuth);
+    }
+    let token = UnverifiedJwt::parse(text).map_err(Refusal::Token)?;
+    Ok(Some(What::Authenticate(token)))
+}
+
+fn attest(request: &Request, _settings: &Coap) -> Question {
+    only(request, Method::POST)?;
+    Err(Refusal::AttestationAuth)
+}
+
+fn suspend(request: &Request) -> Question {
+    only(request, Method::POST)?;
+    Ok(None)
+}
+
+fn only(request: &Request, method: Method) -> Result<(), Refusal> {
+    match request.method == method {
+        true => Ok(()),
+        false => Err(Refusal::WrongMethod {
+            method: request.method.to_string(),
+        }),
+    }
+}
+
+fn granted(request: &Request, grants: &Grants, now: Timestamp) -> Result<Granted, Refusal> {
+    grants
+        .lookup(request.session, now)
+        .ok_or(Refusal::NotAuthorised)
+}
+
+impl Ask {
+    /// Asks the use cases.
+    pub(super) async fn answer(self, app: &App) -> Answer {
+        let (what, said) = match self.what {
+            What::Authenticate(token) => ("authenticate", authenticated(app, token).await),
+            What::Fetch { granted, query } => {
+                let fetched = app.fetch(Credential::Session(&granted), &query, 0).await;
+                ("fetch", fetched.map_or_else(Said::Refused, Said::Commands))
+            }
+            What::Report { granted, body } => {
+                let reported = app.report(Credential::Session(&granted), &body).await;
+                let device = granted.device.get();
+                let said = reported.map_or_else(Said::Refused, |()| Said::Reported { device });
+                ("report", said)
+            }
+        };
+        Answer {
+            session: self.session,
+            exchange: self.exchange,
+            what,
+            said,
+        }
+    }
+}
+
+async fn authenticated(app: &App, token: UnverifiedJwt) -> Said {
+    match app.authenticate(&token).await {
+        Ok(device) => Said::Authenticated { token, device },
+        Err(refusal @ Refusal::Token(JwtError::Expired { .. })) => Said::Expired { token, refusal },
+        Err(refusal) => Said::Refused(refusal),
+    }
+}
+
+impl Answer {
+    /// The answer on the wire, and what changes for its session.
+    pub(super) fn response(
+        self,
+        grants: &mut Grants,
+        settings: &Coap,
+        now: Timestamp,
+    ) -> (Exchange, Response, Done) {
+        let admitted = |granted: Granted| {
+            let response = Response::new(Code::CREATED).max_age(granted.max_age_s(now));
+            (response, Done::Authorised(granted.device.get()))
+        };
+        let (response, done) = match self.said {
+            Said::Authenticated { token, device } => {
+                let lasts = Duration::from_secs(settings.authorised_s.into());
+                admitted(grants.grant(self.session, &token, device, lasts, now))
+            }
+            Said::Expired { token, refusal } => match grants.readmit(self.session, &token, now) {
+                Some(granted) => admitted(granted),
+                None => (refused(self.what, &refusal), Done::Other),
+            },
+            Said::Commands(None) => (Response::new(Code::CONTENT), Done::Other),
+            Said::Commands(Some(batch)) => {
+                let response = Response::new(Code::CONTENT).payload(CBOR, batch);
+                (response, Done::Other)
+            }
+            Said::Reported { device } => (Response::new(Code::CHANGED), Done::Reported(device)),
+            Said::Refused(refusal) => {
+                // It is not the device that the session was opened for any more: whoever it is shows a token again.
+                if matches!(
+                    refusal,
+                    Refusal::UnknownDevice { .. } | Refusal::KeyChanged { .. }
+                ) {
+                    grants.forget(self.session);
+                }
+                (refused(self.what, &refusal), Done::Other)
+            }
+        };
+        (self.exchange, response, done)
+    }
+}
+
+/// The answer to a refused request, after its log line.
+fn refused(what: &'static str, refusal: &Refusal) -> Response {
+    let code = code_of(refusal);
+    refusal.log(what, &code);
+    Response::new(code)
+}
+
+/// The one place where a refusal becomes a code (docs/reference/http-status.md).
+pub(super) const fn code_of(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::NoToken
+        | Refusal::AttestationAuth
+        | Refusal::Token(_)
+        | Refusal::NotAuthorised
+        | Refusal::ReportsOnly { .. }
+        | Refusal::KeyChanged { .. }
+        | Refusal::UnknownDevice { .. }
+        | Refusal::ForeignKey { .. }
+        | Refusal::Blocked { .. } => Code::UNAUTHORIZED,
+        Refusal::Query { .. } | Refusal::Report { .. } => Code::BAD_REQUEST,
+        Refusal::TooLong { .. } => Code::REQUEST_ENTITY_TOO_LARGE,
+        Refusal::WrongMethod { .. } => Code::METHOD_NOT_ALLOWED,
+        Refusal::ContentType { .. } => Code::UNSUPPORTED_CONTENT_FORMAT,
+        Refusal::NotAcceptable { .. } => Code::NOT_ACCEPTABLE,
+        Refusal::UnknownPath => Code::NOT_FOUND,
+        Refusal::Busy { .. } => Code::INTERNAL,
+    }
+}
