@@ -9,6 +9,9 @@
 //!                            ◄────── acknowledgement cut? ───────────
 //! ```
 //!
+//! The arrows are method calls over HTTPS, and datagrams over CoAP: there the real endpoints stand at both ends of an air
+//! that loses, delays, doubles and renames (`air`, `coap`). `month` adds up what each way costs.
+//!
 //! The town moves the clock to the next wake-up, carries requests, and loses what the [`cuts::Cuts`] say. It hears
 //! everything that anybody could print, so that a test can look for secrets in it.
 
@@ -21,5 +24,9 @@ pub mod cuts;
 pub mod desk;
 pub mod device;
 pub mod herd;
+pub mod job;
+pub mod meter;
+#[cfg(feature = "coap")]
+pub mod month;
 pub mod road;
 pub mod town;

@@ -4,6 +4,7 @@
 use crate::coap::{CoapRoad, CoapStreet};
 use crate::cuts::Cut;
 use crate::desk::Desk;
+use crate::meter::Https;
 use crate::town::BEGIN;
 use sectag_proto::Uptime;
 #[cfg(feature = "coap")]
@@ -21,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub enum Road {
     /// One connection for each request, which arrives or does not.
     Https,
+    /// The same, and its bytes are counted.
+    MeteredHttps,
     /// CoAP over DTLS.
     #[cfg(feature = "coap")]
     Coap(CoapRoad),
@@ -30,7 +33,7 @@ impl Road {
     /// What the session has to know of it.
     pub const fn transport(self) -> Transport {
         match self {
-            Self::Https => Transport::Https,
+            Self::Https | Self::MeteredHttps => Transport::Https,
             #[cfg(feature = "coap")]
             Self::Coap(_) => Transport::Coap,
         }
@@ -41,7 +44,7 @@ impl Road {
 #[derive(Debug)]
 pub enum Street {
     /// See [`Road::Https`].
-    Https,
+    Https(Option<Https>),
     /// See [`Road::Coap`].
     #[cfg(feature = "coap")]
     Coap(Box<CoapStreet>),
@@ -51,7 +54,8 @@ impl Street {
     /// The same for the same seed.
     pub fn new(road: Road, _session: &Config, _seed: u64) -> Self {
         match road {
-            Road::Https => Self::Https,
+            Road::Https => Self::Https(None),
+            Road::MeteredHttps => Self::Https(Some(Https::default())),
             #[cfg(feature = "coap")]
             Road::Coap(road) => Self::Coap(Box::new(CoapStreet::new(_session, road, _seed))),
         }
@@ -67,9 +71,13 @@ impl Street {
         now: &mut Uptime,
     ) -> Input {
         match self {
-            Self::Https => exchange(cut, now, |now| {
+            Self::Https(meter) => exchange(cut, now, |now| {
                 let now = BEGIN.plus(Duration::from_millis(now.0));
-                let (status, body) = desk.fetch(jwt.expose(), &query.print(), now);
+                let query = query.print();
+                let (status, body) = desk.fetch(jwt.expose(), &query, now);
+                if let Some(meter) = meter {
+                    meter.fetch(jwt.expose(), &query, status, &body);
+                }
                 Input::Fetched { status, body }
             }),
             #[cfg(feature = "coap")]
@@ -90,9 +98,12 @@ impl Street {
         now: &mut Uptime,
     ) -> Input {
         match self {
-            Self::Https => exchange(cut, now, |now| {
+            Self::Https(meter) => exchange(cut, now, |now| {
                 let now = BEGIN.plus(Duration::from_millis(now.0));
                 let status = desk.report(jwt.expose(), body, now);
+                if let Some(meter) = meter {
+                    meter.report(jwt.expose(), body, status);
+                }
                 Input::Reported { status }
             }),
             #[cfg(feature = "coap")]
@@ -106,7 +117,7 @@ impl Street {
     /// Time goes by, until now, and nobody waits for an answer.
     pub fn live(&mut self, _desk: &mut Desk, _now: Uptime) {
         match self {
-            Self::Https => {}
+            Self::Https(_) => {}
             #[cfg(feature = "coap")]
             Self::Coap(street) => street.live(_desk, _now),
         }
@@ -115,7 +126,7 @@ impl Street {
     /// The device's session ended.
     pub fn stopped(&mut self, _desk: &mut Desk, _now: Uptime) {
         match self {
-            Self::Https => {}
+            Self::Https(_) => {}
             #[cfg(feature = "coap")]
             Self::Coap(street) => street.stopped(_desk, _now),
         }
@@ -124,7 +135,7 @@ impl Street {
     /// The device is on the network, or in flight mode.
     pub fn set_attached(&mut self, _attached: bool) {
         match self {
-            Self::Https => {}
+            Self::Https(_) => {}
             #[cfg(feature = "coap")]
             Self::Coap(street) => street.set_attached(_attached),
         }
@@ -133,7 +144,7 @@ impl Street {
     /// The device loses power, and with it all that it knew of its connections.
     pub fn lose_power(&mut self) {
         match self {
-            Self::Https => {}
+            Self::Https(_) => {}
             #[cfg(feature = "coap")]
             Self::Coap(street) => street.lose_power(),
         }

@@ -4,11 +4,11 @@
 
 use proptest::prelude::*;
 use sectag_modem::Options;
-use sectag_proto::SecTag;
-use sectag_proto::command::{CommandRequest, ConfigPairs};
+use sectag_proto::command::CommandRequest;
 use sectag_proto::device::{ClientConfig, Errno, Event};
 use sectag_proto::service::{Failure, Status};
 use sectag_sim::cuts::{Arrow, Cuts};
+use sectag_sim::job::{finished, key, setting};
 use sectag_sim::over_every_road;
 use sectag_sim::road::Road;
 use sectag_sim::town::Town;
@@ -26,16 +26,6 @@ fn town(road: Road, seed: u64, config: ClientConfig, cuts: Cuts) -> Town {
         ..config
     };
     Town::with_client(road, seed, config, Options::default(), cuts)
-}
-
-fn key(tag: u64) -> CommandRequest {
-    CommandRequest::ClientPrivateKeyGeneration {
-        sec_tag: SecTag::new(tag).unwrap(),
-    }
-}
-
-fn setting(key: &str, value: &str) -> CommandRequest {
-    CommandRequest::Config(ConfigPairs(vec![(key.into(), value.into())]))
 }
 
 fn add(town: &mut Town, requests: Vec<CommandRequest>) {
@@ -71,13 +61,13 @@ over_every_road! {
 fn the_firmware_forgets_the_report_and_the_service_says_that_it_does_not_know(road: Road) {
     let config = ClientConfig::faithful();
     let mut town = town(road, 1, config, Cuts::one(Arrow::Report, 1));
-    add(&mut town, vec![key(7), CommandRequest::Finished {}]);
+    add(&mut town, vec![key(7), finished()]);
     assert_eq!(seen_after(&mut town, HOUR), [UNKNOWN; 2]);
     assert!(!town.told_done);
     let lost = Event::ReportLost(Errno::TimedOut);
     assert!(town.events.contains(&lost) && town.events.contains(&Event::NoCommands));
     // The device is well: what is queued next works.
-    add(&mut town, vec![key(8), CommandRequest::Finished {}]);
+    add(&mut town, vec![key(8), finished()]);
     assert_eq!(
         seen_after(&mut town, DAY),
         [UNKNOWN, UNKNOWN, SUCCEEDED, SUCCEEDED]
@@ -87,7 +77,7 @@ fn the_firmware_forgets_the_report_and_the_service_says_that_it_does_not_know(ro
 fn we_keep_the_report_and_lose_nothing(road: Road) {
     for arrow in [Arrow::Report, Arrow::Acknowledgement] {
         let mut town = town(road, 2, ClientConfig::default(), Cuts::one(arrow, 1));
-        add(&mut town, vec![key(7), CommandRequest::Finished {}]);
+        add(&mut town, vec![key(7), finished()]);
         assert_eq!(seen_after(&mut town, HOUR), [SUCCEEDED; 2], "{arrow:?}");
         assert!(town.told_done && town.desk.alarms.is_empty());
         let runs = |event: &&Event| matches!(event, Event::Start);
@@ -98,7 +88,7 @@ fn we_keep_the_report_and_lose_nothing(road: Road) {
 fn a_network_that_is_away_for_a_while_costs_time_and_nothing_else(road: Road) {
     let config = ClientConfig::default();
     let mut town = town(road, 3, config, Cuts::chance(3, 30));
-    add(&mut town, vec![key(7), key(8), CommandRequest::Finished {}]);
+    add(&mut town, vec![key(7), key(8), finished()]);
     assert_eq!(seen_after(&mut town, DAY), [SUCCEEDED; 3]);
 }
 
@@ -106,7 +96,7 @@ fn an_interval_from_the_service_is_in_effect_after_its_session_and_after_a_reboo
     for config in [ClientConfig::default(), ClientConfig::faithful()] {
         let mut town = town(road, 4, config, Cuts::none());
         let interval = setting("provisioning/interval-sec", "1800");
-        add(&mut town, vec![interval, CommandRequest::Finished {}]);
+        add(&mut town, vec![interval, finished()]);
         assert_eq!(seen_after(&mut town, HOUR / 4), [SUCCEEDED; 2]);
         assert_eq!(town.device.client.interval(), HOUR / 2);
         add(&mut town, vec![key(7)]);
@@ -121,7 +111,7 @@ fn an_interval_from_the_service_is_in_effect_after_its_session_and_after_a_reboo
 fn left_alone_ours_loses_nothing(road: Road) {
     proptest!(cases(24), |(seed in any::<u64>(), most in 0_u32..20)| {
         let mut town = town(road, seed, ClientConfig::default(), Cuts::chance(seed, most));
-        add(&mut town, vec![key(7), setting("a", "1"), key(8), CommandRequest::Finished {}]);
+        add(&mut town, vec![key(7), setting("a", "1"), key(8), finished()]);
         prop_assert_eq!(seen_after(&mut town, DAY * 3), [SUCCEEDED; 4]);
         prop_assert!(town.desk.alarms.is_empty());
     });
@@ -131,7 +121,7 @@ fn left_alone_ours_loses_nothing(road: Road) {
 fn left_alone_the_firmware_ends_every_command(road: Road) {
     proptest!(cases(24), |(seed in any::<u64>(), most in 0_u32..20)| {
         let mut town = town(road, seed, ClientConfig::faithful(), Cuts::chance(seed, most));
-        add(&mut town, vec![key(7), setting("a", "1"), key(8), CommandRequest::Finished {}]);
+        add(&mut town, vec![key(7), setting("a", "1"), key(8), finished()]);
         let seen = seen_after(&mut town, DAY * 3);
         prop_assert!(seen.iter().all(|s| *s == SUCCEEDED || *s == UNKNOWN), "{:?}", seen);
         let lost = town.events.iter().any(|e| matches!(e, Event::ReportLost(_)));

@@ -2,69 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use sectag_modem::{Fault, Options, SharedModem, TagSigner, VirtualModem};
-use sectag_proto::command::{CommandRequest, ConfigPairs};
+use sectag_modem::{Fault, Options};
+use sectag_proto::CommandId;
+use sectag_proto::command::CommandRequest;
 use sectag_proto::device::{ClientConfig, Conduct, Config, Ending, Errno};
-use sectag_proto::es256::{P256, Signature, VerifyEs256};
 use sectag_proto::service::{Failure, Status};
-use sectag_proto::{CommandId, SecTag};
 use sectag_sim::cuts::{Arrow, Cuts};
+use sectag_sim::job::{
+    self, KEY, KEY_BODY, PASSWORD, PSK, ca, csr, finished, key, setting, tag_is_usable,
+};
 use sectag_sim::over_every_road;
 use sectag_sim::road::Road;
 use sectag_sim::town::Town;
-
-const PSK: &str = "DEADBEEFCAFE00112233445566778899";
-const PASSWORD: &str = "correct-horse-battery";
-const KEY: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END ENCRYPTED PRIVATE KEY-----\n";
-const KEY_BODY: &str = "c2VjcmV0c2VjcmV0";
-
-fn tag(number: u64) -> SecTag {
-    SecTag::new(number).unwrap()
-}
-
-fn csr(attributes: &str) -> CommandRequest {
-    CommandRequest::CertificateSigningRequest {
-        sec_tag: tag(42),
-        attributes: attributes.into(),
-        key_usage: Some("101010000".into()),
-        issue: true,
-    }
-}
-
-fn ca(town: &Town) -> CommandRequest {
-    CommandRequest::ServerCertificate {
-        sec_tag: tag(42),
-        content: town.desk.root_pem(),
-    }
-}
-
-fn key() -> CommandRequest {
-    CommandRequest::ClientPrivateKeyGeneration { sec_tag: tag(7) }
-}
-
-fn setting() -> CommandRequest {
-    let pair = ("provisioning/interval-sec".into(), "3600".into());
-    CommandRequest::Config(ConfigPairs(vec![pair]))
-}
-
-fn secrets() -> [CommandRequest; 2] {
-    [
-        CommandRequest::PreSharedKey {
-            sec_tag: tag(8),
-            identity: "me".into(),
-            secret: PSK.into(),
-        },
-        CommandRequest::ClientPrivateKey {
-            sec_tag: tag(9),
-            content: KEY.into(),
-            password: Some(PASSWORD.into()),
-        },
-    ]
-}
-
-fn finished() -> CommandRequest {
-    CommandRequest::Finished {}
-}
 
 fn town(road: Road, seed: u64, conduct: Conduct, cuts: Cuts) -> Town {
     town_with(road, seed, conduct, Options::default(), cuts)
@@ -87,29 +36,13 @@ fn add(town: &mut Town, requests: Vec<CommandRequest>) -> Vec<CommandId> {
     town.desk.add(requests, now)
 }
 
-/// The closed loop with everything around it.
 fn whole_job(town: &mut Town) -> Vec<CommandId> {
-    let mut requests = vec![csr(""), ca(town), key(), setting()];
-    requests.extend(secrets());
-    requests.push(finished());
+    let requests = job::whole(town);
     add(town, requests)
 }
 
 fn statuses(town: &Town) -> Vec<Status> {
     town.desk.commands().iter().map(|c| c.status).collect()
-}
-
-/// The certificate under the tag is for the key under the tag.
-fn tag_is_usable(town: Town) -> bool {
-    let modem: VirtualModem = town.device.modem;
-    let shared = SharedModem::new(modem);
-    let public = shared.public_key(tag(42)).unwrap();
-    let pem = shared.certificate_chain(tag(42)).unwrap();
-    let certificate = sectag_pki::Certificate::from_pem(&pem).unwrap();
-    let signature = Signature(shared.sign(tag(42), b"hello").unwrap());
-    certificate.spki_sha256 == *public.kid().as_bytes()
-        && P256.verify(&public, b"hello", &signature)
-        && shared.root_ca(tag(42)).is_ok()
 }
 
 over_every_road! {
@@ -155,7 +88,12 @@ fn the_command_that_fails_is_shown_and_the_rest_never_runs(road: Road) {
         ..Options::default()
     };
     let mut town = town_with(road, 3, Conduct::Careful, options, Cuts::none());
-    let requests = vec![ca(&town), key(), setting(), finished()];
+    let requests = vec![
+        ca(&town),
+        key(7),
+        setting("provisioning/interval-sec", "3600"),
+        finished(),
+    ];
     let ids = add(&mut town, requests);
     assert_eq!(town.session(), Some(Ending::Failed(Errno::NoData)));
     let commands = town.desk.commands();
@@ -223,7 +161,7 @@ fn cutting_any_arrow_once_changes_nothing_in_the_end(road: Road) {
 
 fn a_report_that_the_firmware_forgets_ends_as_outcome_unknown(road: Road) {
     let mut town = town(road, 9, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
-    add(&mut town, vec![key(), finished()]);
+    add(&mut town, vec![key(7), finished()]);
     town.settle(4);
     for command in town.desk.commands() {
         let response = command.response.as_ref().unwrap();
@@ -234,7 +172,7 @@ fn a_report_that_the_firmware_forgets_ends_as_outcome_unknown(road: Road) {
 
 fn an_owner_who_looks_sees_the_unknown_outcome_while_the_device_is_away(road: Road) {
     let mut town = town(road, 10, Conduct::Firmware, Cuts::one(Arrow::Report, 1));
-    add(&mut town, vec![key()]);
+    add(&mut town, vec![key(7)]);
     town.session();
     town.pass(std::time::Duration::from_secs(601));
     let now = town.now();
