@@ -1,7 +1,7 @@
 //! Called by the name `tedge`, the program takes that tool's `config` and `cert` verbs at the top, with its words and exit codes.
 
-use crate::args::{ConfigVerb, DeviceCert, Global, Talk};
-use clap::{Parser, Subcommand};
+use crate::args::{Config, ConfigVerb, DeviceCert, Global, Talk};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -66,7 +66,11 @@ pub(crate) fn is_called(arguments: &[OsString]) -> bool {
 
 /// Parses and runs.
 pub(crate) fn main(arguments: Vec<OsString>) -> ExitCode {
-    let tedge = match Tedge::try_parse_from(arguments) {
+    let command = Tedge::command().mut_subcommand("config", |config| {
+        config.mut_subcommand("set", |set| set.override_usage(Config::SET_USAGE_TEDGE))
+    });
+    let matches = command.try_get_matches_from(arguments);
+    let tedge = match matches.and_then(|matches| Tedge::from_arg_matches(&matches)) {
         Ok(tedge) => tedge,
         Err(error) => return crate::refuse(&error),
     };

@@ -174,7 +174,10 @@ const ROWS: &[Row] = &[
         .fails(2, &["Unknown tedge config key: 'MQTT.bind.port'", "'mqtt.bind.port'"]),
     row(31, &["get"]).fails(2, &["the following required arguments were not provided:\n  <KEY>"]),
     row(32, &["set", "mqtt.bind.port"])
-        .fails(2, &["the following required arguments were not provided:\n  <VALUE>"]),
+        .fails(2, &[
+            "the following required arguments were not provided:\n  <VALUE>",
+            "Usage: $PROGRAM config set [OPTIONS] <KEY> <VALUE>",
+        ]),
     row(33, &["set", "mqtt.client.auth.cert_file", "/x/c.pem", "extra"])
         .fails(2, &["error: unexpected argument 'extra' found"]),
     row(34, &["unset", "mqtt.external.bind.port"]).with(PORT).leaves(&["[mqtt.external.bind]\n"]),

@@ -125,4 +125,20 @@ pub(crate) struct Profile {
     pub(crate) profile: Option<String>,
 }
 
-const SET_USAGE: &str = "config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]...\n       config set [OPTIONS] --from <FILE>";
+macro_rules! set_usage {
+    ($program:literal) => {
+        concat!(
+            $program,
+            " config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]...\n       ",
+            $program,
+            " config set [OPTIONS] --from <FILE>"
+        )
+    };
+}
+
+const SET_USAGE: &str = set_usage!("sectag");
+
+impl Config {
+    /// How `config set` is used, for a program that is called `tedge`.
+    pub(crate) const SET_USAGE_TEDGE: &str = set_usage!("tedge");
+}
