@@ -6,14 +6,24 @@ mod support;
 
 use sectag_proto::wire::{Action, WireResponse, WireResult, encode_responses};
 use serde_json::json;
-use support::Town;
 use support::device::FakeDevice;
+use support::{Road, Town, on_every_road};
+
+on_every_road! {
+    each_generation_gets_its_commands_and_reports_them,
+    without_a_limit_ten_commands_come_at_once,
+    an_unclaimed_device_of_any_generation_hears_401,
+    an_attestation_token_is_no_authorization,
+    a_config_that_an_old_client_could_not_store_failed_with_its_words,
+}
 
 /// A client generation, as its requests were recorded.
 struct Generation {
     name: &'static str,
     /// Behind `after=<id>`.
     query: &'static str,
+    /// The same over CoAP, where the versions come with the token.
+    coap_query: &'static str,
     /// Header fields of the fetch beside `Authorization`, each with its line end.
     fetch_headers: &'static str,
     report_headers: &'static str,
@@ -23,33 +33,48 @@ const G1: Generation = Generation {
     name: "G1",
     // Third token of the firmware string, cut at `_` and `-`; no limit.
     query: "&rxMaxSize=1024&txMaxSize=2048&mver=1.3.2&cver=1",
+    coap_query: "&rxMaxSize=1024&txMaxSize=2048",
     fetch_headers: "Accept: application/cbor\r\nUser-Agent: Zephyr/3.2 (v2.3.0 nrf9160dk_nrf9160_ns)\r\nConnection: close\r\n",
     report_headers: "Content-Type: application/cbor\r\nUser-Agent: Zephyr/3.2 (v2.3.0 nrf9160dk_nrf9160_ns)\r\nConnection: close\r\n",
 };
 const G2: Generation = Generation {
     name: "G2",
     query: "&rxMaxSize=1024&txMaxSize=2048&mver=2.0.1&cver=1",
+    coap_query: "&rxMaxSize=1024&txMaxSize=2048",
     fetch_headers: "Accept: application/cbor\r\nContent-Type: */*\r\nUser-Agent: Zephyr/3.7 (v2.9.0 nrf9151dk_nrf9151_ns)\r\nConnection: close\r\n",
     report_headers: "Content-Type: application/cbor\r\nAccept: */*\r\nUser-Agent: Zephyr/3.7 (v2.9.0 nrf9151dk_nrf9151_ns)\r\nConnection: close\r\n",
 };
 const G3: Generation = Generation {
     name: "G3",
     query: "&rxMaxSize=1024&txMaxSize=2048&mver=mfw_nrf91x1_2.0.2&cver=3.1.0&limit=10",
+    coap_query: "&rxMaxSize=1024&txMaxSize=2048&limit=10",
     ..G2
 };
 /// What no client sends, and a service that reads parameters by name serves all the same.
 const BARE: Generation = Generation {
     name: "bare",
     query: "",
+    coap_query: "",
     fetch_headers: "Connection: close\r\n",
     report_headers: "Content-Type: application/cbor\r\nConnection: close\r\n",
 };
 
 impl Generation {
     async fn fetch(&self, town: &Town, token: &str, after: &str) -> support::Reply {
-        let query = match (self.query, after) {
+        let of_road = match town.road {
+            Road::Https => self.query,
+            Road::Coap => self.coap_query,
+        };
+        let query = match (of_road, after) {
             ("", "") => String::new(),
-            (query, after) => format!("?after={after}{query}"),
+            (query, after) => format!("after={after}{query}"),
+        };
+        if town.road == Road::Coap {
+            return town.fetch_as(token, &query).await;
+        }
+        let query = match query.as_str() {
+            "" => query,
+            query => format!("?{query}"),
         };
         let headers = self.fetch_headers;
         let request = format!(
@@ -59,6 +84,9 @@ impl Generation {
     }
 
     async fn report(&self, town: &Town, token: &str, body: &[u8]) -> support::Reply {
+        if town.road == Road::Coap {
+            return town.report_as(token, body).await;
+        }
         let headers = self.report_headers;
         let mut request = format!(
             "POST /v1/provisioning/response HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{headers}Content-Length: {}\r\n\r\n",
@@ -83,9 +111,8 @@ fn statuses(commands: &[serde_json::Value]) -> Vec<&str> {
         .collect()
 }
 
-#[tokio::test]
-async fn each_generation_gets_its_commands_and_reports_them() {
-    let town = Town::start().await;
+async fn each_generation_gets_its_commands_and_reports_them(road: Road) {
+    let town = Town::on(road).await;
     for (number, generation) in [G1, G2, G3, BARE].iter().enumerate() {
         let mut device = claimed(&town, u8::try_from(number + 1).unwrap()).await;
         town.queue(
@@ -105,9 +132,13 @@ async fn each_generation_gets_its_commands_and_reports_them() {
                 .fetch(&town, &device.jwt(town.now()), &after)
                 .await;
             assert_eq!(reply.status, 200, "{}: {}", generation.name, reply.head);
+            let head = match road {
+                Road::Https => reply.head.len(),
+                Road::Coap => 0,
+            };
             assert!(
-                reply.head.len() + reply.body.len() <= 1024,
-                "{}: headers count against rxMaxSize",
+                head + reply.body.len() <= 1024,
+                "{}: over HTTPS, headers count against rxMaxSize",
                 generation.name
             );
             let (last, report, finished) = device.run(&reply.body);
@@ -135,9 +166,8 @@ async fn each_generation_gets_its_commands_and_reports_them() {
     }
 }
 
-#[tokio::test]
-async fn without_a_limit_ten_commands_come_at_once() {
-    let town = Town::start().await;
+async fn without_a_limit_ten_commands_come_at_once(road: Road) {
+    let town = Town::on(road).await;
     let device = claimed(&town, 1).await;
     for number in 0..12 {
         town.queue(&device, json!({"config": {"k": number.to_string()}}))
@@ -150,9 +180,8 @@ async fn without_a_limit_ten_commands_come_at_once() {
     }
 }
 
-#[tokio::test]
-async fn an_unclaimed_device_of_any_generation_hears_401() {
-    let town = Town::start().await;
+async fn an_unclaimed_device_of_any_generation_hears_401(road: Road) {
+    let town = Town::on(road).await;
     let jwt = FakeDevice::new(9).jwt(town.now());
     for generation in [G1, G2, G3] {
         let reply = generation.fetch(&town, &jwt, "").await;
@@ -160,10 +189,9 @@ async fn an_unclaimed_device_of_any_generation_hears_401() {
     }
 }
 
-#[tokio::test]
-async fn an_attestation_token_is_no_authorization() {
+async fn an_attestation_token_is_no_authorization(road: Road) {
     // The claim token never changes: whoever saw it once could be the device for ever.
-    let town = Town::start().await;
+    let town = Town::on(road).await;
     let device = claimed(&town, 1).await;
     town.queue(&device, json!({"finished": {}})).await;
     let token = format!("att.{}", device.claim_token());
@@ -172,9 +200,8 @@ async fn an_attestation_token_is_no_authorization() {
     assert_eq!(statuses(&town.commands(&device).await), ["PENDING"]);
 }
 
-#[tokio::test]
-async fn a_config_that_an_old_client_could_not_store_failed_with_its_words() {
-    let town = Town::start().await;
+async fn a_config_that_an_old_client_could_not_store_failed_with_its_words(road: Road) {
+    let town = Town::on(road).await;
     let device = claimed(&town, 1).await;
     town.queue(&device, json!({"config": {"k": "v"}})).await;
     let jwt = device.jwt(town.now());

@@ -5,8 +5,21 @@ mod support;
 
 use sectag_proto::wire::{WireResponse, WireResult, encode_responses};
 use serde_json::{Value, json};
-use support::Town;
 use support::device::{FakeDevice, Key, csr_of, keygen_answer, keygen_correlation};
+use support::{Road, Town, on_every_road};
+
+on_every_road! {
+    a_csr_for_another_name_is_not_signed,
+    an_answer_of_another_tag_is_not_signed,
+    an_answer_of_another_device_is_not_signed,
+    another_key_signing_for_this_device_is_not_believed,
+    a_csr_that_was_exchanged_behind_the_signature_is_not_signed,
+    a_csr_without_proof_of_its_key_is_not_signed,
+    a_replayed_answer_is_not_signed,
+    an_answer_given_to_two_commands_of_one_report_is_not_signed,
+    a_key_is_certified_once_for_whatever_device,
+    two_devices_that_bring_the_same_key_at_once_get_one_certificate,
+}
 
 const TAG: u32 = 42;
 
@@ -34,8 +47,8 @@ async fn tell(town: &Town, device: &FakeDevice, lie: &str) -> Value {
     town.owner("GET", &path, None).await.json()
 }
 
-async fn refused(lie: impl FnOnce(&FakeDevice) -> String, words: &str) {
-    let town = Town::start().await;
+async fn refused(road: Road, lie: impl FnOnce(&FakeDevice) -> String, words: &str) {
+    let town = Town::on(road).await;
     let device = FakeDevice::new(1);
     town.claim(&device).await;
     let before = town.log.len();
@@ -75,18 +88,18 @@ async fn not_signed(town: &Town, device: &FakeDevice, shown: &Value, words: &str
     );
 }
 
-#[tokio::test]
-async fn a_csr_for_another_name_is_not_signed() {
+async fn a_csr_for_another_name_is_not_signed(road: Road) {
     refused(
+        road,
         |device| keygen_answer(&device.csr_output(TAG, "CN=somebody-else", &Key::new())),
         "the CSR is for subject `CN=somebody-else`",
     )
     .await;
 }
 
-#[tokio::test]
-async fn an_answer_of_another_tag_is_not_signed() {
+async fn an_answer_of_another_tag_is_not_signed(road: Road) {
     refused(
+        road,
         |device| {
             keygen_answer(&device.csr_output(TAG + 1, &format!("CN={}", device.id), &Key::new()))
         },
@@ -95,9 +108,9 @@ async fn an_answer_of_another_tag_is_not_signed() {
     .await;
 }
 
-#[tokio::test]
-async fn an_answer_of_another_device_is_not_signed() {
+async fn an_answer_of_another_device_is_not_signed(road: Road) {
     refused(
+        road,
         |device| {
             let other = FakeDevice::new(99);
             keygen_answer(&other.csr_output(TAG, &format!("CN={}", device.id), &Key::new()))
@@ -107,9 +120,9 @@ async fn an_answer_of_another_device_is_not_signed() {
     .await;
 }
 
-#[tokio::test]
-async fn another_key_signing_for_this_device_is_not_believed() {
+async fn another_key_signing_for_this_device_is_not_believed(road: Road) {
     refused(
+        road,
         |device| {
             let body = csr_of(&format!("CN={}", device.id), &Key::new());
             keygen_answer(&device.attested(device.id, TAG, body, &Key::new()))
@@ -119,9 +132,9 @@ async fn another_key_signing_for_this_device_is_not_believed() {
     .await;
 }
 
-#[tokio::test]
-async fn a_csr_that_was_exchanged_behind_the_signature_is_not_signed() {
+async fn a_csr_that_was_exchanged_behind_the_signature_is_not_signed(road: Road) {
     refused(
+        road,
         |device| {
             let subject = format!("CN={}", device.id);
             let mut output = device.csr_output(TAG, &subject, &Key::new());
@@ -133,9 +146,9 @@ async fn a_csr_that_was_exchanged_behind_the_signature_is_not_signed() {
     .await;
 }
 
-#[tokio::test]
-async fn a_csr_without_proof_of_its_key_is_not_signed() {
+async fn a_csr_without_proof_of_its_key_is_not_signed(road: Road) {
     refused(
+        road,
         |device| {
             let mut body = csr_of(&format!("CN={}", device.id), &Key::new());
             let last = body.len() - 1;
@@ -147,9 +160,8 @@ async fn a_csr_without_proof_of_its_key_is_not_signed() {
     .await;
 }
 
-#[tokio::test]
-async fn a_replayed_answer_is_not_signed() {
-    let town = Town::start().await;
+async fn a_replayed_answer_is_not_signed(road: Road) {
+    let town = Town::on(road).await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
     // A CSR for the owner's own CA: reported, never signed here.
@@ -184,9 +196,8 @@ async fn a_replayed_answer_is_not_signed() {
     );
 }
 
-#[tokio::test]
-async fn an_answer_given_to_two_commands_of_one_report_is_not_signed() {
-    let town = Town::start().await;
+async fn an_answer_given_to_two_commands_of_one_report_is_not_signed(road: Road) {
+    let town = Town::on(road).await;
     let device = FakeDevice::new(1);
     town.claim(&device).await;
     let plain = json!({"certificateSigningRequest": {"secTag": TAG, "attributes": ""}});
@@ -217,9 +228,8 @@ async fn an_answer_given_to_two_commands_of_one_report_is_not_signed() {
     assert!(store.certificates(device.id).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_key_is_certified_once_for_whatever_device() {
-    let town = Town::start().await;
+async fn a_key_is_certified_once_for_whatever_device(road: Road) {
+    let town = Town::on(road).await;
     let (a, b) = (FakeDevice::new(1), FakeDevice::new(2));
     let key = Key::new();
     for device in [&a, &b] {
@@ -242,9 +252,8 @@ async fn a_key_is_certified_once_for_whatever_device() {
     assert!(store.certificates(b.id).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn two_devices_that_bring_the_same_key_at_once_get_one_certificate() {
-    let town = Town::start().await;
+async fn two_devices_that_bring_the_same_key_at_once_get_one_certificate(road: Road) {
+    let town = Town::on(road).await;
     let (a, b) = (FakeDevice::new(1), FakeDevice::new(2));
     let key = Key::new();
     for device in [&a, &b] {

@@ -5,12 +5,21 @@ mod support;
 
 use serde_json::json;
 use std::time::Duration;
-use support::Town;
 use support::device::FakeDevice;
+use support::{Road, Town, on_every_road};
 
-#[tokio::test]
-async fn a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes() {
-    let town = Town::start().await;
+on_every_road! {
+    a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes,
+    the_same_report_again_changes_nothing_and_gives_no_second_certificate,
+    the_same_report_twice_at_once_gives_one_certificate,
+    a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again,
+    a_lost_report_ends_when_its_owner_looks_although_the_device_never_returns,
+    a_closed_loop_whose_report_was_lost_is_queued_again_when_its_owner_looks,
+    a_restart_in_the_middle_of_a_session_is_not_noticed_by_the_device,
+}
+
+async fn a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes(road: Road) {
+    let town = Town::on(road).await;
     let device = FakeDevice::new(1);
     town.claim(&device).await;
     town.queue(
@@ -23,9 +32,8 @@ async fn a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes() {
     assert_eq!((first.status, &first.body), (200, &again.body));
 }
 
-#[tokio::test]
-async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate() {
-    let town = Town::start().await;
+async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate(road: Road) {
+    let town = Town::on(road).await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
     town.queue(
@@ -62,9 +70,8 @@ async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate()
     assert!(device.stored[&(1, 1)].contains("CERTIFICATE"));
 }
 
-#[tokio::test]
-async fn the_same_report_twice_at_once_gives_one_certificate() {
-    let town = Town::start().await;
+async fn the_same_report_twice_at_once_gives_one_certificate(road: Road) {
+    let town = Town::on(road).await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
     town.queue(
@@ -88,9 +95,8 @@ async fn the_same_report_twice_at_once_gives_one_certificate() {
     assert!(alarms.iter().all(|(action, _)| !action.ends_with("-alarm")));
 }
 
-#[tokio::test]
-async fn a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again() {
-    let town = Town::start().await;
+async fn a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again(road: Road) {
+    let town = Town::on(road).await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
     let id = town
@@ -119,10 +125,9 @@ async fn a_lost_report_ends_as_outcome_unknown_and_is_never_sent_again() {
     );
 }
 
-#[tokio::test]
-async fn a_lost_report_ends_when_its_owner_looks_although_the_device_never_returns() {
+async fn a_lost_report_ends_when_its_owner_looks_although_the_device_never_returns(road: Road) {
     for look in ["one", "list", "create", "delete"] {
-        let town = Town::start().await;
+        let town = Town::on(road).await;
         let mut device = FakeDevice::new(1);
         town.claim(&device).await;
         let lost = town
@@ -162,9 +167,8 @@ async fn a_lost_report_ends_when_its_owner_looks_although_the_device_never_retur
     }
 }
 
-#[tokio::test]
-async fn a_closed_loop_whose_report_was_lost_is_queued_again_when_its_owner_looks() {
-    let town = Town::start().await;
+async fn a_closed_loop_whose_report_was_lost_is_queued_again_when_its_owner_looks(road: Road) {
+    let town = Town::on(road).await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
     town.queue(
@@ -182,9 +186,8 @@ async fn a_closed_loop_whose_report_was_lost_is_queued_again_when_its_owner_look
     assert!(device.stored.contains_key(&(1, 1)));
 }
 
-#[tokio::test]
-async fn a_restart_in_the_middle_of_a_session_is_not_noticed_by_the_device() {
-    let mut town = Town::start().await;
+async fn a_restart_in_the_middle_of_a_session_is_not_noticed_by_the_device(road: Road) {
+    let mut town = Town::on(road).await;
     let mut device = FakeDevice::new(1);
     town.claim(&device).await;
     town.queue(

@@ -251,7 +251,7 @@ mod tests {
         kept(dir.path(), [1, 2], 1000);
         let path = dir.path().join(FILE);
         let whole = std::fs::read(&path).unwrap();
-        for cut in 1..whole.len() / 2 {
+        for cut in (1..whole.len() / 2).step_by(9) {
             keep::write_private(&path, &whole[..whole.len() - cut]).unwrap();
             kept(dir.path(), [3], 1000);
             assert_eq!(open(dir.path(), 1000).1, [1, 3], "cut by {cut}");

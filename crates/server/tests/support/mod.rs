@@ -1,8 +1,32 @@
 //! A service on free ports with a clock of ours, an owner at its door, and a device made from `proto` and a key.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[cfg(feature = "coap")]
+pub mod coap;
 pub mod device;
 pub mod log;
+
+/// The table of stories that hold whichever way a device comes: each `async fn(road: Road)` becomes a test per road.
+#[allow(unused_macros)]
+macro_rules! on_every_road {
+    ($($story:ident),+ $(,)?) => {
+        mod over_https {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(super::support::Road::Https).await;
+            })+
+        }
+        #[cfg(feature = "coap")]
+        mod over_coap {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(super::support::Road::Coap).await;
+            })+
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use on_every_road;
 
 use device::FakeDevice;
 use log::Log;
@@ -10,7 +34,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use sectag_proto::service::Command;
 use sectag_proto::{DeviceId, Timestamp};
-use sectag_server::{Config, Home, Policy, Service};
+use sectag_server::{Coap, Config, Home, Policy, Service};
 use sectag_store::{Device, DeviceQuery};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -20,6 +44,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// How a device comes to the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Road {
+    Https,
+    Coap,
+}
+
 /// One service and everything around it.
 pub struct Town {
     pub service: Option<Service>,
@@ -28,10 +59,15 @@ pub struct Town {
     pub log: Log,
     pub dir: tempfile::TempDir,
     pub root: String,
+    pub road: Road,
+    /// Where the service listens for CoAP; kept over a restart.
+    pub coap: SocketAddr,
+    /// What a test sets before [`Town::up`].
+    pub coap_settings: Coap,
     policy: Policy,
 }
 
-/// An HTTP answer as it came.
+/// An HTTP answer as it came, or what a CoAP answer means in HTTP.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
@@ -55,10 +91,18 @@ impl Reply {
 
 impl Town {
     pub async fn start() -> Self {
-        Self::with_policy(Policy::FirstClaim).await
+        Self::on(Road::Https).await
+    }
+
+    pub async fn on(road: Road) -> Self {
+        Self::new(road, Policy::FirstClaim).await
     }
 
     pub async fn with_policy(policy: Policy) -> Self {
+        Self::new(Road::Https, policy).await
+    }
+
+    async fn new(road: Road, policy: Policy) -> Self {
         let log = Log::start();
         let dir = tempfile::tempdir().unwrap();
         let now = std::time::SystemTime::now()
@@ -72,6 +116,9 @@ impl Town {
             log,
             dir,
             root: String::new(),
+            road,
+            coap: "127.0.0.1:0".parse().unwrap(),
+            coap_settings: Coap::default(),
             policy,
         };
         town.up().await;
@@ -87,11 +134,14 @@ impl Town {
         let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(home);
         (config.owner, config.loopback, config.device, config.mqtt) = (free, free, free, free);
-        config.coap = free;
+        config.coap = self.coap;
+        config.coap_settings = self.coap_settings.clone();
         config.policy = self.policy;
         let clock = self.clock.clone();
         config.clock = Arc::new(move || Timestamp(clock.load(Ordering::Relaxed)));
-        self.service = Some(Service::start(config).await.unwrap());
+        let service = Service::start(config).await.unwrap();
+        self.coap = service.addresses().coap.unwrap_or(free);
+        self.service = Some(service);
     }
 
     pub async fn down(&mut self) {
@@ -244,6 +294,10 @@ impl Town {
 
     pub async fn fetch_as(&self, jwt: &str, query: &str) -> Reply {
         self.log.forbid(jwt);
+        #[cfg(feature = "coap")]
+        if self.road == Road::Coap {
+            return self.coap_fetch_as(jwt, query).await;
+        }
         let request = format!(
             "GET /v1/provisioning/commands?{query} HTTP/1.1\r\nHost: localhost\r\nAccept: application/cbor\r\nAuthorization: Bearer {jwt}\r\nContent-Type: */*\r\nUser-Agent: Zephyr/4.0 (test)\r\nConnection: close\r\n\r\n"
         );
@@ -263,6 +317,14 @@ impl Town {
 
     pub async fn report_typed(&self, jwt: &str, content_type: &str, body: &[u8]) -> Reply {
         self.log.forbid(jwt);
+        #[cfg(feature = "coap")]
+        if self.road == Road::Coap {
+            let format = match content_type {
+                "application/cbor" => 60,
+                _ => 50, // application/json
+            };
+            return self.coap_report_as(jwt, format, body).await;
+        }
         let mut request = format!(
             "POST /v1/provisioning/response HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nAccept: */*\r\nAuthorization: Bearer {jwt}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
