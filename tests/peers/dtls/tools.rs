@@ -35,6 +35,8 @@ pub fn have(programs: &[&str]) -> bool {
 pub struct Tool {
     child: Child,
     said: Vec<u8>,
+    /// How much of it [`Tool::line`] has given out.
+    told: usize,
     pieces: Receiver<Vec<u8>>,
 }
 
@@ -65,6 +67,7 @@ impl Tool {
         Self {
             child,
             said: Vec::new(),
+            told: 0,
             pieces,
         }
     }
@@ -75,15 +78,43 @@ impl Tool {
 
     /// Waits until the program has said this; gives what it said so far.
     pub fn until(&mut self, needle: &str) -> String {
+        self.until_any(&[needle])
+    }
+
+    /// As [`Tool::until`], for the first of several.
+    pub fn until_any(&mut self, needles: &[&str]) -> String {
         let end = Instant::now() + PATIENCE;
-        while !self.text().contains(needle) {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.pieces.recv_timeout(left) {
-                Ok(piece) => self.said.extend(piece),
-                Err(_) => panic!("waited for `{needle}`, read: {}", self.text()),
-            }
+        while !needles.iter().any(|needle| self.text().contains(needle)) {
+            assert!(
+                self.more(end),
+                "waited for {needles:?}, read: {}",
+                self.text()
+            );
         }
         self.text()
+    }
+
+    /// The next whole line, nothing when the program has ended.
+    pub fn line(&mut self) -> Option<String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let rest = &self.said[self.told..];
+            if let Some(length) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(&rest[..length]).into_owned();
+                self.told += length + 1;
+                return Some(line);
+            }
+            if !self.more(end) {
+                assert!(Instant::now() < end, "no more lines came: {}", self.text());
+                return None;
+            }
+        }
+    }
+
+    fn more(&mut self, end: Instant) -> bool {
+        let left = end.saturating_duration_since(Instant::now());
+        let piece = self.pieces.recv_timeout(left);
+        piece.map(|piece| self.said.extend(piece)).is_ok()
     }
 
     pub fn write(&mut self, text: &str) {
@@ -96,12 +127,7 @@ impl Tool {
     pub fn finish(mut self) -> (Option<i32>, String) {
         drop(self.child.stdin.take());
         let end = Instant::now() + PATIENCE;
-        while let Ok(piece) = self
-            .pieces
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            self.said.extend(piece);
-        }
+        while self.more(end) {}
         if Instant::now() >= end {
             let _ = self.child.kill();
         }
