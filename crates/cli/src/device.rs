@@ -15,6 +15,7 @@ use crate::home::Place;
 use crate::modem_choice::{self, Choice, Opened};
 use crate::output;
 use crate::up;
+use sectag_device::Way;
 use sectag_device::agent::{Agent, Happening};
 use sectag_device::hosted::HostedModem;
 use sectag_device::https::Https;
@@ -24,8 +25,8 @@ use sectag_device::state::{DeviceState, StateError};
 use sectag_device::verbs::{self, Placed};
 use sectag_keep::KeepError;
 use sectag_modem::Modem;
-use sectag_proto::SecTag;
-use sectag_proto::device::{Config, Ending, Event};
+use sectag_proto::device::{Config, Ending, Event, Transport};
+use sectag_proto::{DeviceId, SecTag};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,12 +63,12 @@ pub(crate) async fn device(place: &Place, verb: DeviceVerb, as_json: bool) -> Ou
             shell,
         } => {
             let options = tuning::options(place, &which, &tuning)?;
-            let mut device = Device::open(place, &which, &modem, &tuning, &options)?;
+            let device = Device::open(place, &which, &modem, &tuning, &options)?;
             if keep_running {
                 let shell = shell || options.shell();
                 resident::run(&which, device, &options, shell, as_json).await
             } else {
-                once(&mut device, &options, as_json).await
+                once(device, &options, as_json).await
             }
         }
     }
@@ -86,7 +87,7 @@ pub(crate) struct Device {
 
 /// What a session needs beside its modem.
 pub(crate) struct Ready {
-    pub(crate) https: Https,
+    pub(crate) way: Way,
     pub(crate) identity: Identity,
 }
 
@@ -122,13 +123,14 @@ impl Device {
         } else {
             Config::default().radio_rest
         };
-        let ready = prepare(
+        let mut ready = prepare(
             &mut *modem,
             options,
             &service,
             tuning.ca.is_some(),
             radio_rest,
         )?;
+        ready.way = kept_between_runs(ready.way, &state, &id);
         Ok(Self {
             state,
             modem,
@@ -141,31 +143,37 @@ impl Device {
 }
 
 /// One session, as people watch it.
-async fn once(device: &mut Device, options: &Options, as_json: bool) -> Outcome {
+async fn once(mut device: Device, options: &Options, as_json: bool) -> Outcome {
     let mut token = None;
+    let mut spent = None;
     let mut observe = |happening: Happening<'_>| {
         if let Happening::Event(Event::FailedDeviceNotClaimed { token: given }) = &happening {
             token.clone_from(given);
+        }
+        if let Happening::Spent(budget) = &happening {
+            spent = Some(**budget);
         }
         if let Some(line) = words(&happening) {
             eprintln!("{line}");
         }
     };
     let config = session_config(options, &device.ready.identity, &device.settings);
-    let mut agent = Agent::new(config, device.ready.https.clone());
+    let mut agent = Agent::new(config, device.ready.way);
     let ending = tokio::select! {
         ending = agent.run_once(&mut *device.modem, &mut device.settings, &mut observe) => Some(ending),
         stopped = up::stop_signal() => { stopped?; None }
     };
-    let Some(ending) = ending else {
+    if ending.is_none() {
         agent.put_back(&mut *device.modem, &mut observe).await;
-        return Err(Fault::no("stopped"));
-    };
+    }
+    agent.finish().await;
+    let ending = ending.ok_or_else(|| Fault::no("stopped"))?;
     let token = token.filter(|_| options.print_attestation_token());
     say::report(
         &device.id,
         ending,
         token.as_deref(),
+        spent.as_ref(),
         &device.service,
         as_json,
     )
@@ -241,7 +249,7 @@ pub(crate) async fn session(
     let ready = prepare(modem, &options, service, false, Duration::ZERO)?;
     let mut settings = state.settings()?;
     let config = session_config(&options, &ready.identity, &settings);
-    Ok(Agent::new(config, ready.https)
+    Ok(Agent::new(config, ready.way)
         .run_once(modem, &mut settings, observe)
         .await)
 }
@@ -267,13 +275,54 @@ fn prepare(
     let anchor = anchor(modem, options, service, ca_was_given)?;
     let id = verbs::uuid(modem)?;
     Ok(Ready {
-        https: Https::new(&service.host, service.port, &anchor)?.timeout(options.http_timeout()),
+        way: way(options, service, &anchor)?,
         identity: Identity {
             modem_version: verbs::firmware(modem)?,
             seed: Identity::seed_of(&id),
             radio_rest,
         },
     })
+}
+
+fn way(options: &Options, service: &Service, anchor: &str) -> Outcome<Way> {
+    match options.transport() {
+        Transport::Https => {
+            let https = Https::new(&service.host, service.port, anchor)?;
+            Ok(https.timeout(options.http_timeout()).into())
+        }
+        #[cfg(feature = "coap")]
+        Transport::Coap => {
+            let coap = sectag_device::Coap::new(&service.host, service.port, anchor)?;
+            Ok(coap
+                .timeout(options.coap_timeout())
+                .session_cache(options.coap_session_cache())
+                .block_bytes(options.coap_block_bytes())
+                .into())
+        }
+        #[cfg(not(feature = "coap"))]
+        Transport::Coap => {
+            let refusal = sectag_device::options::TransportRefusal::CoapNotBuiltIn;
+            Err(Fault::untried(refusal.to_string()).hint(refusal.hint()))
+        }
+    }
+}
+
+/// A DTLS session outlives the program in the device's folder. It speaks for the device that authenticated in it, so another
+/// modem of the same folder has another file.
+fn kept_between_runs(way: Way, state: &DeviceState, id: &DeviceId) -> Way {
+    match way {
+        #[cfg(feature = "coap")]
+        Way::Coap(coap) => coap
+            .kept_in(state.dir().join(format!("coap-session-{id}")))
+            .into(),
+        #[cfg(not(feature = "coap"))]
+        Way::Https(_) => {
+            let _ = (state, id);
+            way
+        }
+        #[cfg(feature = "coap")]
+        Way::Https(_) => way,
+    }
 }
 
 /// The root CA under the tag; before that, ours goes there when nothing is there and WITH_CERT says so. Nothing of ours

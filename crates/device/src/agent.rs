@@ -2,7 +2,7 @@
 //! go back.
 //!
 //! ```text
-//!   Session ──Sign, Line, Radio──► modem         Session ──Fetch, Report──► https
+//!   Session ──Sign, Line, Radio──► modem         Session ──Fetch, Report──► https, coap
 //!   Client  ──Save, Load─────────► settings      Client  ──Wait──────────► the clock
 //! ```
 //!
@@ -22,10 +22,10 @@ pub use resident::{AskFailure, Handle, IntervalState, ModemLost, Resident, Stand
 pub use told::{Happening, Observer};
 
 use sectag_modem::Modem;
-use sectag_proto::device::{Config, Ending, Errno, Input, Output, Session};
+use sectag_proto::device::{Config, Ending, Errno, Event, Input, Output, Session};
 
-use crate::https::Https;
 use crate::settings::Settings;
+use crate::way::Way;
 use carry::{Carrier, Here};
 
 /// Drives one device's session. Keep it between sessions: it remembers `after` and an unacknowledged report.
@@ -37,9 +37,10 @@ pub struct Agent {
 
 impl Agent {
     /// `config.modem_version` is usually [`verbs::firmware`](crate::verbs::firmware); `config.after` comes from the
-    /// settings ([`Config::after_key`]). The driver takes its receive limit from `config`.
-    pub fn new(config: Config, https: Https) -> Self {
-        let carrier = Carrier::new(https, config.rx_bytes_max);
+    /// settings ([`Config::after_key`]). The way to the service takes its receive limit from `config`, whose transport it
+    /// decides.
+    pub fn new(mut config: Config, way: impl Into<Way>) -> Self {
+        let carrier = Carrier::new(way.into(), &mut config);
         Self {
             session: Session::new(config),
             carrier,
@@ -65,6 +66,9 @@ impl Agent {
         loop {
             let inputs = match self.session.poll() {
                 Output::Event(event) => {
+                    if event == Event::Stop {
+                        self.carrier.stopped(observe).await;
+                    }
                     told::log(&event);
                     observe(Happening::Event(&event));
                     continue;
@@ -88,6 +92,11 @@ impl Agent {
                 self.session.handle(input, self.carrier.clock.now());
             }
         }
+    }
+
+    /// The driver ends: a DTLS session that the next one can go on with is written down, where there is a place for it.
+    pub async fn finish(&mut self) {
+        self.carrier.finish().await;
     }
 
     /// Puts the modem back to where it was when a session that was cut off had changed it: functional mode and CMEE.

@@ -3,25 +3,29 @@
 //! The radio goes off between fetch and report, so a connection would not survive anyway. The server is always
 //! verified: chain, validity and name, against the root CA that lies under the device's tag. There is no switch for that.
 
+mod counted;
 pub mod request;
 pub mod response;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use sectag_proto::device::TransportError;
+use sectag_proto::device::{Transport, TransportError};
 use sectag_proto::query::FetchQuery;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use response::{Response, ResponseError};
+
+use crate::budget::{Budget, Layers};
+use counted::Counted;
 
 /// Port of the service's device listener in the vendor's cloud; ours listens on 8443.
 pub const PORT_DEFAULT: u16 = 443;
@@ -44,6 +48,8 @@ pub struct Https {
     tls: Arc<ClientConfig>,
     timeout: Duration,
     rx_bytes_max: usize,
+    /// Of all exchanges; clones count together.
+    spent: Arc<Mutex<Budget>>,
 }
 
 /// Why there is no [`Https`] for these values.
@@ -95,6 +101,25 @@ pub struct ExchangeError {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+impl ExchangeError {
+    #[cfg(feature = "coap")]
+    pub(crate) fn new(
+        kind: TransportError,
+        what: &'static str,
+        host: &str,
+        port: u16,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            what,
+            host: host.to_owned(),
+            port,
+            source,
+        }
+    }
+}
+
 impl Https {
     /// `host` is resolved, sent as SNI and `Host`, and must be in the server's certificate.
     ///
@@ -111,6 +136,7 @@ impl Https {
             tls: Arc::new(client_config(roots(root_ca_pem)?)?),
             timeout: TIMEOUT_DEFAULT,
             rx_bytes_max: 1024,
+            spent: Arc::new(Mutex::new(Budget::of(Transport::Https))),
         })
     }
 
@@ -150,6 +176,15 @@ impl Https {
         self
     }
 
+    pub(crate) const fn limit(&mut self, rx_bytes_max: usize) {
+        self.rx_bytes_max = rx_bytes_max;
+    }
+
+    /// What all exchanges so far have cost; clones count together.
+    pub fn spent(&self) -> Budget {
+        *self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// `host:port`, for people.
     pub fn peer(&self) -> String {
         format!("{}:{}", self.host, self.port)
@@ -159,14 +194,16 @@ impl Https {
     /// [`ExchangeError`] when there was no complete answer. A status of refusal is an answer.
     pub async fn fetch(&self, jwt: &str, query: &FetchQuery) -> Result<Response, ExchangeError> {
         let request = request::fetch(&self.host_header(), USER_AGENT, jwt, query);
-        self.exchange("fetching commands from", &request).await
+        self.exchange("fetching commands from", &request, jwt.len(), 0)
+            .await
     }
 
     /// # Errors
     /// [`ExchangeError`] when there was no complete answer. The report may have arrived all the same.
     pub async fn report(&self, jwt: &str, body: &[u8]) -> Result<Response, ExchangeError> {
         let request = request::report(&self.host_header(), USER_AGENT, jwt, body);
-        self.exchange("reporting results to", &request).await
+        self.exchange("reporting results to", &request, jwt.len(), body.len())
+            .await
     }
 
     /// Without the port, as the firmware writes it, unless the port is not 443.
@@ -186,8 +223,17 @@ impl Https {
         &self,
         what: &'static str,
         request: &[u8],
+        token_bytes: usize,
+        cbor_bytes: usize,
     ) -> Result<Response, ExchangeError> {
-        let outcome = tokio::time::timeout(self.timeout, self.try_exchange(request)).await;
+        let mut account = Account {
+            of: self,
+            token_bytes,
+            cbor_bytes,
+            cost: Budget::of(Transport::Https),
+        };
+        let outcome =
+            tokio::time::timeout(self.timeout, self.try_exchange(request, &mut account)).await;
         let Failure { kind, source } = match outcome {
             Ok(Ok(response)) => return Ok(response),
             Ok(Err(failure)) => failure,
@@ -202,21 +248,28 @@ impl Https {
         })
     }
 
-    async fn try_exchange(&self, request: &[u8]) -> Result<Response, Failure> {
-        let tcp = self.connect().await?;
+    async fn try_exchange(
+        &self,
+        request: &[u8],
+        account: &mut Account<'_>,
+    ) -> Result<Response, Failure> {
+        let tcp = Counted::new(self.connect().await?);
         let mut tls = TlsConnector::from(Arc::clone(&self.tls))
             .connect(self.name.clone(), tcp)
             .await
             .map_err(|error| Failure::new(TransportError::Tls, error))?;
         tracing::info!(host = self.host, port = self.port, "Connected");
+        account.connected(tls.get_ref().0);
         tls.write_all(request).await.map_err(Failure::closed)?;
         tls.flush().await.map_err(Failure::closed)?;
+        account.asked(tls.get_ref().0, request.len());
 
         let mut received = Vec::with_capacity(self.rx_bytes_max.min(64 * 1024));
         let mut chunk = [0; 2048];
         loop {
             let count = tls.read(&mut chunk).await.map_err(Failure::closed)?;
             received.extend_from_slice(&chunk[..count]);
+            account.heard(tls.get_ref().0, received.len());
             if received.len() > self.rx_bytes_max {
                 return Err(Failure {
                     kind: TransportError::TooLarge,
@@ -225,7 +278,10 @@ impl Https {
             }
             let ended = count == 0;
             match Response::parse(&received, ended) {
-                Ok(Some(response)) => return Ok(response),
+                Ok(Some(response)) => {
+                    account.answered(response.body.len());
+                    return Ok(response);
+                }
                 Ok(None) if ended => {
                     return Err(Failure {
                         kind: TransportError::Closed,
@@ -261,6 +317,55 @@ impl Https {
             }
         }
         Err(failure)
+    }
+}
+
+/// What one exchange costs, entered when it ends, however it ends.
+struct Account<'a> {
+    of: &'a Https,
+    token_bytes: usize,
+    cbor_bytes: usize,
+    cost: Budget,
+}
+
+impl Account<'_> {
+    /// Everything until now was the handshake.
+    const fn connected<S>(&mut self, stream: &Counted<S>) {
+        self.cost.handshakes_full = 1;
+        self.cost.sent.handshake = stream.sent;
+        self.cost.received.handshake = stream.received;
+    }
+
+    fn asked<S>(&mut self, stream: &Counted<S>, request_bytes: usize) {
+        let (token, cbor) = (self.token_bytes as u64, self.cbor_bytes as u64);
+        let plain = request_bytes as u64;
+        let sent = &mut self.cost.sent;
+        (sent.token, sent.cbor) = (token, cbor);
+        sent.head = plain.saturating_sub(token + cbor);
+        sent.record = stream.sent.saturating_sub(sent.handshake + plain);
+    }
+
+    /// Tickets that come after the handshake count as records.
+    const fn heard<S>(&mut self, stream: &Counted<S>, plain_bytes: usize) {
+        let received = &mut self.cost.received;
+        received.head = plain_bytes as u64;
+        received.record = stream
+            .received
+            .saturating_sub(received.handshake + plain_bytes as u64);
+    }
+
+    const fn answered(&mut self, body_bytes: usize) {
+        let Layers { head, cbor, .. } = &mut self.cost.received;
+        *cbor = body_bytes as u64;
+        *head = head.saturating_sub(body_bytes as u64);
+        self.cost.round_trips = 1;
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        let mut spent = self.of.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        *spent = spent.plus(self.cost);
     }
 }
 

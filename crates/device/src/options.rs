@@ -24,12 +24,21 @@ use std::fmt;
 use std::time::Duration;
 
 use sectag_proto::SecTag;
+use sectag_proto::device::Transport;
 
 use crate::kconfig::{Kconfig, Place};
 
 /// Keys that say where the service is. `--faithful` leaves them as they are: it changes how the device behaves, not
 /// whom it talks to.
-const WHEREABOUTS: [&str; 3] = ["http-hostname", "http-port", "root-ca-sec-tag"];
+const WHEREABOUTS: [&str; 5] = [
+    "http-hostname",
+    "http-port",
+    "coap-hostname",
+    "coap-port",
+    "root-ca-sec-tag",
+];
+/// Root CA tag of the firmware's samples over CoAP; over HTTPS it is 50.
+const ROOT_CA_TAG_COAP: u64 = 42;
 /// Domain of the vendor's service.
 const VENDOR_DOMAIN: &str = "nrfcloud.com";
 
@@ -232,9 +241,66 @@ impl Options {
         Duration::from_millis(self.number("http-timeout-ms"))
     }
 
-    /// ROOT_CA_SEC_TAG.
+    /// COAP_HOSTNAME.
+    pub fn coap_hostname(&self) -> &str {
+        self.text("coap-hostname")
+    }
+
+    /// COAP_PORT; `None` when nobody chose one.
+    ///
+    /// # Errors
+    /// [`OptionsError`] for a text that is not the number of a port.
+    pub fn coap_port(&self) -> Result<Option<u16>, OptionsError> {
+        let Some(chosen) = self
+            .get("coap-port")
+            .filter(|chosen| chosen.source != Source::Default)
+        else {
+            return Ok(None);
+        };
+        let text = self.text("coap-port");
+        match text.parse() {
+            Ok(port) if port > 0 => Ok(Some(port)),
+            _ => Err(OptionsError::CoapPort {
+                source_of: chosen.source.clone(),
+                given: text.to_owned(),
+            }),
+        }
+    }
+
+    /// COAP_TIMEOUT_SECONDS.
+    pub fn coap_timeout(&self) -> Duration {
+        self.seconds("coap-timeout-s")
+    }
+
+    /// COAP_DTLS_SESSION_CACHE.
+    pub fn coap_session_cache(&self) -> bool {
+        self.flag("coap-session-cache")
+    }
+
+    /// COAP_CLIENT_BLOCK_SIZE.
+    pub fn coap_block_bytes(&self) -> u16 {
+        u16::try_from(self.number("coap-block-bytes")).unwrap_or(u16::MAX)
+    }
+
+    /// Host of the service, by the transport that was chosen.
+    pub fn hostname(&self) -> &str {
+        match self.transport() {
+            Transport::Https => self.http_hostname(),
+            Transport::Coap => self.coap_hostname(),
+        }
+    }
+
+    /// ROOT_CA_SEC_TAG; over CoAP another default, as in the firmware's samples.
     pub fn root_ca_tag(&self) -> SecTag {
-        SecTag::new(self.number("root-ca-sec-tag")).expect("the table's range is that of a sec tag")
+        let is_default = matches!(
+            self.get("root-ca-sec-tag").map(|chosen| &chosen.source),
+            Some(Source::Default)
+        );
+        let tag = match self.transport() {
+            Transport::Coap if is_default => ROOT_CA_TAG_COAP,
+            _ => self.number("root-ca-sec-tag"),
+        };
+        SecTag::new(tag).expect("the table's range is that of a sec tag")
     }
 
     /// WITH_CERT.
@@ -244,10 +310,7 @@ impl Options {
 
     /// Whether the host is the vendor's: nothing of ours belongs under its root CA tag.
     pub fn host_is_the_vendors(&self) -> bool {
-        let host = self
-            .http_hostname()
-            .trim_end_matches('.')
-            .to_ascii_lowercase();
+        let host = self.hostname().trim_end_matches('.').to_ascii_lowercase();
         host == VENDOR_DOMAIN
             || host
                 .strip_suffix(VENDOR_DOMAIN)

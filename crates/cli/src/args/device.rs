@@ -18,19 +18,19 @@ pub(crate) struct Tuning {
     /// Host of the device API [default: localhost]
     #[arg(long)]
     pub(crate) host: Option<String>,
-    /// Port of the device API [default: the one of the service in this home, else 8443]
+    /// Port of the device API [default: the one of the service in this home, else 8443, over CoAP 5684]
     #[arg(long)]
     pub(crate) port: Option<u16>,
     /// Root CA of the service, written into an empty tag only [default: HOME/ca/root.crt]
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Sec tag of that root CA, 0 to 2147483647 [default: 50]
+    /// Sec tag of that root CA, 0 to 2147483647 [default: 50, over CoAP 42]
     #[arg(long, value_name = "SEC_TAG")]
     pub(crate) ca_sec_tag: Option<u32>,
     /// Behave as the firmware does, with its defaults and its flaws; whom the device talks to stays the same
     #[arg(long)]
     pub(crate) faithful: bool,
-    /// How to reach the service
+    /// How to reach the service: HTTPS, or CoAP over DTLS with Connection ID [default: https]
     #[arg(long, value_name = "TRANSPORT", value_parser = ["https", "coap"])]
     pub(crate) transport: Option<String>,
     /// Options of a firmware project, as Zephyr's build reads them; repeat it for overlays, the last one wins

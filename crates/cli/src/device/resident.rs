@@ -11,7 +11,7 @@ use sectag_device::control::Control;
 use sectag_device::options::Options;
 use sectag_modem::Modem;
 use sectag_modem::host::{Shell, ShellOptions};
-use sectag_proto::device::Event;
+use sectag_proto::device::{Event, Transport};
 use std::io::{IsTerminal, Read, Write};
 use std::time::Duration;
 
@@ -33,12 +33,18 @@ pub(super) async fn run(
     } = device;
     let config = options.client_config(&ready.identity);
     let (resident, handle) =
-        Resident::new(config, ready.https, modem, Box::new(settings)).map_err(start_fault)?;
+        Resident::new(config, ready.way, modem, Box::new(settings)).map_err(start_fault)?;
     let mut stop = StopSignal::listen()?;
     let control = Control::serve(state.dir(), handle.clone())?;
     eprintln!(
-        "device `{}` ({id}) runs and asks {}:{}; `sectag device now`, `interval` and `events` talk to it; Ctrl-C stops it",
-        which.name, service.host, service.port
+        "device `{}` ({id}) runs and asks {}:{}{}; `sectag device now`, `interval` and `events` talk to it; Ctrl-C stops it",
+        which.name,
+        service.host,
+        service.port,
+        match options.transport() {
+            Transport::Https => "",
+            Transport::Coap => " over CoAP",
+        }
     );
     if shell {
         console(handle.clone(), options.custom_at())?;

@@ -3,6 +3,7 @@
 use super::Service;
 use crate::fault::{Fault, Outcome};
 use crate::output;
+use sectag_device::Budget;
 use sectag_device::agent::Happening;
 use sectag_proto::device::{Ending, Errno, Event};
 use serde_json::{Value, json};
@@ -37,6 +38,13 @@ pub(crate) fn words(happening: &Happening<'_>) -> Option<String> {
             }
             text
         }
+        Happening::Connected(handshake) => format!(
+            "  dtls     {} handshake, {}{}",
+            if handshake.resumed { "short" } else { "full" },
+            handshake.suite,
+            if handshake.cid { ", Connection ID" } else { "" }
+        ),
+        Happening::Spent(budget) => format!("  air      {budget}"),
         Happening::NotSigned(error) => format!("  modem    no JWT: {error}"),
         Happening::Event(event) => match event {
             Event::BatchReceived { commands } => format!("  batch    {commands} command(s)"),
@@ -63,6 +71,7 @@ pub(super) fn report(
     id: &str,
     ending: Ending,
     token: Option<&str>,
+    spent: Option<&Budget>,
     service: &Service,
     as_json: bool,
 ) -> Outcome {
@@ -77,7 +86,10 @@ pub(super) fn report(
             Ending::Done => Value::Null,
             Ending::Failed(errno) => json!(errno.name()),
         };
-        output::json(&json!({ "id": id, "result": result, "errno": errno, "claimToken": token }));
+        let air = spent.map(Budget::json);
+        output::json(
+            &json!({ "id": id, "result": result, "errno": errno, "claimToken": token, "air": air }),
+        );
     } else {
         output::print(&format!("{result}\n"));
     }

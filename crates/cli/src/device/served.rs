@@ -53,7 +53,7 @@ impl Beneath<'_> {
         let options = tuning::options(place, &self.which, tuning)?;
         let service = tuning::service(place, tuning, &options);
         let mut modem = self.modem();
-        let Ready { https, identity } = prepare(
+        let Ready { way, identity } = prepare(
             &mut *modem,
             &options,
             &service,
@@ -65,7 +65,7 @@ impl Beneath<'_> {
             None => Box::<VolatileSettings>::default(),
         };
         let (device, handle) =
-            Resident::new(options.client_config(&identity), https, modem, settings)
+            Resident::new(options.client_config(&identity), way, modem, settings)
                 .map_err(resident::start_fault)?;
         let device = device.rooted_in(service.root_ca_tag);
         let control = self

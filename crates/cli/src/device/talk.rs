@@ -115,12 +115,30 @@ pub(super) fn event_line(event: &Value) -> String {
         if matches!(name.as_str(), "seq" | "at" | "event") || value.is_null() {
             continue;
         }
+        if name == "air" {
+            line.push_str(&air(value));
+            continue;
+        }
         match value.as_str() {
             Some(text) => line.push_str(&format!("  {name}={}", text.escape_debug())),
             None => line.push_str(&format!("  {name}={value}")),
         }
     }
     line
+}
+
+/// What a session cost, for people; `--json` has the layers.
+fn air(value: &Value) -> String {
+    let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    format!(
+        "  {}: handshakes={} resumed={} round-trips={} sent={} received={}",
+        text(value, "transport"),
+        number("/handshakes/full"),
+        number("/handshakes/resumed"),
+        number("/roundTrips"),
+        number("/sent/total"),
+        number("/received/total"),
+    )
 }
 
 fn text(value: &Value, member: &str) -> String {

@@ -8,6 +8,7 @@ use crate::output;
 use sectag_device::kconfig::{Kconfig, KconfigError};
 use sectag_device::options::{Options, OptionsError, Source, Value};
 use sectag_device::state::DeviceState;
+use sectag_proto::device::Transport;
 use serde_json::json;
 use std::io::ErrorKind;
 
@@ -38,9 +39,9 @@ pub(super) fn options(place: &Place, which: &Which, tuning: &Tuning) -> Outcome<
             .filter_map(|key| options.get(key))
             .find(|chosen| !matches!(chosen.source, Source::Default | Source::Faithful));
         let place = source.map_or_else(String::new, |chosen| format!("{}: ", chosen.source));
-        Fault::untried(format!("{place}{refusal}"))
-            .hint("the device API speaks HTTPS: leave the transport out, or give --transport https")
+        Fault::untried(format!("{place}{refusal}")).hint(refusal.hint())
     })?;
+    options.coap_port().map_err(options_fault)?;
     Ok(options)
 }
 
@@ -70,49 +71,71 @@ fn gather(place: &Place, which: &Which, tuning: &Tuning) -> Outcome<(Options, Kc
     for text in &tuning.options {
         options.apply_flag(text).map_err(options_fault)?;
     }
-    let mut own = |key: &str, value: Option<Value>, flag: String| match value {
-        Some(value) => options
-            .set(key, value, Source::Flag(flag))
-            .map_err(options_fault),
-        None => Ok(()),
-    };
-    let host = tuning.host.clone();
-    own(
-        "http-hostname",
-        host.clone().map(Value::Text),
-        format!("--host {}", host.unwrap_or_default()),
-    )?;
-    let port = tuning.port;
-    own(
-        "http-port",
-        port.map(|port| Value::Number(port.into())),
-        format!("--port {}", port.unwrap_or_default()),
-    )?;
-    let tag = tuning.ca_sec_tag;
-    own(
-        "root-ca-sec-tag",
-        tag.map(|tag| Value::Number(tag.into())),
-        format!("--ca-sec-tag {}", tag.unwrap_or_default()),
-    )?;
-    if let Some(transport) = &tuning.transport {
-        let flag = format!("--transport {transport}");
-        let coap = transport == "coap";
-        own("coap", Some(Value::Flag(coap)), flag.clone())?;
-        own("https", Some(Value::Flag(!coap)), flag)?;
-    }
-    if let (None, Some(port)) = (options.http_port(), running_port(place, "device")) {
-        options
-            .set("http-port", Value::Number(port.into()), Source::Service)
-            .map_err(options_fault)?;
-    }
+    own_flags(&mut options, tuning).map_err(options_fault)?;
+    by_the_service(&mut options, place).map_err(options_fault)?;
     Ok((options, kconfig))
+}
+
+/// Flags of their own: `--transport` first, since host and port belong to one.
+fn own_flags(options: &mut Options, tuning: &Tuning) -> Result<(), OptionsError> {
+    if let Some(transport) = &tuning.transport {
+        let coap = transport == "coap";
+        let flag = || Source::Flag(format!("--transport {transport}"));
+        options.set("coap", Value::Flag(coap), flag())?;
+        options.set("https", Value::Flag(!coap), flag())?;
+    }
+    let [host_key, port_key] = keys(options.transport());
+    if let Some(host) = &tuning.host {
+        let flag = Source::Flag(format!("--host {host}"));
+        options.set(host_key, Value::Text(host.clone()), flag)?;
+    }
+    if let Some(port) = tuning.port {
+        let flag = Source::Flag(format!("--port {port}"));
+        options.set(port_key, port_value(options.transport(), port), flag)?;
+    }
+    if let Some(tag) = tuning.ca_sec_tag {
+        let flag = Source::Flag(format!("--ca-sec-tag {tag}"));
+        options.set("root-ca-sec-tag", Value::Number(tag.into()), flag)?;
+    }
+    Ok(())
+}
+
+/// The ports that the running service of this home wrote down, where nobody chose any.
+fn by_the_service(options: &mut Options, place: &Place) -> Result<(), OptionsError> {
+    for (transport, listener) in [(Transport::Https, "device"), (Transport::Coap, "coap")] {
+        let [_, key] = keys(transport);
+        let chosen = options.get(key).map(|chosen| &chosen.source);
+        if let (Some(Source::Default), Some(port)) = (chosen, running_port(place, listener)) {
+            options.set(key, port_value(transport, port), Source::Service)?;
+        }
+    }
+    Ok(())
+}
+
+/// Host and port.
+const fn keys(transport: Transport) -> [&'static str; 2] {
+    match transport {
+        Transport::Https => ["http-hostname", "http-port"],
+        Transport::Coap => ["coap-hostname", "coap-port"],
+    }
+}
+
+/// COAP_PORT is a text.
+fn port_value(transport: Transport, port: u16) -> Value {
+    match transport {
+        Transport::Https => Value::Number(port.into()),
+        Transport::Coap => Value::Text(port.to_string()),
+    }
 }
 
 /// Where the service is, by these options.
 pub(super) fn service(place: &Place, tuning: &Tuning, options: &Options) -> Service {
     Service {
-        host: options.http_hostname().to_owned(),
-        port: options.http_port().unwrap_or(8443),
+        host: options.hostname().to_owned(),
+        port: match options.transport() {
+            Transport::Https => options.http_port().unwrap_or(8443),
+            Transport::Coap => options.coap_port().ok().flatten().unwrap_or(5684),
+        },
         root_ca: tuning
             .ca
             .clone()

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use sectag_modem::{LineError, Modem};
-use sectag_proto::device::{FunctionalMode, Input, Output, RadioState, RadioWish};
-use sectag_proto::{SecTag, Uptime};
+use sectag_proto::SecTag;
+use sectag_proto::device::{Config, FunctionalMode, Input, Output, RadioState, RadioWish};
 
 use super::told::{Exchange, Happening, Observer};
-use crate::https::Https;
+use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::verbs::{self, AskError};
+use crate::way::{Clock, Way};
 
 /// A way to the modem.
 pub(super) trait Reach: Send {
@@ -35,27 +36,15 @@ impl Reach for Here<'_> {
 /// Carries between machine, modem and service.
 #[derive(Debug)]
 pub(super) struct Carrier {
-    https: Https,
+    way: Way,
+    /// What it had cost when the last session ended.
+    spent: Budget,
     /// Time since this driver was made.
     pub(super) clock: Clock,
     pdn_active: bool,
     undo: Undo,
     /// The way to the modem failed for good.
     lost: Option<String>,
-}
-
-/// Uptime of a driver.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(Instant);
-
-impl Clock {
-    pub(super) fn now(self) -> Uptime {
-        Uptime(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) async fn sleep_until(self, until: Uptime) {
-        tokio::time::sleep(until.since(self.now())).await;
-    }
 }
 
 /// What a session has changed on the modem and will change back, should it not come to that.
@@ -77,11 +66,13 @@ struct Said {
 }
 
 impl Carrier {
-    /// `rx_bytes_max` limits the answers.
-    pub(super) fn new(https: Https, rx_bytes_max: u32) -> Self {
+    /// `config` is told which way its requests go.
+    pub(super) fn new(mut way: Way, config: &mut Config) -> Self {
+        way.agree(config);
         Self {
-            https: https.rx_bytes_max(usize::try_from(rx_bytes_max).unwrap_or(usize::MAX)),
-            clock: Clock(Instant::now()),
+            spent: way.spent(),
+            way,
+            clock: Clock::start(),
             // As the firmware assumes until it hears otherwise (spec/device-protocol §12).
             pdn_active: true,
             undo: Undo::default(),
@@ -115,19 +106,14 @@ impl Carrier {
                 }]
             }
             Output::Fetch { jwt, query } => {
-                let exchange = Exchange::fetch(&query.after);
-                let outcome = self.https.fetch(jwt.expose(), &query).await;
-                exchange.ended(outcome, observe, |response| Input::Fetched {
-                    status: response.status,
-                    body: response.body,
-                })
+                let exchange = Exchange::fetch(query.after.clone());
+                let outcome = self.way.fetch(jwt, query, self.clock).await;
+                exchange.ended(outcome, observe)
             }
             Output::Report { jwt, body } => {
                 let exchange = Exchange::report(body.len());
-                let outcome = self.https.report(jwt.expose(), &body).await;
-                exchange.ended(outcome, observe, |response| Input::Reported {
-                    status: response.status,
-                })
+                let outcome = self.way.report(jwt, body, self.clock).await;
+                exchange.ended(outcome, observe)
             }
             Output::Line(line) => {
                 let head = line.head();
@@ -145,9 +131,30 @@ impl Carrier {
             }],
         };
         if self.pdn_active != was_active {
-            inputs.insert(0, Input::Network(self.pdn_active));
+            inputs.insert(0, self.network_changed());
         }
         inputs
+    }
+
+    fn network_changed(&mut self) -> Input {
+        if self.pdn_active {
+            self.way.moved(self.clock);
+        }
+        Input::Network(self.pdn_active)
+    }
+
+    /// The session ended: what it cost.
+    pub(super) async fn stopped(&mut self, observe: &mut Observer<'_>) -> Budget {
+        self.way.stopped(self.clock).await;
+        let spent = self.way.spent();
+        let run = spent.since(std::mem::replace(&mut self.spent, spent));
+        observe(Happening::Spent(&run));
+        run
+    }
+
+    /// The driver ends.
+    pub(super) async fn finish(&mut self) {
+        self.way.finish(self.clock).await;
     }
 
     /// What the modem said on its own: whether the network came or went.
@@ -166,7 +173,7 @@ impl Carrier {
             .ok()?;
         self.heard(&notifications);
         self.pdn_active |= registered;
-        (self.pdn_active != was_active).then_some(Input::Network(self.pdn_active))
+        (self.pdn_active != was_active).then(|| self.network_changed())
     }
 
     /// Trusts what lies under `tag` at this moment, `known` being what was there the last time. When the modem does not
@@ -184,7 +191,7 @@ impl Carrier {
         if *known == pem {
             return;
         }
-        if let Err(error) = self.https.trust(pem.as_deref()) {
+        if let Err(error) = self.way.trust(pem.as_deref()) {
             tracing::warn!(%tag, error = &error as &dyn std::error::Error, "no root CA to trust");
         }
         *known = pem;
@@ -288,7 +295,8 @@ impl Carrier {
         let lines: &[&str] = match wish {
             RadioWish::Query => &[],
             RadioWish::Offline => &["AT+CFUN=4"],
-            RadioWish::Online => &["AT+CGEREP=1", "AT+CFUN=1"],
+            // As the firmware each time it switches the radio on (spec/device-protocol §14).
+            RadioWish::Online => &["AT+CGEREP=1", "AT%XTIME=1", "AT+CFUN=1"],
         };
         if wish == RadioWish::Offline {
             self.undo.radio = self.undo.seen;

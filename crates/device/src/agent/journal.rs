@@ -10,6 +10,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
+use crate::budget::Budget;
+
 /// Events that are kept. A session without commands has four, one with a full batch about twenty.
 pub const ENTRIES_MAX: usize = 1000;
 /// Characters of a modem's words that an entry keeps.
@@ -63,9 +65,12 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Writes an event down.
-    pub fn record(&self, event: &Event, at: SystemTime) {
-        let (event, fields) = described(event);
+    /// Writes an event down; STOP with what the session has cost, as `air`.
+    pub fn record(&self, event: &Event, spent: Option<&Budget>, at: SystemTime) {
+        let (event, mut fields) = described(event);
+        if let Some(spent) = spent {
+            fields.insert("air".to_owned(), spent.json());
+        }
         let seq = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.last += 1;
@@ -208,9 +213,13 @@ mod tests {
         let journal = Journal::default();
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         for _ in 0..ENTRIES_MAX {
-            journal.record(&Event::Start, then);
+            journal.record(&Event::Start, None, then);
         }
-        journal.record(&Event::ScheduledProvisioning(Duration::from_secs(60)), then);
+        journal.record(
+            &Event::ScheduledProvisioning(Duration::from_secs(60)),
+            None,
+            then,
+        );
         assert_eq!(journal.last(), 1001);
         let all = journal.after(0);
         assert_eq!((all.len(), all[0].seq), (ENTRIES_MAX, 2));
@@ -228,7 +237,7 @@ mod tests {
             told.beyond(0).await;
             told.after(0).len()
         });
-        journal.record(&Event::Stop, SystemTime::now());
+        journal.record(&Event::Stop, None, SystemTime::now());
         assert_eq!(waiting.await.unwrap(), 1);
     }
 }

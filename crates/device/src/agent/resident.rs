@@ -16,9 +16,10 @@ use super::carry::Carrier;
 use super::journal::Journal;
 use super::modem_thread::ModemThread;
 use super::told::{self, Happening, Observer};
-use crate::https::Https;
+use crate::budget::Budget;
 use crate::settings::Settings;
 use crate::verbs::{self, AskError};
+use crate::way::Way;
 
 /// Between two looks at what the modem said on its own, while nothing else goes on.
 const LISTEN_EVERY: Duration = Duration::from_secs(1);
@@ -139,12 +140,12 @@ impl Resident {
     /// # Errors
     /// [`StartError`].
     pub fn new(
-        config: ClientConfig,
-        https: Https,
+        mut config: ClientConfig,
+        way: impl Into<Way>,
         modem: Box<dyn Modem + Send>,
         settings: Box<dyn Settings + Send>,
     ) -> Result<(Self, Handle), StartError> {
-        let carrier = Carrier::new(https, config.session.rx_bytes_max);
+        let carrier = Carrier::new(way.into(), &mut config.session);
         let client = Client::new(config)?;
         let modem = ModemThread::start(modem).map_err(StartError::Thread)?;
         let (sender, calls) = mpsc::channel(CALLS_MAX);
@@ -192,7 +193,11 @@ impl Resident {
         loop {
             let inputs = match self.client.poll() {
                 Output::Event(event) => {
-                    self.tell(&event, observe);
+                    let spent = match event {
+                        Event::Stop => Some(self.carrier.stopped(observe).await),
+                        _ => None,
+                    };
+                    self.tell(&event, spent, observe);
                     if let (Event::Start, Some((tag, known))) = (&event, &mut self.root_ca) {
                         self.carrier
                             .refresh_trust(&mut self.modem, *tag, known)
@@ -249,12 +254,14 @@ impl Resident {
         }
         self.calls.close();
         self.carrier.put_back(&mut self.modem, observe).await;
+        self.carrier.finish().await;
         Ok(())
     }
 
-    fn tell(&mut self, event: &Event, observe: &mut Observer<'_>) {
+    fn tell(&mut self, event: &Event, spent: Option<Budget>, observe: &mut Observer<'_>) {
         told::log(event);
-        self.journal.record(event, SystemTime::now());
+        self.journal
+            .record(event, spent.as_ref(), SystemTime::now());
         let stored = match event {
             Event::IntervalChanged(_) => Some(Ok(())),
             Event::IntervalNotStored(_) => Some(Err(CallError::NotStored)),

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use sectag_modem::LineError;
 use sectag_proto::device::{Event, Input};
 
-use crate::https::{ExchangeError, Response};
+use crate::budget::Budget;
+use crate::https::ExchangeError;
 use crate::verbs::AskError;
+use crate::way::{Handshake, Outcome};
 
 /// What happened. Nothing here holds a secret.
 #[derive(Debug)]
@@ -36,13 +38,13 @@ pub enum Happening<'a> {
         method: &'static str,
         /// `after` of a fetch.
         after: Option<&'a str>,
-        /// HTTP status.
+        /// HTTP status, or its equivalent: 2.05 with a payload is 200, without one 204, 4.01 is 401.
         status: u16,
         /// Bytes of CBOR sent.
         sent_bytes: usize,
         /// Bytes of CBOR received.
         received_bytes: usize,
-        /// With TCP and TLS handshake.
+        /// With connecting and handshake.
         took: Duration,
     },
     /// A request was not answered.
@@ -54,23 +56,27 @@ pub enum Happening<'a> {
         /// Until then.
         took: Duration,
     },
+    /// A DTLS session came about, before the answer that it brought.
+    Connected(&'a Handshake),
     /// The modem would not sign.
     NotSigned(&'a AskError),
+    /// What the session cost on the air, before [`Event::Stop`].
+    Spent(&'a Budget),
 }
 
 /// Watches a device.
 pub type Observer<'a> = dyn FnMut(Happening<'_>) + Send + 'a;
 
 /// The facts of one exchange, until it is known how it ended.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchange {
     method: &'static str,
-    after: Option<&'a str>,
+    after: Option<String>,
     sent_bytes: usize,
     begun: Instant,
 }
 
-impl<'a> Exchange<'a> {
-    pub(super) fn fetch(after: &'a str) -> Self {
+impl Exchange {
+    pub(super) fn fetch(after: String) -> Self {
         tracing::info!(after, "Requesting commands");
         Self {
             method: "GET",
@@ -90,40 +96,37 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// The inputs for the machine; `input` makes the last one from an answer.
-    pub(super) fn ended(
-        self,
-        outcome: Result<Response, ExchangeError>,
-        observe: &mut Observer<'_>,
-        input: impl FnOnce(Response) -> Input,
-    ) -> Vec<Input> {
+    /// Tells what came of it; the inputs for the machine.
+    pub(super) fn ended(self, outcome: Outcome, observe: &mut Observer<'_>) -> Vec<Input> {
         let took = self.begun.elapsed();
-        match outcome {
-            Ok(response) => {
-                observe(Happening::Answered {
-                    method: self.method,
-                    after: self.after,
-                    status: response.status,
-                    sent_bytes: self.sent_bytes,
-                    received_bytes: response.body.len(),
-                    took,
-                });
-                let hint = response.retry_after.map(Input::Hint);
-                hint.into_iter().chain([input(response)]).collect()
-            }
-            Err(error) => {
-                tracing::info!(
-                    error = &error as &dyn std::error::Error,
-                    "request not answered"
-                );
-                observe(Happening::Unanswered {
-                    method: self.method,
-                    error: &error,
-                    took,
-                });
-                vec![Input::Failed(error.kind)]
-            }
+        for handshake in &outcome.handshakes {
+            observe(Happening::Connected(handshake));
         }
+        if let Some(error) = &outcome.error {
+            let source = error as &dyn std::error::Error;
+            tracing::info!(error = source, "request not answered");
+            observe(Happening::Unanswered {
+                method: self.method,
+                error,
+                took,
+            });
+        }
+        let answered = match outcome.inputs.last() {
+            Some(Input::Fetched { status, body }) => Some((*status, body.len())),
+            Some(Input::Reported { status } | Input::NotAdmitted { status }) => Some((*status, 0)),
+            _ => None,
+        };
+        if let Some((status, received_bytes)) = answered {
+            observe(Happening::Answered {
+                method: self.method,
+                after: self.after.as_deref(),
+                status,
+                sent_bytes: self.sent_bytes,
+                received_bytes,
+                took,
+            });
+        }
+        outcome.inputs
     }
 }
 

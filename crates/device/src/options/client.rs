@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sectag_proto::DeviceId;
-use sectag_proto::device::{ClientConfig, Conduct, Config};
+use sectag_proto::device::{ClientConfig, Conduct, Config, Transport};
 
 use super::Options;
 
@@ -32,19 +32,47 @@ impl Identity {
 
 /// The transport that was asked for is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("CoAP is not in this version")]
-pub struct TransportRefusal;
+pub enum TransportRefusal {
+    /// This program was built without the feature `coap`.
+    #[error("CoAP is not built into this program")]
+    CoapNotBuiltIn,
+    /// HTTPS was switched off, and CoAP not on.
+    #[error("no transport is left: `https` is n, and so is `coap`")]
+    None,
+}
+
+impl TransportRefusal {
+    /// What to do.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::CoapNotBuiltIn => {
+                "leave the transport out or give --transport https; or build with the feature `coap`, which needs clang, libclang and cmake"
+            }
+            Self::None => "give --transport https, or --transport coap",
+        }
+    }
+}
 
 impl Options {
-    /// Whether the transport that was chosen is there: HTTPS is, CoAP is not.
+    /// How requests travel: over CoAP when `coap` says so, else over HTTPS.
+    pub fn transport(&self) -> Transport {
+        if self.flag("coap") {
+            Transport::Coap
+        } else {
+            Transport::Https
+        }
+    }
+
+    /// Whether the transport that was chosen is there.
     ///
     /// # Errors
     /// [`TransportRefusal`].
     pub fn check_transport(&self) -> Result<(), TransportRefusal> {
-        if self.flag("coap") || !self.flag("https") {
-            return Err(TransportRefusal);
+        match self.transport() {
+            Transport::Coap if !crate::HAS_COAP => Err(TransportRefusal::CoapNotBuiltIn),
+            Transport::Https if !self.flag("https") => Err(TransportRefusal::None),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// What one session may assume. `after` is not loaded.
@@ -71,6 +99,7 @@ impl Options {
             } else {
                 Conduct::Careful
             },
+            transport: self.transport(),
             ..Config::default()
         }
     }

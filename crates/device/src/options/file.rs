@@ -43,6 +43,14 @@ pub enum OptionsError {
         /// Why.
         error: ValueError,
     },
+    /// `coap-port` is a text, as in Kconfig, and this one names no port.
+    #[error("{source_of}: `coap-port`: \"{given}\" is not a port from 1 to 65535")]
+    CoapPort {
+        /// As given.
+        given: String,
+        /// Where.
+        source_of: Source,
+    },
     /// `-o key` without `=`.
     #[error("`-o {text}` has no value")]
     NoValue {
@@ -98,6 +106,7 @@ impl OptionsError {
                 _ => "leave it out; in a prj.conf it may stay".to_owned(),
             }),
             Self::NoValue { text } => Some(format!("write -o {text}=VALUE")),
+            Self::CoapPort { .. } => Some("write it as a text: coap-port = \"5684\"".to_owned()),
             Self::Value { .. } | Self::Toml { .. } => None,
         }
     }

@@ -47,6 +47,19 @@ const ROOT_CA: &str = "
 With `with-cert`, and only if nothing lies under the root CA tag, the root CA of this home (or of `--ca FILE`) is written there
 before the first session; what lies there already is never overwritten, and a note says so when it is another one. When the host is
 the vendor's (`…nrfcloud.com`), nothing of this home is written: put that service's root CA under the tag, or give it with `--ca`.
+
+## Over CoAP
+
+`--transport coap`, `coap = true` or `CONFIG_NRF_PROVISIONING_COAP=y` take the session to CoAP over DTLS 1.2. `--host` and `--port` then
+are those of `coap-hostname` and `coap-port`. Our own conduct needs one DTLS session with a Connection ID: it serves fetch and report,
+survives flight mode and a new address, and is kept from one run to the next in `HOME/devices/NAME/coap-session-UUID` (keys, mode 0600; it
+is removed when the next run takes it up, and a copy of it must never be used). When that fails, the session is resumed by a short
+handshake, and when that fails too, there is a full one. The device authenticates when its authorisation has run out or the service
+says so.
+
+With `--faithful` the device does what the firmware does. Keeping the socket through flight mode (keep-open) is no option of the
+firmware but a matter of its modem, and so it is here: a modem firmware `mfw_nrf9160_…` closes its session after each fetch and makes
+another one for the report, every other one keeps it and suspends it with `.dtls/suspend`. The next run makes a new session.
 ";
 
 /// The page, in Markdown.

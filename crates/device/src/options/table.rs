@@ -122,14 +122,14 @@ impl Known {
 const THREADS: &str = "threads here have the stack that the operating system gives them";
 const LOG: &str = "`-v`, `-vv` and SECTAG_LOG choose what is logged";
 const QUEUES: &str = "messages between the parts of the sample do not pass a queue of fixed size";
-const COAP: &str = "CoAP is not in this version; the device speaks HTTPS";
 
 /// The table, in the order of the specification. One row is one or two lines.
 #[rustfmt::skip]
 pub const OPTIONS: &[Known] = &[
     nothing("NRF_PROVISIONING", Kind::Flag, "", "n", "the library is always there"),
-    device("NRF_PROVISIONING_HTTP", "https", Kind::Flag, "", "y", "y", "HTTPS carries fetch and report"),
-    device("NRF_PROVISIONING_COAP", "coap", Kind::Flag, "", "n", "n", "`y` is refused: CoAP is not in this version"),
+    device("NRF_PROVISIONING_HTTP", "https", Kind::Flag, "", "y", "y", "HTTPS carries fetch and report, unless `coap` does"),
+    device("NRF_PROVISIONING_COAP", "coap", Kind::Flag, "", "n", "n",
+        "CoAP over DTLS carries fetch and report; goes before `https`. Refused by a program without the feature `coap`"),
     device("NRF_PROVISIONING_AUTO_START_ON_INIT", "auto-start", Kind::Flag, "", "n", "y",
         "the running device (`device run --keep-running`) begins by itself; `n`: it waits for `device now`"),
     device("NRF_PROVISIONING_SCHEDULED", "scheduled", Kind::Flag, "", "n", "y",
@@ -152,20 +152,20 @@ pub const OPTIONS: &[Known] = &[
     device("NRF_PROVISIONING_WITH_CERT", "with-cert", Kind::Flag, "", "y", "y",
         "the service's root CA is written into an empty root CA tag; never for the vendor's host"),
     device("NRF_PROVISIONING_ROOT_CA_SEC_TAG", "root-ca-sec-tag", TAG, "sec tag", "189298", "50",
-        "root CAs that the service's certificate must chain to"),
+        "root CAs that the service's certificate must chain to; over CoAP 42 when nobody sets it, as in the firmware's samples"),
     device("NRF_PROVISIONING_SAVE_CMD_ID", "save-cmd-id", Kind::Flag, "", "n", "y",
         "the last correlation id is saved when a session ends with `finished`, and asked after in the next one"),
     device("NRF_PROVISIONING_SETTINGS_STORAGE_PATH", "settings-path", Kind::Text(40), "", "\"provisioning\"",
         "\"provisioning\"", "first part of the settings keys `interval-sec` and `after-correlation-id`"),
     device("NRF_PROVISIONING_RX_BUF_SZ", "rx-bytes", Kind::Number(256, 65_536), BYTES, "1024", "1024",
-        "largest answer of the service, status line and headers included; sent as `rxMaxSize`")
+        "largest answer of the service, over HTTPS with status line and headers; sent as `rxMaxSize`")
         .formerly(&["NRF_PROVISIONING_HTTP_RX_BUF_SZ"]),
     device("NRF_PROVISIONING_TX_BUF_SZ", "tx-bytes", Kind::Number(64, 65_536), BYTES, "2048", "2048",
         "largest report; sent as `txMaxSize`").formerly(&["NRF_PROVISIONING_HTTP_TX_BUF_SZ"]),
     device("NRF_PROVISIONING_JWT_SEC_TAG", "jwt-sec-tag", TAG, "sec tag", "0", "0",
         "the key that signs the JWT; 0 is the identity key, the only one that a service knows by the claim"),
     device("NRF_PROVISIONING_JWT_MAX_VALID_TIME_S", "jwt-validity-s", Kind::Number(0, 360), "s", "300", "300",
-        "lifetime of each JWT; 0 makes one without `iat` and `exp`, which the service refuses"),
+        "lifetime of each JWT, one for each request or, over CoAP, one for each session; 0 makes one without `iat` and `exp`, which the service refuses"),
     device("NRF_PROVISIONING_PROVIDE_ATTESTATION_TOKEN", "provide-attestation-token", Kind::Flag, "", "y", "y",
         "the not-claimed event carries the attestation token"),
     device("NRF_PROVISIONING_PRINT_ATTESTATION_TOKEN", "print-attestation-token", Kind::Flag, "", "y", "y",
@@ -177,11 +177,15 @@ pub const OPTIONS: &[Known] = &[
         "port of the device API; when nobody sets it, the one of the service that runs in this home"),
     device("NRF_PROVISIONING_HTTP_TIMEOUT_MS", "http-timeout-ms", Kind::Number(1, 3_600_000), "ms", "30000", "30000",
         "from the first packet of a request to the last byte of its answer"),
-    nothing("NRF_PROVISIONING_COAP_HOSTNAME", TEXT, "", "\"coap.nrfcloud.com\"", COAP),
-    nothing("NRF_PROVISIONING_COAP_PORT", TEXT, "", "\"5684\"", COAP),
-    nothing("NRF_PROVISIONING_COAP_DTLS_SESSION_CACHE", Kind::Flag, "", "y",
-        COAP).formerly(&["NRF_PROVISIONING_COAP_TLS_SESSION_CACHE"]),
-    nothing("NRF_PROVISIONING_COAP_TIMEOUT_SECONDS", SECONDS, "s", "30", COAP),
+    device("NRF_PROVISIONING_COAP_HOSTNAME", "coap-hostname", TEXT, "", "\"coap.nrfcloud.com\"", "\"localhost\"",
+        "as `http-hostname`, over CoAP"),
+    device("NRF_PROVISIONING_COAP_PORT", "coap-port", Kind::Text(5), "", "\"5684\"", "\"5684\"",
+        "UDP port of the device API over CoAP; when nobody sets it, the one of the service that runs in this home"),
+    device("NRF_PROVISIONING_COAP_DTLS_SESSION_CACHE", "coap-session-cache", Kind::Flag, "", "y", "y",
+        "a DTLS session that ended is resumed by a short handshake; `n`: each handshake is a full one")
+        .formerly(&["NRF_PROVISIONING_COAP_TLS_SESSION_CACHE"]),
+    device("NRF_PROVISIONING_COAP_TIMEOUT_SECONDS", "coap-timeout-s", Kind::Number(1, 3600), "s", "30", "30",
+        "limit for one exchange over CoAP, retransmissions included, and for one handshake"),
     device("NRF_PROVISIONING_CODEC_AT_CMD_LEN", "at-bytes", Kind::Number(64, 65_536), BYTES, "1792", "1792",
         "longest AT command; the larger of it and `tx-bytes` counts, less one"),
     device("NRF_PROVISIONING_CODEC_RX_SZ_START", "answer-bytes-start", Kind::Number(64, 4096), BYTES, "1024", "1024",
@@ -279,7 +283,8 @@ pub const OPTIONS: &[Known] = &[
     nothing("MQTT_MESSAGE_BUFFER_SIZE", U32, BYTES, "128", "the client's buffers grow with the packet"),
     nothing("MQTT_PAYLOAD_BUFFER_SIZE", U32, BYTES, "128", "the client's buffers grow with the packet"),
     nothing("MODEM_JWT_MAX_LEN", U32, BYTES, "850", "a JWT may be as long as the modem makes it"),
-    nothing("COAP_CLIENT_BLOCK_SIZE", U32, BYTES, "256", COAP),
+    device("COAP_CLIENT_BLOCK_SIZE", "coap-block-bytes", Kind::Number(16, 1024), BYTES, "256", "1024",
+        "largest block in either direction, rounded down to a power of two; larger ones are fewer round trips"),
     nothing("HEAP_MEM_POOL_SIZE", U32, BYTES, "", "memory comes from the operating system"),
     nothing("MAIN_STACK_SIZE", U32, BYTES, "", THREADS),
 ];
