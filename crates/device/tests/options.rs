@@ -29,11 +29,10 @@ fn identity() -> Identity {
 fn reached(options: &Options) -> BTreeMap<&'static str, String> {
     let client = options.client_config(&identity());
     let session = options.session_config(&identity());
-    let https = options.check_transport().is_ok();
-    let coap = options.get("coap").unwrap().value.clone();
+    let https = options.get("https").unwrap().value.to_string();
     BTreeMap::from([
-        ("https", format!("{}", https || coap.to_string() == "y")),
-        ("coap", coap.to_string()),
+        ("https", https),
+        ("coap", format!("{:?}", session.transport)),
         ("auto-start", client.auto_start.to_string()),
         ("scheduled", client.scheduled.to_string()),
         ("time-wait-s", format!("{:?}", session.time_wait)),
@@ -62,6 +61,14 @@ fn reached(options: &Options) -> BTreeMap<&'static str, String> {
         ("http-hostname", options.http_hostname().to_owned()),
         ("http-port", format!("{:?}", options.http_port())),
         ("http-timeout-ms", format!("{:?}", options.http_timeout())),
+        ("coap-hostname", options.coap_hostname().to_owned()),
+        ("coap-port", format!("{:?}", options.coap_port().unwrap())),
+        (
+            "coap-session-cache",
+            options.coap_session_cache().to_string(),
+        ),
+        ("coap-timeout-s", format!("{:?}", options.coap_timeout())),
+        ("coap-block-bytes", options.coap_block_bytes().to_string()),
         ("at-bytes", session.at_bytes.to_string()),
         ("answer-bytes-start", session.answer_bytes_start.to_string()),
         ("records", session.records_max.to_string()),
@@ -70,8 +77,8 @@ fn reached(options: &Options) -> BTreeMap<&'static str, String> {
 
 /// A value that is not the default, and what it reaches.
 const CHANGED: &[(&str, &str, &str)] = &[
-    ("https", "n", "false"),
-    ("coap", "y", "y"),
+    ("https", "n", "n"),
+    ("coap", "y", "Coap"),
     ("auto-start", "n", "false"),
     ("scheduled", "n", "false"),
     ("time-wait-s", "7", "7s"),
@@ -94,9 +101,14 @@ const CHANGED: &[(&str, &str, &str)] = &[
     ("http-hostname", "device.example", "device.example"),
     ("http-port", "444", "Some(444)"),
     ("http-timeout-ms", "1500", "1.5s"),
+    ("coap-hostname", "coap.example", "coap.example"),
+    ("coap-port", "5685", "Some(5685)"),
+    ("coap-session-cache", "n", "false"),
+    ("coap-timeout-s", "7", "7s"),
     ("at-bytes", "4096", "4096"),
     ("answer-bytes-start", "512", "512"),
     ("records", "5", "5"),
+    ("coap-block-bytes", "512", "512"),
 ];
 
 #[test]
@@ -115,6 +127,10 @@ fn each_option_changes_what_it_says_under_each_of_its_names() {
             options.apply_flag(&format!("{name}={value}")).unwrap();
             let mut wanted = before.clone();
             wanted.insert(key, effect.to_string());
+            if *key == "coap" {
+                // The firmware's samples over CoAP have another tag.
+                wanted.insert("root-ca-sec-tag", "42".to_owned());
+            }
             assert_eq!(reached(&options), wanted, "{name}");
         }
     }
@@ -133,6 +149,39 @@ fn the_firmwares_defaults_are_those_of_its_documentation() {
     let ours = Options::ours().client_config(&identity());
     assert_eq!(ours.spread, Duration::from_secs(100));
     assert!(Client::new(ours).is_ok());
+}
+
+#[test]
+fn a_transport_that_is_not_there_is_refused_with_a_sentence() {
+    let refusal = |flags: &[&str]| {
+        let mut options = Options::ours();
+        for flag in flags {
+            options.apply_flag(flag).unwrap();
+        }
+        options.check_transport().err().map(|why| why.to_string())
+    };
+    let not_built_in = "CoAP is not built into this program".to_owned();
+    let expected = Some(not_built_in).filter(|_| !sectag_device::HAS_COAP);
+    assert_eq!(refusal(&["coap=y"]), expected);
+    assert_eq!(refusal(&["coap=y", "https=n"]), expected);
+    assert_eq!(refusal(&[]), None);
+    assert_eq!(
+        refusal(&["https=n"]).unwrap(),
+        "no transport is left: `https` is n, and so is `coap`"
+    );
+}
+
+#[test]
+fn a_coap_port_that_is_none_is_refused_with_its_place() {
+    for text in ["0", "65536", "coap", "", "-1"] {
+        let mut options = Options::ours();
+        options.apply_flag(&format!("coap-port={text}")).unwrap();
+        let error = options.coap_port().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("-o coap-port={text}: `coap-port`: \"{text}\" is not a port from 1 to 65535")
+        );
+    }
 }
 
 #[test]
