@@ -29,6 +29,22 @@ pub struct Identity {
     pub(crate) key_pem: Zeroizing<String>,
 }
 
+impl Identity {
+    /// A certificate chain, leaf first, and its private key (PKCS #8 or SEC 1), both PEM.
+    ///
+    /// # Errors
+    /// When either cannot be read, they do not belong together, the key is not on P-256 or P-384, or the chain does not fit a
+    /// handshake message of 2,048 bytes (spec/device-protocol §6.1 wants it small, too).
+    pub fn from_pem(chain_pem: &str, key_pem: &str) -> Result<Self, ConfigError> {
+        let identity = Self {
+            chain_pem: chain_pem.to_owned(),
+            key_pem: Zeroizing::new(key_pem.to_owned()),
+        };
+        crate::ffi::check_identity(&identity)?;
+        Ok(identity)
+    }
+}
+
 /// What a server is configured with.
 pub struct ServerConfig {
     /// Certificate chain and key shown to new peers.

@@ -3,9 +3,18 @@
 mod client;
 mod config;
 mod counters;
+mod date;
 mod endpoint;
 mod event;
+mod ffi;
+mod hello;
+mod layout;
+mod progress;
+mod record;
+mod roster;
 mod saved;
+mod session;
+mod tickets;
 
 use std::time::Duration;
 
@@ -24,16 +33,3 @@ pub use saved::{LoadError, SavedSession};
 
 /// A handshake younger than this is not ended for the sake of another: it may be an honest peer two round trips away.
 pub const HANDSHAKE_YOUNG: Duration = Duration::from_secs(5);
-
-impl Identity {
-    /// A certificate chain, leaf first, and its private key (PKCS #8 or SEC 1), both PEM.
-    ///
-    /// # Errors
-    /// When either cannot be read, or they do not belong together.
-    pub fn from_pem(chain_pem: &str, key_pem: &str) -> Result<Self, ConfigError> {
-        Ok(Self {
-            chain_pem: chain_pem.to_owned(),
-            key_pem: zeroize::Zeroizing::new(key_pem.to_owned()),
-        })
-    }
-}
