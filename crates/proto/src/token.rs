@@ -6,7 +6,7 @@ use crate::es256::{
 };
 use crate::token::body::{AttestationBody, KeygenPayload};
 use crate::wire::CborRefusal;
-use crate::{DeviceId, FirmwareId};
+use crate::{DeviceId, FirmwareId, Verified};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -207,6 +207,20 @@ impl AttestationToken {
             return Err(TokenError::BodyNotCovered);
         }
         Err(TokenError::Signature)
+    }
+
+    /// As [`AttestationToken::verify`], and says whose it is. That the device itself shows the token, and shows it today, is
+    /// not proven: it never changes.
+    ///
+    /// # Errors
+    /// As [`AttestationToken::verify`].
+    pub fn verified_device(
+        &self,
+        key: &PublicKey,
+        verifier: &dyn VerifyEs256,
+    ) -> Result<Verified<DeviceId>, TokenError> {
+        self.verify(key, verifier)?;
+        Ok(Verified::kept(self.device))
     }
 
     /// Makes one, as a modem does.

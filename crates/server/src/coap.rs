@@ -178,7 +178,8 @@ impl Listener {
         move || figures.lock().map_or(Value::Null, |figures| figures.json())
     }
 
-    /// Serves until `stop` turns true, answers what is in hand, and takes the sessions down for the next start.
+    /// Serves until `stop` turns true, answers what is in hand, and takes the sessions down for the next start. When `stop` is
+    /// gone it ends at once.
     pub(crate) async fn serve(mut self, mut stop: watch::Receiver<bool>) {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         loop {
@@ -193,7 +194,11 @@ impl Listener {
                 }
             };
             tokio::select! {
-                _ = stop.wait_for(|asked| *asked) => break,
+                asked = stop.wait_for(|asked| *asked) => match asked {
+                    Ok(_) => break,
+                    // The service was dropped, and its home may be somebody else's by now.
+                    Err(_) => return,
+                },
                 Some(answer) = self.answers.1.recv() => self.answered(answer),
                 readable = self.socket.readable() => match readable {
                     Ok(()) => self.receive(&mut buffer),

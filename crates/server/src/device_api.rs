@@ -113,6 +113,8 @@ pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::NoToken
         | Refusal::AttestationAuth
+        | Refusal::Attestation(_)
+        | Refusal::KeyNotCertain { .. }
         | Refusal::Token(_)
         | Refusal::NotAuthorised
         | Refusal::ReportsOnly { .. }

@@ -146,6 +146,26 @@ impl Grants {
         granted
     }
 
+    /// `device` has proved itself by something without an end (an attestation token, where a setting takes one): as
+    /// [`Grants::grant`], and nothing is remembered for a grace.
+    pub fn grant_without_token(
+        &mut self,
+        session: u64,
+        device: Verified<DeviceId>,
+        kid: Kid,
+        lasts: Duration,
+        now: Timestamp,
+    ) -> Granted {
+        let granted = Granted {
+            device,
+            kid,
+            until: now.plus(lasts),
+            scope: Scope::Everything,
+        };
+        self.admit(session, granted, [0; 32], Timestamp(0), now);
+        granted
+    }
+
     /// `token` has expired. When these very bytes were accepted before and at most [`GRACE`] has passed since they would
     /// have been for the last time, the session may report. A session that this device still has a grant for keeps it as
     /// it is. `None`: refuse. Whoever asks still looks up whether the device is claimed, and with which key.

@@ -11,6 +11,7 @@ use sectag_proto::es256::{Kid, PublicKey};
 use sectag_proto::jwt::{JwtError, UnverifiedJwt};
 use sectag_proto::query::QueryError;
 use sectag_proto::service::grants::Granted;
+use sectag_proto::token::{AttestationToken, TokenError};
 use sectag_proto::wire::CborRefusal;
 use sectag_proto::{DeviceId, Timestamp, Verified};
 use sectag_store::{AuditEvent, Device};
@@ -40,6 +41,9 @@ pub enum Refusal {
     /// `Bearer att.…`, as the oldest clients sent.
     #[error("an attestation token can be replayed by whoever saw it; a JWT is required")]
     AttestationAuth,
+    /// The attestation token itself, where a setting takes one.
+    #[error("attestation token refused: {0}")]
+    Attestation(TokenError),
     /// The JWT itself.
     #[error("JWT refused: {0}")]
     Token(JwtError),
@@ -65,6 +69,14 @@ pub enum Refusal {
     /// Nobody claimed this device.
     #[error("the device is not claimed")]
     UnknownDevice {
+        /// Who it says it is.
+        device: DeviceId,
+    },
+    /// An attestation token of a device that has more than one candidate key.
+    #[error(
+        "the claim left more than one key, and an attestation token does not choose: a JWT is required once"
+    )]
+    KeyNotCertain {
         /// Who it says it is.
         device: DeviceId,
     },
@@ -151,6 +163,7 @@ impl Refusal {
             Self::UnknownDevice { device }
             | Self::Blocked { device }
             | Self::ReportsOnly { device }
+            | Self::KeyNotCertain { device }
             | Self::KeyChanged { device, .. }
             | Self::Query { device, .. }
             | Self::Report { device, .. } => {
@@ -165,6 +178,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) enum Shown<'a> {
     Token(UnverifiedJwt),
+    Attested(&'a AttestationToken),
     Granted(&'a Granted),
 }
 
@@ -182,6 +196,7 @@ impl<'a> Shown<'a> {
     pub(crate) const fn device(&self) -> DeviceId {
         match self {
             Self::Token(token) => token.claimed_device(),
+            Self::Attested(token) => token.device,
             Self::Granted(granted) => granted.device.get(),
         }
     }
@@ -206,6 +221,7 @@ impl App {
     ) -> Result<Caller, Refusal> {
         match shown {
             Shown::Token(token) => self.identify_token(token, known, now),
+            Shown::Attested(token) => self.identify_attested(token, known),
             Shown::Granted(granted) => identify_granted(granted, known),
         }
     }
@@ -250,6 +266,32 @@ impl App {
             device,
             pin: known.pin.is_none(),
             key,
+        })
+    }
+
+    fn identify_attested(
+        &self,
+        token: &AttestationToken,
+        known: &Device,
+    ) -> Result<Caller, Refusal> {
+        let key = match (&known.pin, &known.candidates[..]) {
+            (Some(pinned), _) => pinned,
+            (None, [only]) => &only.key,
+            (None, _) => return Err(Refusal::KeyNotCertain { device: known.id }),
+        };
+        let device =
+            token
+                .verified_device(key, &self.verifier)
+                .map_err(|e| match token.candidates() {
+                    Ok(made_by) if matches!(e, TokenError::Signature) && !made_by.is_empty() => {
+                        foreign(made_by[0].kid, known)
+                    }
+                    _ => Refusal::Attestation(e),
+                })?;
+        Ok(Caller {
+            device,
+            pin: known.pin.is_none(),
+            key: key.clone(),
         })
     }
 

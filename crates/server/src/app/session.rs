@@ -8,9 +8,11 @@
 
 use super::identity::{Caller, Credential, Refusal, Shown};
 use super::{App, COMMIT_ATTEMPTS};
+use sectag_proto::es256::Kid;
 use sectag_proto::jwt::UnverifiedJwt;
 use sectag_proto::query::FetchQuery;
 use sectag_proto::service::{Alarm, Changes, FetchLimits, Fetched, Queue};
+use sectag_proto::token::AttestationToken;
 use sectag_proto::wire::{self, DecodeLimits, WireResponse};
 use sectag_proto::{CommandId, DeviceId, Timestamp, Verified};
 use sectag_store::{AuditEvent, CommitError, Device, DeviceChange, Loaded};
@@ -158,6 +160,19 @@ impl App {
     pub async fn authenticate(&self, token: &UnverifiedJwt) -> Result<Verified<DeviceId>, Refusal> {
         let shown = Shown::Token(token.clone());
         Ok(self.admit(&shown).await?.device)
+    }
+
+    /// As [`App::authenticate`], by the attestation token that the oldest clients show: whoever calls this was told to by a
+    /// setting. A device whose key is not certain (two candidates from its claim, no JWT seen) cannot be known by it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn authenticate_attested(
+        &self,
+        token: &AttestationToken,
+    ) -> Result<(Verified<DeviceId>, Kid), Refusal> {
+        let caller = self.admit(&Shown::Attested(token)).await?;
+        Ok((caller.device, caller.key.kid()))
     }
 
     async fn admit(&self, shown: &Shown<'_>) -> Result<Caller, Refusal> {

@@ -12,8 +12,10 @@
 use crate::app::{App, Credential, Refusal};
 use crate::settings::Coap;
 use sectag_coap::{Code, Exchange, Method, Request, Response};
+use sectag_proto::es256::Kid;
 use sectag_proto::jwt::{JwtError, UnverifiedJwt};
 use sectag_proto::service::grants::{Granted, Grants};
+use sectag_proto::token::AttestationToken;
 use sectag_proto::{DeviceId, Timestamp, Verified};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(super) struct Ask {
 
 enum What {
     Authenticate(UnverifiedJwt),
+    Attest(Box<AttestationToken>),
     Fetch { granted: Granted, query: String },
     Report { granted: Granted, body: Vec<u8> },
 }
@@ -49,6 +52,10 @@ enum Said {
     Expired {
         token: UnverifiedJwt,
         refusal: Refusal,
+    },
+    Attested {
+        device: Verified<DeviceId>,
+        kid: Kid,
     },
     Commands(Option<Vec<u8>>),
     Reported {
@@ -123,7 +130,7 @@ fn authenticate(request: &Request) -> Question {
     only(request, Method::POST)?;
     let text = str::from_utf8(&request.payload)
         .map_err(|_| Refusal::Token(JwtError::Malformed("not text")))?;
-    let text = text.trim_end_matches(['\0', ' ', '\r', '\n']);
+    let text = shorn(text);
     if text.is_empty() {
         return Err(Refusal::NoToken);
     }
@@ -134,9 +141,21 @@ fn authenticate(request: &Request) -> Question {
     Ok(Some(What::Authenticate(token)))
 }
 
-fn attest(request: &Request, _settings: &Coap) -> Question {
+fn attest(request: &Request, settings: &Coap) -> Question {
     only(request, Method::POST)?;
-    Err(Refusal::AttestationAuth)
+    if !settings.attestation_auth {
+        return Err(Refusal::AttestationAuth);
+    }
+    let text = str::from_utf8(&request.payload).unwrap_or_default();
+    let text = shorn(text);
+    let token = AttestationToken::parse(text.strip_prefix("att.").unwrap_or(text))
+        .map_err(Refusal::Attestation)?;
+    Ok(Some(What::Attest(Box::new(token))))
+}
+
+/// Some clients send the terminating NUL of a C text along.
+fn shorn(text: &str) -> &str {
+    text.trim_end_matches(['\0', ' ', '\r', '\n'])
 }
 
 fn suspend(request: &Request) -> Question {
@@ -164,6 +183,13 @@ impl Ask {
     pub(super) async fn answer(self, app: &App) -> Answer {
         let (what, said) = match self.what {
             What::Authenticate(token) => ("authenticate", authenticated(app, token).await),
+            What::Attest(token) => {
+                let said = match app.authenticate_attested(&token).await {
+                    Ok((device, kid)) => Said::Attested { device, kid },
+                    Err(refusal) => Said::Refused(refusal),
+                };
+                ("authenticate", said)
+            }
             What::Fetch { granted, query } => {
                 let fetched = app.fetch(Credential::Session(&granted), &query, 0).await;
                 ("fetch", fetched.map_or_else(Said::Refused, Said::Commands))
@@ -204,10 +230,13 @@ impl Answer {
             let response = Response::new(Code::CREATED).max_age(granted.max_age_s(now));
             (response, Done::Authorised(granted.device.get()))
         };
+        let lasts = Duration::from_secs(settings.authorised_s.into());
         let (response, done) = match self.said {
             Said::Authenticated { token, device } => {
-                let lasts = Duration::from_secs(settings.authorised_s.into());
                 admitted(grants.grant(self.session, &token, device, lasts, now))
+            }
+            Said::Attested { device, kid } => {
+                admitted(grants.grant_without_token(self.session, device, kid, lasts, now))
             }
             Said::Expired { token, refusal } => match grants.readmit(self.session, &token, now) {
                 Some(granted) => admitted(granted),
@@ -246,6 +275,8 @@ pub(super) const fn code_of(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::NoToken
         | Refusal::AttestationAuth
+        | Refusal::Attestation(_)
+        | Refusal::KeyNotCertain { .. }
         | Refusal::Token(_)
         | Refusal::NotAuthorised
         | Refusal::ReportsOnly { .. }
