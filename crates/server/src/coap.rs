@@ -470,6 +470,8 @@ fn came_to_nothing(before: &Counters, after: &Counters) -> bool {
             + counters.refused
             + counters.dropped_unknown
             + counters.dropped_garbage
+            + counters.dropped_records
+            + counters.dropped_busy
     };
     turned(before) != turned(after)
 }

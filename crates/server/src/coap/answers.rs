@@ -293,3 +293,39 @@ pub(super) const fn code_of(refusal: &Refusal) -> Code {
         Refusal::Busy { .. } => Code::INTERNAL,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device_api::status_of;
+    use hyper::StatusCode;
+
+    #[test]
+    fn each_refusal_has_the_code_that_means_its_status() {
+        let device = DeviceId::from_bytes([1; 16]);
+        let busy = Refusal::Busy {
+            device,
+            reason: String::new(),
+        };
+        let given = String::new();
+        for (refusal, code, status) in [
+            (Refusal::NoToken, "4.01", 401),
+            (Refusal::AttestationAuth, "4.01", 401),
+            (Refusal::Token(JwtError::NoKid), "4.01", 401),
+            (Refusal::NotAuthorised, "4.01", 401),
+            (Refusal::ReportsOnly { device }, "4.01", 401),
+            (Refusal::KeyNotCertain { device }, "4.01", 401),
+            (Refusal::UnknownDevice { device }, "4.01", 401),
+            (Refusal::Blocked { device }, "4.01", 401),
+            (Refusal::TooLong { bytes: 2, max: 1 }, "4.13", 400),
+            (Refusal::NotAcceptable { format: 0 }, "4.06", 400),
+            (Refusal::ContentType { given }, "4.15", 415),
+            (Refusal::UnknownPath, "4.04", 404),
+            (busy, "5.00", 500),
+        ] {
+            assert_eq!(code_of(&refusal).to_string(), code, "{refusal:?}");
+            let status = StatusCode::from_u16(status).ok();
+            assert_eq!(Some(status_of(&refusal)), status, "{refusal:?}");
+        }
+    }
+}
