@@ -337,7 +337,13 @@ pub(crate) async fn keys(owner: &Owner, verb: Option<Keys>, as_json: bool) -> Ou
 
 /// `sectag status`
 pub(crate) async fn status(owner: &Owner, as_json: bool) -> Outcome {
-    let found = owner.get("/v1/status").await?;
+    let mut found = owner.get("/v1/status").await?;
+    // Of CoAP a reader wants to know who is there; what each layer counted is for programs.
+    if !as_json && let Some(Value::Object(coap)) = found.get_mut("coap") {
+        coap.retain(|name, _| {
+            ["sessions", "authorised", "takenOver", "handshakes"].contains(&name.as_str())
+        });
+    }
     show(&found, as_json);
     Ok(())
 }

@@ -28,6 +28,7 @@ use crate::error::StartError;
 use crate::home::{Home, Pair};
 use crate::listen::{Chain, SHUTDOWN_MAX};
 use crate::settings::Coap;
+use rustix::net::sockopt;
 use sectag_coap::{Exchange, Output as CoapOutput, Response, Server};
 use sectag_dtls::{
     CloseReason, Counters, Endpoint, Event, Identity, Limits, MasterSecret, Now, Output, Random,
@@ -57,6 +58,9 @@ pub(crate) const REQUESTS_MAX: usize = 2_000;
 const BATCH: usize = 64;
 /// New handshakes fed before others get their turn, 1.2 ms each.
 const HANDSHAKES_AT_A_TURN: usize = 2;
+/// Room in the kernel for datagrams that wait for us: some thousand, as many as devices answer to one moment (the end of a
+/// network's outage). The system may grant less (`net.core.rmem_max`).
+const RECEIVE_BYTES: usize = 4 << 20;
 /// A UDP payload; what is larger is cut, and so does not authenticate.
 const DATAGRAM_BYTES_MAX: usize = 4096;
 
@@ -88,9 +92,14 @@ pub(crate) type Socket = UdpSocket;
 /// # Errors
 /// [`StartError::Listen`].
 pub(crate) async fn bind(address: SocketAddr) -> Result<Socket, StartError> {
-    UdpSocket::bind(address)
+    let socket = UdpSocket::bind(address)
         .await
-        .map_err(cannot_listen(address))
+        .map_err(cannot_listen(address))?;
+    // Root may have as much as it asks for, others as much as the system says; less is slower, not wrong.
+    if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BYTES).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BYTES);
+    }
+    Ok(socket)
 }
 
 /// What was bound.
@@ -199,7 +208,13 @@ impl Listener {
                     // The service was dropped, and its home may be somebody else's by now.
                     Err(_) => return,
                 },
-                Some(answer) = self.answers.1.recv() => self.answered(answer),
+                Some(answer) = self.answers.1.recv() => {
+                    self.answered(answer);
+                    for _ in 1..BATCH {
+                        let Ok(answer) = self.answers.1.try_recv() else { break };
+                        self.answered(answer);
+                    }
+                }
                 readable = self.socket.readable() => match readable {
                     Ok(()) => self.receive(&mut buffer),
                     Err(e) => tracing::warn!(reason = %e, "cannot wait for datagrams"),
