@@ -22,8 +22,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Certificates of the server and of who vouches for it.
 pub struct Papers {
     pub root_pem: String,
-    chain: String,
-    key: String,
+    pub chain: String,
+    pub key: String,
 }
 
 pub const NAME: &str = "localhost";

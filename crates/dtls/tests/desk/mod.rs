@@ -147,6 +147,7 @@ pub struct Table {
     dice: Seeded,
     flying: BTreeMap<(Duration, u64), Hop>,
     sent: u64,
+    made: u64,
 }
 
 impl Table {
@@ -172,6 +173,7 @@ impl Table {
             dice: Seeded::new(seed ^ 0x5eed),
             flying: BTreeMap::new(),
             sent: 0,
+            made: 0,
         }
     }
 
@@ -188,8 +190,8 @@ impl Table {
 
     /// Another client, not connected.
     pub fn guest(&mut self, config: &ClientConfig) -> usize {
-        let number = self.guests.len();
-        let random = Box::new(Seeded::new(self.seed + 1000 + number as u64));
+        self.made += 1;
+        let random = Box::new(Seeded::new(self.seed + 1000 + self.made));
         let client = Client::new(config, random).unwrap();
         self.seat(client)
     }

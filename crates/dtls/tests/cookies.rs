@@ -1,0 +1,202 @@
+//! Nothing is kept for anybody who has not shown that it hears us.
+#![allow(clippy::unwrap_used)]
+
+mod desk;
+
+use std::time::Duration;
+
+use desk::{Pki, Seeded, Table, address};
+use sectag_dtls::{Client, ClientOutput, Limits, ServerConfig};
+
+/// The first and the second ClientHello of a client, and the HelloVerifyRequest between them.
+fn hellos(table: &mut Table, from: u64, seed: u64) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let mut client = Client::new(&table.pki.client(), Box::new(Seeded::new(seed))).unwrap();
+    let now = table.now();
+    client.connect(now);
+    let ClientOutput::Datagram(first) = client.poll(now) else {
+        panic!()
+    };
+    let mark = table.wire.len();
+    table.inject(address(from), &first);
+    let verify = table.wire[mark..]
+        .iter()
+        .find(|(server, to, _)| *server && *to == address(from))
+        .unwrap()
+        .2
+        .clone();
+    while !matches!(client.poll(now), ClientOutput::Wait(_)) {}
+    client.feed(&verify, now);
+    let ClientOutput::Datagram(second) = client.poll(now) else {
+        panic!()
+    };
+    (first, verify, second)
+}
+
+#[test]
+fn a_flood_of_hellos_leaves_no_trace() {
+    let mut table = Table::new(1);
+    let (first, verify, _) = hellos(&mut table, 1, 1);
+    assert!(
+        verify.len() < first.len() / 2,
+        "no amplification: {} for {}",
+        verify.len(),
+        first.len()
+    );
+    for n in 0..5_000 {
+        let now = table.now();
+        table.endpoint().feed(&first, address(n), now);
+        while !matches!(table.endpoint().poll(now), sectag_dtls::Output::Wait(None)) {}
+    }
+    let counters = table.endpoint().counters();
+    assert_eq!(
+        (table.endpoint().sessions(), counters.cookies_sent),
+        (0, 5_001)
+    );
+    assert!(counters.sent.handshake_bytes < counters.received.handshake_bytes);
+}
+
+#[test]
+fn a_cookie_is_good_for_its_address_its_random_and_its_time() {
+    let mut table = Table::new(2);
+    let (_, _, second) = hellos(&mut table, 1, 1);
+    // Another port, another address.
+    for other in [2, 60_001] {
+        table.inject(address(other), &second);
+        assert_eq!(table.endpoint().sessions(), 0);
+    }
+    // Another random.
+    let mut changed = second.clone();
+    changed[13 + 12 + 2 + 5] ^= 1;
+    table.inject(address(1), &changed);
+    assert_eq!(
+        (
+            table.endpoint().sessions(),
+            table.endpoint().counters().cookies_refused
+        ),
+        (0, 3)
+    );
+    // Each got a cookie of its own; with the right one a handshake begins.
+    assert_eq!(table.endpoint().counters().cookies_sent, 4);
+    let now = table.now();
+    table.endpoint().feed(&second, address(1), now);
+    assert_eq!(table.endpoint().sessions(), 1);
+
+    let mut table = Table::new(2);
+    let (_, _, second) = hellos(&mut table, 1, 1);
+    table.pass(Duration::from_secs(121));
+    table.inject(address(1), &second);
+    assert_eq!(
+        (
+            table.endpoint().sessions(),
+            table.endpoint().counters().cookies_refused
+        ),
+        (0, 1)
+    );
+}
+
+#[test]
+fn a_client_whose_cookie_grew_old_gets_another_and_connects() {
+    let mut table = Table::new(3);
+    let config = table.pki.client();
+    let guest = table.guest(&config);
+    let now = table.now();
+    table.guests[guest].client.connect(now);
+    table.pass(Duration::from_millis(30)); // the cookie is on its way
+    table.unix_s += 3_600; // the calendar is set
+    table.run();
+    assert!(
+        table.guests[guest].client.is_connected(),
+        "{:?}",
+        table.guests[guest].events
+    );
+    assert_eq!(table.endpoint().counters().cookies_refused, 1);
+}
+
+#[test]
+fn handshakes_under_way_are_bounded_and_the_young_are_spared() {
+    let pki = Pki::new();
+    let limits = Limits {
+        handshakes_max: 3,
+        ..Limits::default()
+    };
+    let server = ServerConfig {
+        limits,
+        ..pki.server()
+    };
+    let mut table = Table::with(4, pki, server);
+    for n in 0..5 {
+        let (_, _, second) = hellos(&mut table, n, 10 + n);
+        let now = table.now();
+        table.endpoint().feed(&second, address(n), now);
+    }
+    assert_eq!(
+        (
+            table.endpoint().sessions(),
+            table.endpoint().counters().dropped_busy
+        ),
+        (3, 2)
+    );
+    // After five seconds they have had their chance.
+    table.pass(Duration::from_secs(6));
+    let config = table.pki.client();
+    let guest = table.connected(&config);
+    table.exchange(guest, b"hello");
+}
+
+#[test]
+fn the_session_idle_for_the_longest_time_makes_room() {
+    let pki = Pki::new();
+    let limits = Limits {
+        sessions_max: 4,
+        ..Limits::default()
+    };
+    let server = ServerConfig {
+        limits,
+        ..pki.server()
+    };
+    let mut table = Table::with(5, pki, server);
+    let config = table.pki.client();
+    let guests: Vec<_> = (0..4).map(|_| table.connected(&config)).collect();
+    for guest in [0, 2, 3] {
+        table.pass(Duration::from_secs(1));
+        table.exchange(guests[guest], b"busy");
+    }
+    let fifth = table.connected(&config);
+    table.exchange(fifth, b"hello");
+    assert_eq!(
+        (
+            table.endpoint().sessions(),
+            table.endpoint().counters().evicted
+        ),
+        (4, 1)
+    );
+    for guest in [0, 2, 3] {
+        table.exchange(guests[guest], b"still here");
+    }
+    table.say(guests[1], b"not any more");
+    assert!(table.guests[guests[1]].records.is_empty());
+}
+
+#[test]
+fn what_waits_to_be_polled_is_bounded() {
+    let pki = Pki::new();
+    let limits = Limits {
+        queued_bytes_max: 10_000,
+        ..Limits::default()
+    };
+    let server = ServerConfig {
+        limits,
+        ..pki.server()
+    };
+    let mut table = Table::with(6, pki, server);
+    let config = table.pki.client();
+    let guest = table.connected(&config);
+    let (session, now) = (table.session(), table.now());
+    let mut taken = 0;
+    while table.endpoint().send(session, &[0; 1000], now).is_ok() && taken < 100 {
+        taken += 1;
+    }
+    assert!(taken < 15, "{taken}");
+    table.run();
+    table.exchange(guest, b"goes on");
+}
