@@ -84,6 +84,30 @@ fn refuses(home: &Home, args: &[&str], stderr: &str) {
     assert_eq!(output.stdout, "");
 }
 
+/// With the feature nobody listens, without it nobody could.
+#[cfg(not(feature = "coap"))]
+#[test]
+fn without_coap_the_transport_is_refused_with_its_place() {
+    let home = Home::new();
+    let prj = home.beside("prj.conf");
+    let prj = prj.to_str().unwrap();
+    std::fs::write(prj, "CONFIG_NRF_PROVISIONING_COAP=y\n").unwrap();
+    for (flags, place) in [
+        (["--kconfig", prj], "BESIDE/prj.conf:1"),
+        (["--transport", "coap"], "--transport coap"),
+    ] {
+        refuses(
+            &home,
+            &[&["device", "run"][..], &flags].concat(),
+            &format!(
+                "error: {place}: CoAP is not built into this program\n\n\
+                 hint: leave the transport out or give --transport https; or build with the feature `coap`, \
+                 which needs clang, libclang and cmake\n"
+            ),
+        );
+    }
+}
+
 #[test]
 fn mistakes_are_named_with_their_place() {
     let home = Home::new();
@@ -96,18 +120,17 @@ fn mistakes_are_named_with_their_place() {
         "error: BESIDE/prj.conf:1: CONFIG_NRF_PROVISIONING_INTERVAL_S: \"60\" is a text, not a number\n\n\
          hint: write the number without quotes: CONFIG_NRF_PROVISIONING_INTERVAL_S=60\n",
     );
-    std::fs::write(prj, "CONFIG_NRF_PROVISIONING_COAP=y\n").unwrap();
     refuses(
         &home,
-        &["device", "run", "--kconfig", prj],
-        "error: BESIDE/prj.conf:1: CoAP is not in this version\n\n\
-         hint: the device API speaks HTTPS: leave the transport out, or give --transport https\n",
+        &["device", "run", "-o", "coap-port=coaps"],
+        "error: -o coap-port=coaps: `coap-port`: \"coaps\" is not a port from 1 to 65535\n\n\
+         hint: write it as a text: coap-port = \"5684\"\n",
     );
     refuses(
         &home,
-        &["device", "run", "--transport", "coap"],
-        "error: --transport coap: CoAP is not in this version\n\n\
-         hint: the device API speaks HTTPS: leave the transport out, or give --transport https\n",
+        &["device", "run", "-o", "https=n"],
+        "error: -o https=n: no transport is left: `https` is n, and so is `coap`\n\n\
+         hint: give --transport https, or --transport coap\n",
     );
     refuses(
         &home,

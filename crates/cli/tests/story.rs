@@ -56,10 +56,14 @@ fn a_blank_device_ends_with_a_certificate_and_a_message_at_the_operator() {
     );
 
     // It comes back and works through its queue; the certificate was issued on the way.
-    let session = home.json(&["device", "run"]);
+    let mut session = home.json(&["device", "run"]);
+    let air = session["air"].take();
+    assert_eq!(air["transport"], "https");
+    // Four rounds of a request each: fetch and report, twice, over a connection of its own.
+    assert_eq!(air["handshakes"]["full"], air["roundTrips"], "{air}");
     assert_eq!(
         session,
-        json!({ "id": id, "result": "DONE", "errno": null, "claimToken": null })
+        json!({ "id": id, "result": "DONE", "errno": null, "claimToken": null, "air": null })
     );
     assert_eq!(
         statuses(&home, &id),
