@@ -126,7 +126,7 @@ impl Endpoint {
     /// When there is no such session, its handshake is not complete, or the bytes do not fit one record.
     pub fn send(&mut self, session: SessionKey, bytes: &[u8], now: Now) -> Result<(), SendError> {
         ffi::at(now);
-        if self.queued_bytes > self.config.limits.queued_bytes_max {
+        if self.queued_bytes + bytes.len() + RECORD_OVERHEAD > self.config.limits.queued_bytes_max {
             return Err(SendError::Full);
         }
         let state = self.sessions.get_mut(session).ok_or(SendError::NoSession)?;
@@ -849,6 +849,9 @@ const DATAGRAM_BYTES: std::ops::RangeInclusive<u16> = 256..=2304;
 
 /// `ssl-in-content-len-2048`, and room for the padding that a record under a Connection ID may have.
 const PLAINTEXT_BYTES_MAX: usize = 2048 + 64;
+
+/// Header, longest Connection ID of a peer, and the most that a CBC suite adds (IV, MAC, padding).
+const RECORD_OVERHEAD: usize = 13 + 32 + 16 + 48 + 16;
 
 /// Datagrams that wait for a moved peer to be heard again: an exchange has one or two on the way.
 const PATH_DATAGRAMS_MAX: usize = 4;

@@ -49,7 +49,7 @@ impl TicketKeys {
         ffi::open(&*self.key(sealed_in)?, nonce, header, sealed)
     }
 
-    fn key(&self, period: u32) -> Option<Zeroizing<[u8; 32]>> {
+    fn key(&self, period: u32) -> Option<Key> {
         derive(&self.secret, b"sectag dtls ticket", period)
     }
 }
@@ -58,8 +58,10 @@ impl TicketKeys {
 pub(crate) struct CookieKeys {
     secret: MasterSecret,
     /// The period at hand, its key and the one before.
-    at_hand: Option<(u32, Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>)>,
+    at_hand: Option<(u32, Key, Key)>,
 }
+
+type Key = Zeroizing<[u8; 32]>;
 
 /// A cookie: the first half of an HMAC-SHA256. DTLS 1.0 clients take up to 32 bytes.
 pub(crate) type Cookie = [u8; 16];
@@ -132,7 +134,7 @@ fn same(good: &Cookie, cookie: &[u8]) -> bool {
     cookie.len() == good.len() && good.iter().zip(cookie).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
-fn derive(secret: &MasterSecret, label: &[u8], period: u32) -> Option<Zeroizing<[u8; 32]>> {
+fn derive(secret: &MasterSecret, label: &[u8], period: u32) -> Option<Key> {
     ffi::hmac(&*secret.0, &[label, &period.to_be_bytes()].concat())
 }
 

@@ -124,10 +124,10 @@ fn handshakes_under_way_are_bounded_and_the_young_are_spared() {
         ..pki.server()
     };
     let mut table = Table::with(4, pki, server);
-    for n in 0..5 {
-        let (_, _, second) = hellos(&mut table, n, 10 + n);
-        let now = table.now();
-        table.endpoint().feed(&second, address(n), now);
+    let hellos: Vec<_> = (0..5).map(|n| hellos(&mut table, n, 10 + n).2).collect();
+    let now = table.now();
+    for (n, second) in hellos.iter().enumerate() {
+        table.endpoint().feed(second, address(n as u64), now);
     }
     assert_eq!(
         (

@@ -127,21 +127,25 @@ fn handshakes_get_through_loss_reordering_and_duplication() {
             loss_percent: 5,
             double_percent: 0,
             jitter_ms: 200,
+            ..Weather::default()
         },
         Weather {
             loss_percent: 20,
             double_percent: 0,
             jitter_ms: 0,
+            ..Weather::default()
         },
         Weather {
             loss_percent: 20,
             double_percent: 20,
             jitter_ms: 300,
+            ..Weather::default()
         },
         Weather {
             loss_percent: 0,
             double_percent: 100,
             jitter_ms: 500,
+            ..Weather::default()
         },
     ]
     .into_iter()
@@ -185,6 +189,7 @@ fn one_seed_makes_one_conversation() {
             loss_percent: 10,
             double_percent: 10,
             jitter_ms: 100,
+            ..Weather::default()
         };
         let guest = table.guest(&config);
         table.connect(guest);

@@ -112,6 +112,8 @@ impl Pki {
 pub struct Weather {
     pub loss_percent: u64,
     pub double_percent: u64,
+    /// Changed on the way: bits, length, or what comes behind.
+    pub change_percent: u64,
     /// Each datagram takes 20 ms and up to this much more.
     pub jitter_ms: u64,
 }
@@ -340,10 +342,7 @@ impl Table {
                     ClientOutput::Datagram(bytes) => {
                         let from = self.guests[number].address;
                         self.wire.push((false, from, bytes.clone()));
-                        self.fly(|| Hop::ToServer {
-                            from,
-                            bytes: bytes.clone(),
-                        });
+                        self.fly(&bytes, |bytes| Hop::ToServer { from, bytes });
                     }
                     ClientOutput::Record(bytes) => self.guests[number].records.push(bytes),
                     ClientOutput::Event(event) => self.guests[number].events.push(event),
@@ -363,10 +362,7 @@ impl Table {
                 Output::Datagram { to, bytes } => {
                     self.wire.push((true, to, bytes.clone()));
                     if let Some(client) = self.guests.iter().position(|guest| guest.address == to) {
-                        self.fly(|| Hop::ToClient {
-                            client,
-                            bytes: bytes.clone(),
-                        });
+                        self.fly(&bytes, |bytes| Hop::ToClient { client, bytes });
                     }
                 }
                 Output::Record { session, bytes } => {
@@ -381,7 +377,7 @@ impl Table {
         }
     }
 
-    fn fly(&mut self, hop: impl Fn() -> Hop) {
+    fn fly(&mut self, bytes: &[u8], hop: impl Fn(Vec<u8>) -> Hop) {
         let copies = if self.dice.percent(self.weather.loss_percent) {
             0
         } else {
@@ -394,11 +390,30 @@ impl Table {
                 } else {
                     0
                 };
+            let mut bytes = bytes.to_vec();
+            if self.dice.percent(self.weather.change_percent) {
+                self.change(&mut bytes);
+            }
             self.sent += 1;
             self.flying.insert(
                 (self.uptime + Duration::from_millis(delay), self.sent),
-                hop(),
+                hop(bytes),
             );
+        }
+    }
+}
+
+impl Table {
+    fn change(&mut self, bytes: &mut Vec<u8>) {
+        let at = usize::try_from(self.dice.below(bytes.len() as u64)).unwrap();
+        match self.dice.below(6) {
+            0 => bytes.truncate(at),
+            1 => bytes.extend_from_within(..at),
+            2 => bytes[at] = 0xff,
+            3 => bytes[at] = 0,
+            // Lengths and types sit in front.
+            4 => bytes[at % 40 % at.max(1)] ^= 1 << self.dice.below(8),
+            _ => bytes[at] ^= 1 << self.dice.below(8),
         }
     }
 }
