@@ -1,16 +1,51 @@
 //! The client's end: requests in a row to one server.
 
-use crate::{BlockSize, Code, Counters, Method, timing};
+mod transfer;
+
+use crate::chance::Chance;
+use crate::message::{Kind, Message, Token, Unreadable, empty};
+use crate::options::ResponseOptions;
+use crate::timing::{self, Backoff, EXCHANGE_LIFETIME};
+use crate::{BlockSize, Code, Counters, Method};
 use std::collections::VecDeque;
 use std::time::Duration;
+use transfer::{Step, Transfer};
+
+/// Separate answers whose message ids are remembered, so that a duplicate is acknowledged and not taken for a new one. The
+/// server has one under way at a time.
+const SEEN_MAX: usize = 16;
+
+/// A larger datagram is rejected unread, as by the server.
+const DATAGRAM_BYTES_MAX: usize = crate::server::DATAGRAM_BYTES_MAX;
 
 /// Asks one server. Feed what arrived, [`poll`](Client::poll) until [`ClientOutput::Wait`], which is always last.
 /// A client lives as long as its DTLS session; a new session gets a new client.
 #[derive(Debug)]
 pub struct Client {
+    config: ClientConfig,
+    chance: Chance,
     counters: Counters,
     outputs: VecDeque<ClientOutput>,
-    next: u64,
+    waiting: VecDeque<(RequestId, Transfer)>,
+    open: Vec<Open>,
+    /// Separate answers taken, oldest first.
+    seen: VecDeque<(u16, Duration)>,
+    next_request: u64,
+    next_message: u16,
+    next_token: u64,
+}
+
+/// A request under way: its transfer, and the message that waits for a response.
+#[derive(Debug)]
+struct Open {
+    id: RequestId,
+    transfer: Transfer,
+    message: u16,
+    token: Token,
+    bytes: Vec<u8>,
+    /// `None` when the message needs no acknowledgement or has it.
+    backoff: Option<Backoff>,
+    gives_up: Duration,
 }
 
 /// How a client behaves. The default is RFC 7252's, with the block size of a modem's library.
@@ -152,35 +187,242 @@ pub enum Failure {
 
 impl Client {
     /// A client without requests. The seed decides jitter, message ids and where tokens begin.
-    pub fn new(_config: ClientConfig, _seed: u64) -> Client {
+    pub fn new(config: ClientConfig, seed: u64) -> Client {
+        let mut chance = Chance::new(seed);
         Client {
+            config: ClientConfig {
+                nstart: config.nstart.max(1),
+                token_bytes: config.token_bytes.clamp(1, 8),
+                ..config
+            },
             counters: Counters::default(),
             outputs: VecDeque::new(),
-            next: 0,
+            waiting: VecDeque::new(),
+            open: Vec::new(),
+            seen: VecDeque::new(),
+            next_request: 0,
+            next_message: chance.next() as u16,
+            next_token: chance.next(),
+            chance,
         }
     }
 
-    /// Asks, when requests before it are answered. Exactly one [`ClientOutput::Response`] or [`ClientOutput::Failed`] follows.
-    pub fn request(&mut self, _request: ClientRequest, _now: Duration) -> RequestId {
-        self.next += 1;
-        RequestId(self.next)
+    /// Asks, when requests before it are answered. Exactly one [`ClientOutput::Response`] or [`ClientOutput::Failed`] follows,
+    /// unless it is [cancelled](Client::cancel).
+    pub fn request(&mut self, request: ClientRequest, now: Duration) -> RequestId {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        match Transfer::new(request, self.config.block_size, self.config.body_bytes_max) {
+            Ok(transfer) => self.waiting.push_back((id, transfer)),
+            Err(why) => self.outputs.push_back(ClientOutput::Failed { id, why }),
+        }
+        self.start_waiting(now);
+        id
     }
 
     /// A datagram of the server arrived.
-    pub fn feed(&mut self, datagram: &[u8], _now: Duration) {
+    pub fn feed(&mut self, datagram: &[u8], now: Duration) {
         self.counters.received(datagram.len());
+        let message = match Message::parse(datagram, DATAGRAM_BYTES_MAX) {
+            Ok(message) => message,
+            Err(Unreadable::Reset(id)) => return self.reject(Kind::Confirmable, id),
+            Err(Unreadable::Ignore) => return self.counters.rejected_messages += 1,
+        };
+        let is_response = Code(message.code).is_response();
+        let by_id = self.open.iter().position(|open| open.message == message.id);
+        let by_token = self
+            .open
+            .iter()
+            .position(|open| open.token == message.token);
+        match message.kind {
+            Kind::Acknowledgement if message.code == 0 => match by_id {
+                Some(place) => self.open[place].backoff = None,
+                None => self.counters.duplicate(datagram.len()),
+            },
+            // Piggybacked: id and token must be of the same request (RFC 7252 §5.3.2).
+            Kind::Acknowledgement if is_response => match by_id {
+                Some(place) if by_token == Some(place) => self.answer(place, message, now),
+                Some(_) => self.counters.rejected_messages += 1,
+                None => self.counters.duplicate(datagram.len()),
+            },
+            Kind::Reset if message.code == 0 => match by_id {
+                Some(place) => self.fail(place, Failure::Reset, now),
+                None => self.counters.duplicate(datagram.len()),
+            },
+            Kind::Acknowledgement | Kind::Reset => self.counters.rejected_messages += 1,
+            // A ping.
+            Kind::Confirmable if message.code == 0 => {
+                self.transmit(empty(Kind::Reset, message.id), 0)
+            }
+            Kind::Confirmable if is_response => {
+                self.seen
+                    .retain(|(_, at)| now < at.saturating_add(EXCHANGE_LIFETIME));
+                if self.seen.iter().any(|(id, _)| *id == message.id) {
+                    self.counters.duplicate(datagram.len());
+                    let bytes = empty(Kind::Acknowledgement, message.id);
+                    self.counters.sent_again(bytes.len());
+                    return self.outputs.push_back(ClientOutput::Send(bytes));
+                }
+                match by_token {
+                    Some(place) => self.answer(place, message, now),
+                    None => self.reject(Kind::Confirmable, message.id),
+                }
+            }
+            Kind::NonConfirmable if is_response => match by_token {
+                Some(place) => self.answer(place, message, now),
+                None => self.counters.rejected_messages += 1,
+            },
+            kind => self.reject(kind, message.id),
+        }
     }
 
     /// Forgets a request; neither answer nor failure follows. The server may have seen it.
-    pub fn cancel(&mut self, _id: RequestId) {}
+    pub fn cancel(&mut self, id: RequestId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.open.retain(|open| open.id != id);
+        self.outputs.retain(|output| match output {
+            ClientOutput::Response(response) => response.id != id,
+            ClientOutput::Failed { id: failed, .. } => *failed != id,
+            ClientOutput::Send(_) | ClientOutput::Wait(_) => true,
+        });
+    }
 
     /// The next thing to do. [`ClientOutput::Wait`] is always last.
-    pub fn poll(&mut self, _now: Duration) -> ClientOutput {
-        self.outputs.pop_front().unwrap_or(ClientOutput::Wait(None))
+    pub fn poll(&mut self, now: Duration) -> ClientOutput {
+        self.start_waiting(now);
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return output;
+            }
+            let Some((place, due)) = self.next_due() else {
+                return ClientOutput::Wait(None);
+            };
+            if due > now {
+                return ClientOutput::Wait(Some(due));
+            }
+            let open = &mut self.open[place];
+            let again = open.gives_up > now
+                && open
+                    .backoff
+                    .as_mut()
+                    .is_some_and(|backoff| backoff.again(now));
+            if again {
+                let bytes = open.bytes.clone();
+                self.counters.sent_again(bytes.len());
+                self.outputs.push_back(ClientOutput::Send(bytes));
+            } else {
+                self.fail(place, Failure::Timeout, now);
+            }
+        }
     }
 
     /// Since the client began.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    fn next_due(&self) -> Option<(usize, Duration)> {
+        let due = |open: &Open| {
+            open.backoff
+                .as_ref()
+                .map_or(open.gives_up, |backoff| backoff.due().min(open.gives_up))
+        };
+        self.open
+            .iter()
+            .map(due)
+            .enumerate()
+            .min_by_key(|(_, due)| *due)
+    }
+
+    fn start_waiting(&mut self, now: Duration) {
+        while self.open.len() < self.config.nstart
+            && let Some((id, transfer)) = self.waiting.pop_front()
+        {
+            self.send(id, transfer, now);
+        }
+    }
+
+    /// Sends the next message of a transfer.
+    fn send(&mut self, id: RequestId, transfer: Transfer, now: Duration) {
+        self.next_message = self.next_message.wrapping_add(1);
+        self.next_token = self.next_token.wrapping_add(1);
+        let (message, token) = (
+            self.next_message,
+            Token::of(self.next_token, self.config.token_bytes),
+        );
+        let (bytes, payload_bytes) = transfer.message(message, &token);
+        let backoff = transfer.confirmable().then(|| {
+            Backoff::start(
+                self.config.ack_timeout,
+                self.config.max_retransmit,
+                &mut self.chance,
+                now,
+            )
+        });
+        self.transmit(bytes.clone(), payload_bytes);
+        let gives_up = now.saturating_add(self.config.exchange_timeout);
+        self.open.push(Open {
+            id,
+            transfer,
+            message,
+            token,
+            bytes,
+            backoff,
+            gives_up,
+        });
+    }
+
+    /// A response to the message of this request.
+    fn answer(&mut self, place: usize, message: Message, now: Duration) {
+        let confirmable = message.kind == Kind::Confirmable;
+        let Some(options) = ResponseOptions::read(&message) else {
+            // A separate answer is rejected, and whoever asked need not wait for a better one (RFC 7252 §5.4.1).
+            self.reject(message.kind, message.id);
+            return self.fail(place, Failure::Garbage, now);
+        };
+        if confirmable {
+            if self.seen.len() >= SEEN_MAX {
+                self.seen.pop_front();
+            }
+            self.seen.push_back((message.id, now));
+            self.transmit(empty(Kind::Acknowledgement, message.id), 0);
+        }
+        self.counters.round_trips += 1;
+        self.counters.payload_bytes_received += message.payload().len() as u64;
+        let Open { id, transfer, .. } = self.open.swap_remove(place);
+        match transfer.answered(message, options) {
+            Step::Next(transfer) => return self.send(id, *transfer, now),
+            Step::Done(answer) => self
+                .outputs
+                .push_back(ClientOutput::Response(ClientResponse {
+                    id,
+                    code: answer.code,
+                    content_format: answer.content_format,
+                    max_age: answer.max_age,
+                    payload: answer.body,
+                })),
+            Step::Failed(why) => self.outputs.push_back(ClientOutput::Failed { id, why }),
+        }
+        self.start_waiting(now);
+    }
+
+    fn fail(&mut self, place: usize, why: Failure, now: Duration) {
+        let open = self.open.swap_remove(place);
+        self.outputs
+            .push_back(ClientOutput::Failed { id: open.id, why });
+        self.start_waiting(now);
+    }
+
+    /// RFC 7252 §4.2, §4.3: a Reset for what asked to be acknowledged, silence for the rest.
+    fn reject(&mut self, kind: Kind, id: u16) {
+        self.counters.rejected_messages += 1;
+        if kind == Kind::Confirmable {
+            self.transmit(empty(Kind::Reset, id), 0);
+        }
+    }
+
+    fn transmit(&mut self, bytes: Vec<u8>, payload_bytes: usize) {
+        self.counters.sent(bytes.len(), payload_bytes);
+        self.outputs.push_back(ClientOutput::Send(bytes));
     }
 }

@@ -46,6 +46,7 @@ pub mod client;
 mod code;
 mod counters;
 mod message;
+mod options;
 pub mod server;
 pub mod timing;
 

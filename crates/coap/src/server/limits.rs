@@ -30,6 +30,10 @@ pub const BODY_LIFETIME: Duration = crate::timing::MAX_TRANSMIT_WAIT;
 /// Requests of one session the application works on at once. A client with NSTART 1 has one; more are told 5.00.
 pub const EXCHANGES_MAX: usize = 4;
 
+/// Requests of all sessions the application works on at once; more are told 5.00. A service that settles a thousand reports
+/// per second has this many when each takes a second.
+pub const EXCHANGES_TOTAL_MAX: usize = 1024;
+
 /// Message ids remembered for a session. A client with NSTART 1 is at the newest; a duplicate that is older than this many
 /// round trips does not exist on any real network.
 pub const SEEN_MAX: usize = 64;
@@ -41,10 +45,10 @@ pub const SEEN_BYTES_MAX: usize = 4 * 1024;
 /// A larger datagram is rejected unread: DTLS records toward and from modems have 2 kB.
 pub const DATAGRAM_BYTES_MAX: usize = 4 * 1024;
 
-/// Everything kept for one session, whatever its peer sends: bodies in both directions, and 16 KiB for message ids,
+/// Everything kept for one session, whatever its peer sends: bodies in both directions, and 24 KiB for message ids,
 /// remembered answers, open requests and options.
 pub const SESSION_BYTES_MAX: usize =
-    ASSEMBLIES_MAX * BODY_BYTES_MAX + REPRESENTATIONS_MAX * ANSWER_BYTES_MAX + 16 * 1024;
+    ASSEMBLIES_MAX * BODY_BYTES_MAX + REPRESENTATIONS_MAX * ANSWER_BYTES_MAX + 24 * 1024;
 
 /// Bytes kept for all sessions. 10,000 devices that fetch and report at the same time hold about 2 kB each; over the limit
 /// the session that began earliest to hold something loses it, and its peer starts that transfer again.
