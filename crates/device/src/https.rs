@@ -24,8 +24,8 @@ use tokio_rustls::TlsConnector;
 
 pub use response::{Response, ResponseError};
 
-use crate::budget::{Budget, Layers};
-use counted::Counted;
+use crate::budget::Budget;
+use counted::Account;
 
 /// Port of the service's device listener in the vendor's cloud; ours listens on 8443.
 pub const PORT_DEFAULT: u16 = 443;
@@ -226,12 +226,7 @@ impl Https {
         token_bytes: usize,
         cbor_bytes: usize,
     ) -> Result<Response, ExchangeError> {
-        let mut account = Account {
-            of: self,
-            token_bytes,
-            cbor_bytes,
-            cost: Budget::of(Transport::Https),
-        };
+        let mut account = Account::new(Arc::clone(&self.spent), token_bytes, cbor_bytes);
         let outcome =
             tokio::time::timeout(self.timeout, self.try_exchange(request, &mut account)).await;
         let Failure { kind, source } = match outcome {
@@ -251,25 +246,25 @@ impl Https {
     async fn try_exchange(
         &self,
         request: &[u8],
-        account: &mut Account<'_>,
+        account: &mut Account,
     ) -> Result<Response, Failure> {
-        let tcp = Counted::new(self.connect().await?);
+        let tcp = account.counted(self.connect().await?);
         let mut tls = TlsConnector::from(Arc::clone(&self.tls))
             .connect(self.name.clone(), tcp)
             .await
             .map_err(|error| Failure::new(TransportError::Tls, error))?;
         tracing::info!(host = self.host, port = self.port, "Connected");
-        account.connected(tls.get_ref().0);
+        account.connected();
         tls.write_all(request).await.map_err(Failure::closed)?;
         tls.flush().await.map_err(Failure::closed)?;
-        account.asked(tls.get_ref().0, request.len());
+        account.asked(request.len());
 
         let mut received = Vec::with_capacity(self.rx_bytes_max.min(64 * 1024));
         let mut chunk = [0; 2048];
         loop {
             let count = tls.read(&mut chunk).await.map_err(Failure::closed)?;
             received.extend_from_slice(&chunk[..count]);
-            account.heard(tls.get_ref().0, received.len());
+            account.heard(received.len());
             if received.len() > self.rx_bytes_max {
                 return Err(Failure {
                     kind: TransportError::TooLarge,
@@ -317,55 +312,6 @@ impl Https {
             }
         }
         Err(failure)
-    }
-}
-
-/// What one exchange costs, entered when it ends, however it ends.
-struct Account<'a> {
-    of: &'a Https,
-    token_bytes: usize,
-    cbor_bytes: usize,
-    cost: Budget,
-}
-
-impl Account<'_> {
-    /// Everything until now was the handshake.
-    const fn connected<S>(&mut self, stream: &Counted<S>) {
-        self.cost.handshakes_full = 1;
-        self.cost.sent.handshake = stream.sent;
-        self.cost.received.handshake = stream.received;
-    }
-
-    fn asked<S>(&mut self, stream: &Counted<S>, request_bytes: usize) {
-        let (token, cbor) = (self.token_bytes as u64, self.cbor_bytes as u64);
-        let plain = request_bytes as u64;
-        let sent = &mut self.cost.sent;
-        (sent.token, sent.cbor) = (token, cbor);
-        sent.head = plain.saturating_sub(token + cbor);
-        sent.record = stream.sent.saturating_sub(sent.handshake + plain);
-    }
-
-    /// Tickets that come after the handshake count as records.
-    const fn heard<S>(&mut self, stream: &Counted<S>, plain_bytes: usize) {
-        let received = &mut self.cost.received;
-        received.head = plain_bytes as u64;
-        received.record = stream
-            .received
-            .saturating_sub(received.handshake + plain_bytes as u64);
-    }
-
-    const fn answered(&mut self, body_bytes: usize) {
-        let Layers { head, cbor, .. } = &mut self.cost.received;
-        *cbor = body_bytes as u64;
-        *head = head.saturating_sub(body_bytes as u64);
-        self.cost.round_trips = 1;
-    }
-}
-
-impl Drop for Account<'_> {
-    fn drop(&mut self) {
-        let mut spent = self.of.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        *spent = spent.plus(self.cost);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sectag_device::agent::{Agent, Happening};
 use sectag_device::hosted::HostedModem;
+use sectag_device::https::Https;
 use sectag_device::settings::{Settings, VolatileSettings};
 use sectag_device::verbs;
 use sectag_modem::{SharedModem, VirtualModem};
@@ -183,14 +184,15 @@ async fn a_failed_command_is_reported_and_the_radio_comes_back() {
     modem.line("AT+CFUN=1");
     let mut agent = Agent::new(config(&mut modem), service.https());
     let mut events = Vec::new();
+    let mut lines = Vec::new();
     let ending = agent
         .run_once(
             &mut modem,
             &mut VolatileSettings::default(),
-            &mut |happening| {
-                if let Happening::Event(event) = happening {
-                    events.push(event.clone());
-                }
+            &mut |happening| match happening {
+                Happening::Event(event) => events.push(event.clone()),
+                Happening::Line { head, .. } => lines.push(head.to_owned()),
+                _ => {}
             },
         )
         .await;
@@ -203,6 +205,8 @@ async fn a_failed_command_is_reported_and_the_radio_comes_back() {
     ));
     assert!(events.contains(&Event::NeedLteDeactivated));
     assert!(events.contains(&Event::NeedLteActivated));
+    let on = lines.iter().position(|line| line == "AT+CFUN=1").unwrap();
+    assert_eq!(lines[on - 2..on], ["AT+CGEREP=1", "AT%XTIME=1"]);
     assert_eq!(modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n");
     assert_eq!(modem.line("AT+CMEE?"), "+CMEE: 0\r\nOK\r\n");
 }
@@ -336,4 +340,60 @@ fn a_root_ca_goes_into_an_empty_tag_only() {
     );
     assert_eq!(verbs::root_ca(&mut modem, tag).unwrap(), Some(ours));
     assert_eq!(modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n");
+}
+
+#[tokio::test]
+async fn a_run_tells_what_it_cost_by_layer() {
+    let batch = encode_commands(&[command("u.1", Action::Finished)]);
+    let service = Service::start(vec![
+        Answer::Status(200, batch.clone()),
+        Answer::Status(200, vec![]),
+    ])
+    .await;
+    let mut modem = modem();
+    let mut agent = Agent::new(config(&mut modem), service.https());
+    let mut spent = None;
+    let ending = agent
+        .run_once(
+            &mut modem,
+            &mut VolatileSettings::default(),
+            &mut |happening| {
+                if let Happening::Spent(budget) = happening {
+                    spent = Some(*budget);
+                }
+            },
+        )
+        .await;
+    assert_eq!(ending, Ending::Done);
+    let spent = spent.unwrap();
+    let requests = service.requests();
+    assert_eq!((spent.handshakes_full, spent.round_trips), (2, 2));
+    assert_eq!(spent.received.cbor, batch.len() as u64);
+    let plain: usize = requests.iter().map(Vec::len).sum();
+    assert_eq!(
+        spent.sent.head + spent.sent.token + spent.sent.cbor,
+        plain as u64
+    );
+    assert!(spent.sent.token > 600, "a token in each request: {spent:?}");
+    assert!(spent.sent.handshake > 300 && spent.received.handshake > 1000);
+    assert!(spent.sent.record >= 2 * 22 && spent.received.record > 0);
+}
+
+#[tokio::test]
+async fn a_handshake_that_failed_has_cost_its_bytes() {
+    let service = Service::start(vec![]).await;
+    let stranger = Service::start(vec![]).await;
+    let https = Https::new("localhost", service.port, &stranger.root_pem)
+        .unwrap()
+        .at(([127, 0, 0, 1], service.port).into());
+    let mut modem = modem();
+    let mut agent = Agent::new(config(&mut modem), https.clone());
+    let ending = agent
+        .run_once(&mut modem, &mut VolatileSettings::default(), &mut |_| {})
+        .await;
+    assert_eq!(ending, Ending::Failed(Errno::ConnectionRefused));
+    let spent = https.spent();
+    assert_eq!((spent.handshakes_full, spent.round_trips), (0, 0));
+    assert!(spent.sent.handshake > 150 && spent.received.handshake > 500);
+    assert_eq!(spent.sent.total(), spent.sent.handshake);
 }

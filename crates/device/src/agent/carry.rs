@@ -12,6 +12,10 @@ use crate::settings::Settings;
 use crate::verbs::{self, AskError};
 use crate::way::{Clock, Way};
 
+/// What the firmware subscribes to each time the radio is switched on (spec/device-protocol §14): the packet data network
+/// coming and going, and the network's time.
+const SUBSCRIPTIONS: [&str; 2] = ["AT+CGEREP=1", "AT%XTIME=1"];
+
 /// A way to the modem.
 pub(super) trait Reach: Send {
     /// Does `work` with the modem. An error means that nobody is there to do it.
@@ -204,6 +208,11 @@ impl Carrier {
             let _ = self.plain(modem, "AT+CMEE=0", observe).await;
         }
         if let Some(mode) = undo.radio {
+            if matches!(mode.0, 1 | 21) {
+                for line in SUBSCRIPTIONS {
+                    let _ = self.plain(modem, line, observe).await;
+                }
+            }
             let _ = self
                 .plain(modem, &format!("AT+CFUN={}", mode.0), observe)
                 .await;
@@ -295,8 +304,7 @@ impl Carrier {
         let lines: &[&str] = match wish {
             RadioWish::Query => &[],
             RadioWish::Offline => &["AT+CFUN=4"],
-            // As the firmware each time it switches the radio on (spec/device-protocol §14).
-            RadioWish::Online => &["AT+CGEREP=1", "AT%XTIME=1", "AT+CFUN=1"],
+            RadioWish::Online => &[SUBSCRIPTIONS[0], SUBSCRIPTIONS[1], "AT+CFUN=1"],
         };
         if wish == RadioWish::Offline {
             self.undo.radio = self.undo.seen;
