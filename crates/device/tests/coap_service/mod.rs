@@ -132,6 +132,26 @@ impl CoapService {
         std::mem::take(&mut self.book().events)
     }
 
+    /// Full and short ones, in order.
+    pub(crate) fn handshakes(&self) -> Vec<&'static str> {
+        let events = self.book().events.clone();
+        let handshakes = events.into_iter();
+        handshakes
+            .filter(|event| matches!(*event, "full" | "short"))
+            .collect()
+    }
+
+    /// Waits for a close_notify that is on its way.
+    pub(crate) async fn hears_a_goodbye(&self) {
+        for _ in 0..200 {
+            if self.book().events.contains(&"closed") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no goodbye: {:?}", self.book().events);
+    }
+
     /// Hears and says nothing while it is deaf.
     pub(crate) fn set_deaf(&self, deaf: bool) {
         self.deaf.store(deaf, Ordering::SeqCst);
