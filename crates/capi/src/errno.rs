@@ -103,6 +103,7 @@ impl Code {
             Errno::NoExec => Self::NOEXEC,
             Errno::BadMessage => Self::BADMSG,
             Errno::Io => Self::IO,
+            Errno::NoEntry => Self::NOENT,
             _ => Self::IO,
         }
     }

@@ -235,7 +235,8 @@ async fn after_a_crash_of_the_service_the_session_is_resumed_once() {
     let mut device = Device::new(Conduct::Careful, coap);
     device.run().await;
     service.restart(Restart::Crash).await;
-    (service.asked(), service.events());
+    service.asked();
+    service.events();
     assert_eq!(device.run().await, NO_DATA, "{:?}", device.told);
     assert_eq!(service.asked(), ["auth-jwt", "cmd"]);
     assert_eq!(service.events(), ["short"]);

@@ -201,6 +201,8 @@ unsafe fn options(config: &sectag_config) -> Result<Options, String> {
             0 => Conduct::Careful,
             _ => Conduct::Firmware,
         },
+        // The callbacks of this library are HTTP's.
+        transport: default.transport,
     };
     let client = ClientConfig {
         session,
