@@ -1,7 +1,7 @@
 //! The page of the nRF Cloud device provisioning library, row by row (tests/sources/README.md, L).
 //!
 //! What needs the project beside its one binary stands in `library_page_c.rs` (the library for C) and `library_page_town.rs`
-//! (the charts on a virtual clock). What the page says about CoAP is refused with a sentence, and that is asserted.
+//! (the charts on a virtual clock). Rows about CoAP run over CoAP; a program built without it refuses, and that is asserted.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 #[path = "library_page/desk.rs"]
@@ -35,8 +35,17 @@ use std::time::Duration;
 use support::{DEADLINE, Home};
 use tap::Tap;
 
-/// What the device says when it is asked to speak CoAP.
-const NO_COAP: &str = "CoAP is not in this version";
+/// Whether the program under test speaks CoAP.
+const COAP: bool = cfg!(feature = "coap");
+/// What it says otherwise.
+const NO_COAP: &str = "CoAP is not built into this program";
+
+/// How the charts are played.
+const TRANSPORTS: &[&[&str]] = if COAP {
+    &[&[], &["--transport", "coap"]]
+} else {
+    &[&[]]
+};
 
 /// Three commands that work: one for the settings, one for the modem, and the end.
 fn good() -> [Value; 3] {
@@ -57,7 +66,7 @@ fn failing() -> [Value; 4] {
     ]
 }
 
-/// AT commands, settings, TLS with HTTP, JWT and CBOR carry one session. DTLS with CoAP waits for its transport.
+/// AT commands, settings, TLS with HTTP, JWT and CBOR carry one session; DTLS with CoAP the next.
 #[test]
 fn l1_one_session_uses_at_settings_https_jwt_and_cbor() {
     let desk = Desk::new();
@@ -82,14 +91,22 @@ fn l1_one_session_uses_at_settings_https_jwt_and_cbor() {
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
 
-    let coap = desk.session(&["--transport", "coap"]).expect_code(2);
-    assert_eq!(
-        coap.stderr,
-        format!(
-            "error: --transport coap: {NO_COAP}\n\n\
-             hint: the device API speaks HTTPS: leave the transport out, or give --transport https\n"
-        )
+    desk.queue(&good());
+    let coap = desk.session(&["--transport", "coap"]);
+    if !COAP {
+        assert!(
+            coap.stderr.starts_with(&format!("error: {NO_COAP}")),
+            "{coap:#?}"
+        );
+        return;
+    }
+    assert_eq!(coap.stdout, "DONE\n", "{coap:#?}");
+    assert!(
+        coap.stderr.contains("dtls     full handshake") && coap.stderr.contains("→ 200, "),
+        "{coap:#?}"
     );
+    assert!(steps(&coap).contains(&"AT%KEYGEN=7,2,1 → OK".to_owned()));
+    assert_eq!(desk.statuses(), ["SUCCEEDED"; 6]);
 }
 
 /// The two functions of the page in Rust; those for C are in `library_page_c.rs`.
@@ -238,7 +255,7 @@ fn l6_the_modem_is_offline_while_it_is_written_and_back_afterwards() {
 }
 
 /// One handshake before the request, one before the report, in our conduct and in the firmware's: the radio was off in
-/// between, and TCP does not survive that. One DTLS session for both waits for CoAP.
+/// between, and TCP does not survive that. A DTLS session does, by its Connection ID.
 #[test]
 fn l7_a_handshake_before_the_request_and_one_before_the_report() {
     let desk = Desk::new();
@@ -248,6 +265,16 @@ fn l7_a_handshake_before_the_request_and_one_before_the_report() {
         let session = desk.session(&[&["--port", &tap.port], conduct].concat());
         assert_eq!(session.stdout, "DONE\n", "{session:#?}");
         assert_eq!(tap.handshakes(), 2, "{conduct:?}: {session:#?}");
+    }
+
+    if COAP {
+        desk.queue(&good());
+        let session = desk.session(&["--transport", "coap"]);
+        assert_eq!(session.stdout, "DONE\n", "{session:#?}");
+        assert!(
+            session.stderr.contains("air      coap: 1 handshake, "),
+            "{session:#?}"
+        );
     }
 
     // The server is checked: a root CA of somebody else's home does not do.
@@ -388,59 +415,63 @@ fn l10_the_log_names_the_failed_command_and_the_modems_words() {
     }
 }
 
-/// The chart of success over HTTPS and in the demo; in the town it is in `library_page_town.rs`. Over CoAP it waits.
+/// The chart of success over HTTPS, over CoAP and in the demo; in the town it is in `library_page_town.rs`.
 #[test]
 fn l11_the_chart_of_success() {
-    let desk = Desk::new();
-    desk.queue(&good());
-    let mut device = Running::device(
-        &desk.home,
-        &["--json", "-o", "auto-start=n", "-o", "scheduled=n"],
-    );
-    desk.home.sectag(&["device", "now"]).expect_code(0);
-    assert_eq!(
-        device.session(),
-        [
-            "START",
-            "NEED_LTE_DEACTIVATED",
-            "NEED_LTE_ACTIVATED",
-            "DONE",
-            "STOP"
-        ]
-    );
-    device.stop();
-    assert_eq!(desk.statuses(), ["SUCCEEDED"; 3]);
-    refuses_coap(&desk);
+    for transport in TRANSPORTS {
+        let desk = Desk::new();
+        desk.queue(&good());
+        let manual = ["--json", "-o", "auto-start=n", "-o", "scheduled=n"];
+        let mut device = Running::device(&desk.home, &[&manual[..], transport].concat());
+        desk.home.sectag(&["device", "now"]).expect_code(0);
+        assert_eq!(
+            device.session(),
+            [
+                "START",
+                "NEED_LTE_DEACTIVATED",
+                "NEED_LTE_ACTIVATED",
+                "DONE",
+                "STOP"
+            ],
+            "{transport:?}"
+        );
+        device.stop();
+        assert_eq!(desk.statuses(), ["SUCCEEDED"; 3], "{transport:?}");
+    }
 
-    let told = desk.home.sectag(&["demo"]).expect_code(0);
+    let told = Home::new().sectag(&["demo"]).expect_code(0);
     assert!(told.stdout.contains("From nothing to a received message"));
 }
 
 /// The chart of failure, likewise.
 #[test]
 fn l12_the_chart_of_failure() {
-    let desk = Desk::new();
-    desk.queue(&failing());
-    let mut device = Running::device(
-        &desk.home,
-        &["--json", "-o", "auto-start=n", "-o", "scheduled=n"],
-    );
-    desk.home.sectag(&["device", "now"]).expect_code(0);
-    assert_eq!(
-        device.session(),
-        [
-            "START",
-            "NEED_LTE_DEACTIVATED",
-            "NEED_LTE_ACTIVATED",
-            "NO_COMMANDS",
-            "STOP"
-        ]
-    );
-    device.stop();
-    assert_eq!(desk.statuses(), ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]);
-    refuses_coap(&desk);
+    for transport in TRANSPORTS {
+        let desk = Desk::new();
+        desk.queue(&failing());
+        let manual = ["--json", "-o", "auto-start=n", "-o", "scheduled=n"];
+        let mut device = Running::device(&desk.home, &[&manual[..], transport].concat());
+        desk.home.sectag(&["device", "now"]).expect_code(0);
+        assert_eq!(
+            device.session(),
+            [
+                "START",
+                "NEED_LTE_DEACTIVATED",
+                "NEED_LTE_ACTIVATED",
+                "NO_COMMANDS",
+                "STOP"
+            ],
+            "{transport:?}"
+        );
+        device.stop();
+        assert_eq!(
+            desk.statuses(),
+            ["SUCCEEDED", "FAILED", "FAILED", "FAILED"],
+            "{transport:?}"
+        );
+    }
 
-    let told = desk.home.sectag(&["demo", "--failing"]).expect_code(0);
+    let told = Home::new().sectag(&["demo", "--failing"]).expect_code(0);
     let (_, seen) = told.stdout.rsplit_once("What the owner sees\n").unwrap();
     let statuses: Vec<_> = seen
         .lines()
@@ -448,17 +479,4 @@ fn l12_the_chart_of_failure() {
         .filter_map(|row| row.split_whitespace().nth(2))
         .collect();
     assert_eq!(statuses, ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]);
-}
-
-fn refuses_coap(desk: &Desk) {
-    let prj = desk.home.beside("coap.conf");
-    std::fs::write(&prj, "CONFIG_NRF_PROVISIONING_COAP=y\n").unwrap();
-    let prj = prj.to_str().unwrap();
-    let refused = desk.session(&["--kconfig", prj]).expect_code(2);
-    assert!(
-        refused
-            .stderr
-            .starts_with(&format!("error: {prj}:1: {NO_COAP}\n")),
-        "{refused:#?}"
-    );
 }
