@@ -122,6 +122,10 @@ impl Client {
                 self.counters.dropped_records += 1; // plaintext, for which nobody vouches
                 continue;
             }
+            if !established && record.epoch > 0 && link.context.is_foreign(record.bytes) {
+                self.counters.dropped_records += 1;
+                continue;
+            }
             self.step(record.bytes, !established);
         }
     }

@@ -427,6 +427,10 @@ impl Endpoint {
             self.counters.dropped_records += 1;
             return;
         }
+        if !was_established && record.epoch > 0 && session.context.is_foreign(record.bytes) {
+            self.counters.dropped_records += 1;
+            return;
+        }
         let before = session.context.window();
         let advance = session.advance(record.bytes, &mut self.plaintext);
         let after = session.context.window();

@@ -240,3 +240,32 @@ fn forged_and_repeated_hellos_end_no_session() {
         assert_eq!(table.endpoint().sessions(), 1, "{:?}", table.events);
     }
 }
+
+#[test]
+fn a_late_record_of_the_old_session_does_not_end_the_new_handshake() {
+    let mut table = Table::new(9);
+    let config = sectag_dtls::ClientConfig {
+        cid: None,
+        ..table.pki.client()
+    };
+    let guest = table.connected(&config);
+    let mark = table.wire.len();
+    table.exchange(guest, b"before");
+    let late = table.sent_since(mark, false).remove(0);
+    let (home, now) = (table.guests[guest].address, table.now());
+    table.guests[guest].client.connect(now);
+    // Between any two datagrams of the new handshake, in both directions.
+    for _ in 0..60 {
+        let now = table.now();
+        table.endpoint().feed(&late, home, now);
+        table.guests[guest].client.feed(&late, now);
+        table.pass(std::time::Duration::from_millis(5));
+    }
+    table.run();
+    assert!(
+        table.guests[guest].client.is_connected(),
+        "{:?}",
+        table.events
+    );
+    table.exchange(guest, b"after");
+}

@@ -274,6 +274,15 @@ impl Context {
         unsafe { (*self.side).inbound.is_none() }
     }
 
+    /// Whether an encrypted record belongs to other keys than this handshake's. Fed to a context that waits for a Finished, it would end
+    /// the handshake; but a late record of an earlier session at the same address is no reason to.
+    pub(crate) fn is_foreign(&self, record: &[u8]) -> bool {
+        let mut copy = record.to_vec();
+        // SAFETY: set up in `new`; the copy, which is decrypted in place and erased, is writable for its length.
+        let ret = unsafe { sys::mbedtls_ssl_check_record(self.raw, copy.as_mut_ptr(), copy.len()) };
+        ret == sys::MBEDTLS_ERR_SSL_INVALID_MAC
+    }
+
     /// Sends one record.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), i32> {
         // SAFETY: set up in `new`; the bytes are readable for their length.
