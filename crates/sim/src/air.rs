@@ -28,7 +28,7 @@ pub struct Weather {
     pub lost: u64,
     /// Arriving twice.
     pub twice: u64,
-    /// Held back by up to `late_by`, so that others overtake them.
+    /// Held back by up to `late_by`, so that others overtake them; nobody else is overtaken.
     pub late: u64,
     /// How long the late ones are late at most.
     pub late_by: Duration,
@@ -101,6 +101,8 @@ pub struct Traffic {
     pub bytes: u64,
     /// Of the datagrams: lost, to a dead port too.
     pub lost: u64,
+    /// Bytes of these, without headers.
+    pub lost_bytes: u64,
     /// Of the datagrams: arrived twice.
     pub twice: u64,
     /// Of the datagrams: larger than the MTU, and so lost.
@@ -111,6 +113,11 @@ impl Traffic {
     /// On the air: with IP and UDP headers.
     pub const fn on_air(&self) -> u64 {
         self.bytes + HEADER_BYTES * self.datagrams
+    }
+
+    const fn lose(&mut self, bytes: usize) {
+        self.lost += 1;
+        self.lost_bytes += bytes as u64;
     }
 }
 
@@ -126,6 +133,8 @@ pub struct Air {
     /// By time of arrival and by order of sending.
     under_way: BTreeMap<(Uptime, u64), Arrival>,
     sent: u64,
+    /// When the newest one arrives that keeps its turn: upwards, downwards.
+    in_turn: [Uptime; 2],
     nat: Nat,
     /// Device to service.
     pub up: Traffic,
@@ -156,6 +165,7 @@ impl Air {
             attached: true,
             under_way: BTreeMap::new(),
             sent: 0,
+            in_turn: [Uptime(0); 2],
             nat: Nat {
                 outside: BTreeMap::new(),
                 ever: BTreeMap::new(),
@@ -222,38 +232,44 @@ impl Air {
             }
             Way::Down(to) => {
                 let port = self.nat.inside(to, self.weather.rebinding, now);
-                count(&mut self.down, bytes.len(), port.is_none());
+                count(&mut self.down, bytes.len());
+                if port.is_none() {
+                    self.down.lose(bytes.len());
+                }
                 port.map(|port| Arrival::AtDevice { port, bytes })
             }
         };
         let Some(arrival) = arrival else { return };
         let (traffic, bytes) = match &arrival {
             Arrival::AtService { bytes, .. } => {
-                count(&mut self.up, bytes.len(), false);
-                (&mut self.up, bytes.len() as u64)
+                count(&mut self.up, bytes.len());
+                (&mut self.up, bytes.len())
             }
-            Arrival::AtDevice { bytes, .. } => (&mut self.down, bytes.len() as u64),
+            Arrival::AtDevice { bytes, .. } => (&mut self.down, bytes.len()),
         };
         let (weather, chance) = (&self.weather, &mut self.chance);
-        if bytes + HEADER_BYTES > MTU_BYTES {
+        if bytes as u64 + HEADER_BYTES > MTU_BYTES {
             traffic.too_large += 1;
-            traffic.lost += 1;
+            traffic.lose(bytes);
             return;
         }
         if self.outage || chance.below(1000) < weather.lost {
-            traffic.lost += 1;
+            traffic.lose(bytes);
             return;
         }
         let again = chance.below(1000) < weather.twice;
         traffic.twice += u64::from(again);
         for _ in 0..1 + u32::from(again) {
-            let mut takes = weather.way + up_to(weather.jitter, chance);
+            let mut at = now.plus(weather.way + up_to(weather.jitter, chance));
             if chance.below(1000) < weather.late {
-                takes += up_to(weather.late_by, chance);
+                at = at.plus(up_to(weather.late_by, chance));
+            } else {
+                let turn = &mut self.in_turn[usize::from(matches!(way, Way::Down(_)))];
+                at = at.max(*turn);
+                *turn = at;
             }
             self.sent += 1;
-            let at = (now.plus(takes), self.sent);
-            self.under_way.insert(at, arrival.clone());
+            self.under_way.insert((at, self.sent), arrival.clone());
         }
     }
 
@@ -329,10 +345,9 @@ impl Nat {
     }
 }
 
-fn count(traffic: &mut Traffic, bytes: usize, lost: bool) {
+const fn count(traffic: &mut Traffic, bytes: usize) {
     traffic.datagrams += 1;
     traffic.bytes += bytes as u64;
-    traffic.lost += u64::from(lost);
 }
 
 fn up_to(time: Duration, chance: &mut Rng) -> Duration {
@@ -346,6 +361,7 @@ const NOTHING: Traffic = Traffic {
     datagrams: 0,
     bytes: 0,
     lost: 0,
+    lost_bytes: 0,
     twice: 0,
     too_large: 0,
 };

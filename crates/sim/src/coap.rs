@@ -39,6 +39,8 @@ pub struct CoapRoad {
     pub weather: Weather,
     /// Whether the service gives out session tickets; without them sessions are resumed by their ids.
     pub tickets: bool,
+    /// How long a session can be resumed.
+    pub resumable: Duration,
     /// Out of a thousand requests, how many the service takes up to five seconds to answer.
     pub slow: u64,
 }
@@ -49,6 +51,7 @@ impl CoapRoad {
         keep_open: true,
         weather: Weather::FAIR,
         tickets: true,
+        resumable: Duration::from_secs(7 * 86_400),
         slow: 0,
     };
 }

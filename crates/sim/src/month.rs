@@ -1,7 +1,7 @@
 //! A month on air: thirty daily runs of one device, the first of which provisions it, and what each way of carrying them
 //! costs in bytes and handshakes. In fair weather, so that nothing is sent twice and the figures are the same everywhere.
 
-use crate::air::{self, Weather};
+use crate::air;
 use crate::coap::{CoapRoad, CoapStreet};
 use crate::cuts::Cuts;
 use crate::job;
@@ -53,10 +53,11 @@ impl Carrier {
         let coap = |keep_open| {
             Road::Coap(CoapRoad {
                 keep_open,
-                // The modem's cache is by session id; tickets would cost it more.
+                // The firmware at its best: its cache is by session id, tickets would cost it more, and the service's
+                // default of seven days would not always find it in time.
                 tickets: false,
-                weather: Weather::FAIR,
-                slow: 0,
+                resumable: DAY * (RUNS + 1),
+                ..CoapRoad::FAIR
             })
         };
         match self {
@@ -134,13 +135,15 @@ impl Bill {
         let (sent, received) = (tally.dtls.sent, tally.dtls.received);
         let coap_bytes = tally.coap.bytes_sent + tally.coap.bytes_received;
         let payload_bytes = tally.coap.payload_bytes_sent + tally.coap.payload_bytes_received;
+        // What reaches nobody is the service's word for the end of a session that the device has left.
+        let farewells = tally.stray_bytes + down.lost_bytes;
         let bill = Self {
             runs: 0,
             handshakes: tally.dtls.handshakes,
             resumed: tally.dtls.resumed,
             packets,
             header_bytes: packets * air::HEADER_BYTES,
-            handshake_bytes: sent.handshake_bytes + received.handshake_bytes,
+            handshake_bytes: sent.handshake_bytes + received.handshake_bytes + farewells,
             record_bytes: sent.record_bytes + received.record_bytes - coap_bytes,
             words_bytes: coap_bytes - payload_bytes,
             payload_bytes,

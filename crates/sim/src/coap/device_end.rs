@@ -51,6 +51,8 @@ pub struct Tally {
     pub dtls: ClientCounters,
     /// CoAP.
     pub coap: coap::Counters,
+    /// Bytes of datagrams for ports that were closed: what the service says to a session's end.
+    pub stray_bytes: u64,
 }
 
 impl DeviceEnd {
@@ -85,8 +87,9 @@ impl DeviceEnd {
 
     /// A datagram arrived; for a port that is closed, at nobody.
     pub(super) fn feed(&mut self, port: u16, bytes: &[u8], now: Uptime) {
-        if let Some(connection) = self.connection.as_mut().filter(|c| c.port == port) {
-            connection.dtls.feed(bytes, clock(now));
+        match self.connection.as_mut().filter(|c| c.port == port) {
+            Some(connection) => connection.dtls.feed(bytes, clock(now)),
+            None => self.past.stray_bytes += bytes.len() as u64,
         }
     }
 
@@ -260,6 +263,7 @@ impl Connection {
             connections: 1,
             dtls: self.dtls.counters(),
             coap: self.coap.counters(),
+            stray_bytes: 0,
         }
     }
 }
@@ -276,6 +280,7 @@ impl Tally {
                 dropped_records: self.dtls.dropped_records + other.dtls.dropped_records,
             },
             coap: self.coap + other.coap,
+            stray_bytes: self.stray_bytes + other.stray_bytes,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::cuts::Rng;
 use crate::desk::Desk;
 use sectag_coap::{self as coap, Code, Exchange, Method, Request, Response};
 use sectag_dtls::{
-    Counters, Endpoint, Event, Identity, MasterSecret, Output, ServerConfig, SessionKey,
+    Counters, Endpoint, Event, Identity, Limits, MasterSecret, Output, ServerConfig, SessionKey,
 };
 use sectag_proto::jwt::UnverifiedJwt;
 use sectag_proto::service::grants::{GRANT_LASTS, GrantLimits, Granted, Grants};
@@ -49,6 +49,10 @@ impl ServiceEnd {
         let config = ServerConfig {
             cid_bytes: u8::try_from(CID_BYTES).expect("8"),
             tickets: road.tickets,
+            limits: Limits {
+                ticket_lifetime: road.resumable,
+                ..Limits::default()
+            },
             ..ServerConfig::new(identity, MasterSecret::new(secret))
         };
         let dice = Box::new(Dice(Rng(chance.next())));
