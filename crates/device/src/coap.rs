@@ -445,6 +445,7 @@ impl Coap {
             block_size: self.block,
             exchange_timeout: self.timeout,
             body_bytes_max: self.rx_bytes_max,
+            token_bytes: self.conduct.token_bytes(),
             ..sectag_coap::ClientConfig::default()
         }
     }

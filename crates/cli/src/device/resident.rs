@@ -102,7 +102,7 @@ fn about(event: &Event, token: bool) -> Option<String> {
             format!("  NOT_CLAIMED   claim it: sectag claim {text}")
         }
         Event::FailedDeviceNotClaimed { .. } => "  NOT_CLAIMED".to_owned(),
-        Event::FailedWrongRootCa => "  FAILED   no TLS session: nobody listens there, or the certificate does not chain to the root CA under the tag".to_owned(),
+        Event::FailedWrongRootCa => "  FAILED   no TLS or DTLS session: nobody listens there, or the certificate does not chain to the root CA under the tag".to_owned(),
         Event::FailedNoValidDatetime => "  FAILED   the modem's clock is not set (-ETIME)".to_owned(),
         Event::FailedTooManyCommands => "  FAILED   more commands than this device takes at once (-ENOMEM)".to_owned(),
         Event::Failed(errno) => format!("  FAILED   {}", errno.name()),

@@ -5,7 +5,7 @@ use crate::fault::{Fault, Outcome};
 use crate::output;
 use sectag_device::Budget;
 use sectag_device::agent::Happening;
-use sectag_proto::device::{Ending, Errno, Event};
+use sectag_proto::device::{Ending, Errno, Event, Transport};
 use serde_json::{Value, json};
 
 /// One line for what happened, in the words of the firmware's log where it has some.
@@ -103,8 +103,14 @@ pub(super) fn report(
             })
         }
         Ending::Failed(Errno::ConnectionRefused) => Err(Fault::no(format!(
-            "no TLS session with {}:{}: nothing listens there, or its certificate does not chain to the root CA under sec tag {}",
-            service.host, service.port, service.root_ca_tag
+            "no {} session with {}:{}: nothing listens there, or its certificate does not chain to the root CA under sec tag {}",
+            match spent.map(|spent| spent.transport) {
+                Some(Transport::Coap) => "DTLS",
+                _ => "TLS",
+            },
+            service.host,
+            service.port,
+            service.root_ca_tag
         ))
         .hint("is the service up (`sectag status`)? is `--ca` the file of that service's home?")),
         Ending::Failed(errno) => Err(Fault::no(format!("the session ended with {}", errno.name()))

@@ -1,6 +1,6 @@
 //! The library beside a served modem: `sectag modem serve`'s console, and with `--provision` a running device behind it.
 
-use super::{Ready, prepare, resident, tuning};
+use super::{Ready, kept_between_runs, prepare, resident, tuning};
 use crate::args::{Tuning, Which};
 use crate::fault::Outcome;
 use crate::home::Place;
@@ -10,6 +10,7 @@ use sectag_device::control::Control;
 use sectag_device::hosted::HostedModem;
 use sectag_device::settings::{Settings, VolatileSettings};
 use sectag_device::state::DeviceState;
+use sectag_device::verbs;
 use sectag_modem::host::LineHandler;
 use sectag_modem::{Modem, SharedModem};
 use std::time::Duration;
@@ -53,13 +54,16 @@ impl Beneath<'_> {
         let options = tuning::options(place, &self.which, tuning)?;
         let service = tuning::service(place, tuning, &options);
         let mut modem = self.modem();
-        let Ready { way, identity } = prepare(
+        let Ready { mut way, identity } = prepare(
             &mut *modem,
             &options,
             &service,
             tuning.ca.is_some(),
             Duration::ZERO,
         )?;
+        if let Some(state) = self.state {
+            way = kept_between_runs(way, state, &verbs::uuid(&mut *modem)?);
+        }
         let settings: Box<dyn Settings + Send> = match self.state {
             Some(state) => Box::new(state.settings()?),
             None => Box::<VolatileSettings>::default(),

@@ -402,8 +402,12 @@ impl CoapLink {
     }
 
     fn stopped(&mut self, state: &State) -> State {
-        let cut_off = matches!(state, State::Busy(_));
-        if cut_off || self.conduct != LinkConduct::Ours {
+        if matches!(state, State::Busy(_)) {
+            // Cut off: what was wanted is void, and nobody knows how far the last of it came.
+            self.outputs.clear();
+            self.connection = Connection::None;
+            self.outputs.push_back(LinkOutput::Close);
+        } else if self.conduct != LinkConduct::Ours {
             self.close();
         }
         self.keep_open_lost = false;

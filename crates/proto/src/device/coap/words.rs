@@ -79,7 +79,7 @@ pub enum LinkOutput {
     /// A DTLS session, resumed where possible, with Connection ID where the peer takes it. One that is there is closed
     /// before.
     Connect,
-    /// End the DTLS session (close_notify); how to resume it may be remembered.
+    /// End the DTLS session, if there is one (close_notify); how to resume it may be remembered.
     Close,
     /// Send from a new local address; the session goes on by its Connection ID.
     Rebind,
@@ -137,6 +137,14 @@ impl LinkConduct {
             Conduct::Firmware => Self::Firmware {
                 keep_open: !config.modem_version.starts_with(WITHOUT_KEEP_OPEN),
             },
+        }
+    }
+
+    /// Length of CoAP tokens: Zephyr's client draws 8 bytes each time, ours needs no more than are unique in a session.
+    pub const fn token_bytes(self) -> u8 {
+        match self {
+            Self::Ours => 2,
+            Self::Firmware { .. } => 8,
         }
     }
 }

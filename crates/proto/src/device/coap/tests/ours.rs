@@ -307,3 +307,52 @@ fn an_earlier_life_hands_over_session_and_grant() {
     assert_eq!(restored(Some(Grant::UntilRefused))[2], "cmd after=");
     assert_eq!(restored(None)[2], "auth jwt-1");
 }
+
+#[test]
+fn a_run_that_was_cut_off_leaves_nothing_behind() {
+    for after in 0..4 {
+        let mut table = table();
+        let fetch = LinkInput::Fetch {
+            jwt: "jwt".to_string().into(),
+            query: FetchQuery {
+                after: String::new(),
+                rx_bytes_max: 1,
+                tx_bytes_max: 1,
+                modem_version: None,
+                client_version: None,
+                limit: None,
+            },
+        };
+        let steps = [
+            LinkInput::Connected { cid: true },
+            LinkInput::Answered {
+                code: CREATED,
+                max_age_s: None,
+                payload: Vec::new(),
+            },
+            LinkInput::NotAnswered(TransportError::Timeout),
+        ];
+        let now = table.now;
+        table.link.handle(fetch, now);
+        for step in steps.into_iter().take(after) {
+            while table.link.poll() != LinkOutput::Wait {}
+            table.link.handle(step, now);
+        }
+        // Not polled any more: the driver was dropped.
+        table.link.handle(LinkInput::Stopped, now);
+        let mut wanted = Vec::new();
+        loop {
+            match table.link.poll() {
+                LinkOutput::Wait => break,
+                wants => wanted.push(wants),
+            }
+        }
+        assert!(
+            wanted
+                .iter()
+                .all(|wants| matches!(wants, LinkOutput::Close | LinkOutput::Answer(_))),
+            "{after}: {wanted:?}"
+        );
+        assert!(!table.link.is_connected());
+    }
+}
