@@ -17,7 +17,7 @@ mod tools;
 
 use door::{Door, Papers};
 use foreign::{Foreign, Nonces};
-use sectag_dtls::{Event, Resumed, Suites};
+use sectag_dtls::{Event, Resumed, SavedSession, Suites};
 use std::net::UdpSocket;
 use std::time::Duration;
 use tools::{Desk, Tool, have, say_and_hear};
@@ -180,6 +180,26 @@ fn saved_sessions_go_on_without_a_handshake_and_without_a_number_twice() {
     assert_eq!(connections(&door), []);
     assert_eq!(moves(&door), 1);
     assert_no_number_twice(&clients);
+}
+
+/// What must never be: two endpoints that go on with one session. It shows that a number used twice would be noticed.
+#[test]
+#[should_panic(expected = "session, from server, epoch, sequence")]
+fn one_session_in_two_places_would_be_noticed() {
+    let papers = Papers::new();
+    let door = Door::open(papers.config());
+    let server = door.server(&papers);
+    let mut client = Foreign::connect(&server, None).unwrap();
+    let address = door.address;
+    let saved = door.shut().remove(0).to_bytes();
+    for _ in 0..2 {
+        let session = SavedSession::from_bytes(&saved).unwrap();
+        let door = Door::open_at(papers.config(), address, vec![session], &[]);
+        client.send(b"here?");
+        client.receive(A_MOMENT);
+        drop(door);
+    }
+    assert_no_number_twice(&[client]);
 }
 
 /// OpenSSL's name of a suite, and its number.

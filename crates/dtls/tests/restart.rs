@@ -126,7 +126,7 @@ fn the_sequence_number_goes_on_where_it_stopped() {
         (saved.peer, saved.cid.len()),
         (table.guests[guest].address, 8)
     );
-    assert_eq!(format!("{saved:?}").contains("state"), false);
+    assert!(!format!("{saved:?}").contains("state"));
 }
 
 #[test]

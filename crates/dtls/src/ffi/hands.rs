@@ -130,8 +130,13 @@ pub(super) unsafe extern "C" fn ticket_write(
     ticket_len: *mut usize,
     lifetime: *mut u32,
 ) -> c_int {
-    // SAFETY: see `hands`.
-    let hands = unsafe { hands(context) };
+    // SAFETY: see `hands`; both results are writable. They are set before anything can fail, since up to 3.6.6 Mbed TLS sends the
+    // lifetime also after a failure (CVE-2026-50586).
+    let hands = unsafe {
+        *ticket_len = 0;
+        *lifetime = 0;
+        hands(context)
+    };
     let mut inner = hands.inner();
     let mut nonce = [0; NONCE_BYTES];
     inner.random.fill(&mut nonce);
