@@ -109,8 +109,7 @@ async fn a_c_device_provisions_itself(library: &'static str) {
             .arg(desk.path("jwt"));
         let mut tool = Tool::start(command);
         let mut batches = 0;
-        loop {
-            let Some(line) = tool.line() else { break };
+        while let Some(line) = tool.line() {
             if let Some(batch) = line.strip_prefix("batch ") {
                 batches += 1;
                 let (after, report, _) = device.run(&of_hex(batch));

@@ -111,11 +111,12 @@ impl Foreign {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => {
                     self.note(true, &buffer[..length]);
-                    let now = self.started.elapsed();
-                    self.connection.set_now(now);
-                    self.connection
-                        .feed(&buffer[..length])
-                        .map_err(|e| format!("{e:?}"))?;
+                    self.connection.set_now(self.started.elapsed());
+                    // Record by record: it knows where a CID ends only after the ServerHello, which may be in the same datagram.
+                    for record in records(&buffer[..length], self.own_cid.len()) {
+                        let fed = self.connection.feed(record);
+                        fed.map_err(|e| format!("{e:?}"))?;
+                    }
                     self.connection.handshake().map_err(|e| format!("{e:?}"))?;
                 }
                 Err(_) => self.connection.on_timeout(self.started.elapsed()),
@@ -176,6 +177,18 @@ impl Foreign {
             }
             self.flush();
         }
+    }
+
+    /// Whether anything came that has not been read.
+    pub fn heard_anything(&mut self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        let heard = self.socket.recv(&mut buffer);
+        self.socket.set_nonblocking(false).unwrap();
+        if let Ok(length) = heard {
+            self.note(true, &buffer[..length]);
+        }
+        heard.is_ok()
     }
 
     /// Asks until answered, as a CoAP client does: the same bytes again after 2 s, 4 s, …
