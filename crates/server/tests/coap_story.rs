@@ -126,21 +126,22 @@ async fn a_batch_may_fill_the_whole_receive_buffer() {
     let town = Town::on(Road::Coap).await;
     let mut device = FakeDevice::new(3);
     town.claim(&device).await;
-    for _ in 0..8 {
+    for _ in 0..12 {
         let root = json!({"serverCertificate": {"secTag": 1, "content": town.root}});
         town.queue(&device, root).await;
     }
     let mut session = CoapSession::open(&town).await;
     session.authenticate(&device.jwt(town.now())).await;
     let mut after = String::new();
-    for size in [1024, 2048, 4096] {
-        let query = format!("after={after}&rxMaxSize={size}&txMaxSize=2048");
+    for size in [1024, 1500, 2048] {
+        let query = format!("after={after}&rxMaxSize={size}&txMaxSize=8192");
         let batch = session.fetch(&query).await.payload;
         // One more root certificate with its command would not fit.
         let one_more = town.root.len() + 100;
         assert!(
             batch.len() <= size && batch.len() + one_more > size,
-            "{size}"
+            "{} of {size}",
+            batch.len()
         );
         let (last, report, _) = device.run(&batch);
         after = last;

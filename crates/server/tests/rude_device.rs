@@ -350,7 +350,11 @@ async fn a_body_that_is_not_cbor_by_its_header_is_refused(road: Road) {
         )
         .await;
     assert_eq!(reply.status, 415);
-    one_line(&town, from, "application/json");
+    let format = match road {
+        Road::Https => "`application/json`",
+        Road::Coap => "`50`",
+    };
+    one_line(&town, from, format);
 }
 
 #[tokio::test]
