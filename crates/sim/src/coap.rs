@@ -151,6 +151,7 @@ impl CoapStreet {
                         self.service_works(desk);
                     }
                     Arrival::AtDevice { port, bytes } => {
+                        self.records.arrived(port, &bytes);
                         self.device.feed(port, &bytes, self.now);
                         self.device_works();
                     }

@@ -254,7 +254,7 @@ impl DeviceEnd {
 
 impl Connection {
     fn send(&self, bytes: Vec<u8>, air: &mut Air, records: &mut Records, now: Uptime) {
-        records.leave(self.port, true, &bytes, CID_BYTES);
+        records.up(self.port, &bytes, CID_BYTES);
         air.send(Way::Up(self.port), bytes, now);
     }
 

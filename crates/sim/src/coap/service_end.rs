@@ -112,7 +112,7 @@ impl ServiceEnd {
             match self.endpoint.poll(clock(now)) {
                 Output::Datagram { to, bytes } => {
                     if let Some(port) = air.port_behind(to) {
-                        records.leave(port, false, &bytes, 0);
+                        records.down(port, to, &bytes);
                     }
                     air.send(Way::Down(to), bytes, now);
                 }
