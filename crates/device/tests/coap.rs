@@ -443,3 +443,48 @@ async fn a_batch_in_blocks_arrives_whole_and_one_too_large_does_not() {
     assert_eq!(device.run().await, Ending::Failed(Errno::NoMemory));
     assert!(device.events.contains(&Event::FailedTooManyCommands));
 }
+
+#[tokio::test]
+async fn a_run_that_was_stopped_says_goodbye_and_the_next_resumes() {
+    let service = CoapService::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("coap-session");
+    service.book().replies.push_back(("cmd", Reply::Silence));
+    let mut device = Device::new(Conduct::Careful, service.coap().kept_in(file.clone()));
+    let stop = tokio::time::sleep(Duration::from_millis(500));
+    tokio::select! {
+        ending = device.run() => panic!("{ending:?}"),
+        () = stop => {}
+    }
+    device.agent.finish().await;
+    service.hears_a_goodbye().await;
+    let mut device = Device::new(Conduct::Careful, service.coap().kept_in(file));
+    assert_eq!(device.run().await, NO_DATA, "{:?}", device.told);
+    assert_eq!(service.handshakes(), ["full", "short"]);
+}
+
+/// The service keeps what it granted to itself: a session is as long authorised as it says.
+#[tokio::test]
+async fn an_authorisation_that_ran_out_is_asked_for_again() {
+    let service = CoapService::start().await;
+    service.book().max_age_s = Some(1);
+    let mut device = Device::new(Conduct::Careful, service.coap());
+    device.run().await;
+    assert_eq!(service.asked(), ["auth-jwt", "cmd"]);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(device.run().await, NO_DATA);
+    assert_eq!(service.asked(), ["auth-jwt", "cmd"]);
+    assert_eq!(service.handshakes(), ["full"]);
+}
+
+#[tokio::test]
+async fn a_busy_service_is_asked_again_when_it_says() {
+    let service = CoapService::start().await;
+    let busy = Response::new(Code::INTERNAL).max_age(40);
+    service.book().replies.push_back(("cmd", Reply::With(busy)));
+    let mut device = Device::new(Conduct::Careful, service.coap());
+    assert_eq!(device.run().await, Ending::Failed(Errno::Busy));
+    assert_eq!(service.handshakes(), ["full"]);
+    assert_eq!(device.run().await, NO_DATA);
+    assert_eq!(service.handshakes(), ["full"]);
+}
