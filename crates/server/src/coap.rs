@@ -17,7 +17,7 @@ mod resume;
 mod saved;
 mod seal;
 
-use answers::{Answer, Ask};
+use answers::Answer;
 use books::{Books, Closing, Figures};
 use pace::Pace;
 use resume::{Bounds, Resumptions};
@@ -29,7 +29,7 @@ use crate::home::{Home, Pair};
 use crate::listen::{Chain, SHUTDOWN_MAX};
 use crate::settings::Coap;
 use rustix::net::sockopt;
-use sectag_coap::{Exchange, Output as CoapOutput, Response, Server};
+use sectag_coap::{Code, Exchange, Output as CoapOutput, Response, Server};
 use sectag_dtls::{
     CloseReason, Counters, Endpoint, Event, Identity, Limits, MasterSecret, Now, Output, Random,
     ServerConfig, SessionKey,
@@ -41,7 +41,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// DTLS sessions at the same time, about 10 kB each; one more ends the one that was idle for the longest time. As many
 /// devices as one home is meant for, twice. The file of saved sessions (about 500 bytes each) stays below what `keep` reads.
@@ -80,9 +80,12 @@ pub(crate) struct Listener {
     between: Between,
     resumptions: Resumptions,
     begun: Instant,
-    answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
-    in_hand: usize,
+    answers: (mpsc::Sender<InHand>, mpsc::Receiver<InHand>),
+    permits: Arc<Semaphore>,
 }
+
+/// An answer, and the place it had among [`REQUESTS_MAX`].
+type InHand = (Answer, OwnedSemaphorePermit);
 
 /// Bound, not served yet.
 pub(crate) type Socket = UdpSocket;
@@ -171,7 +174,7 @@ impl Listener {
             resumptions,
             begun: Instant::now(),
             answers: mpsc::channel(REQUESTS_MAX),
-            in_hand: 0,
+            permits: Arc::new(Semaphore::new(REQUESTS_MAX)),
         };
         for (id, session) in &found {
             listener.endpoint.remember(id, session);
@@ -208,10 +211,10 @@ impl Listener {
                     // The service was dropped, and its home may be somebody else's by now.
                     Err(_) => return,
                 },
-                Some(answer) = self.answers.1.recv() => {
+                Some((answer, _)) = self.answers.1.recv() => {
                     self.answered(answer);
                     for _ in 1..BATCH {
-                        let Ok(answer) = self.answers.1.try_recv() else { break };
+                        let Ok((answer, _)) = self.answers.1.try_recv() else { break };
                         self.answered(answer);
                     }
                 }
@@ -226,8 +229,8 @@ impl Listener {
             tokio::task::yield_now().await;
         }
         let end = tokio::time::Instant::now() + SHUTDOWN_MAX;
-        while self.in_hand > 0
-            && let Ok(Some(answer)) = tokio::time::timeout_at(end, self.answers.1.recv()).await
+        while self.permits.available_permits() < REQUESTS_MAX
+            && let Ok(Some((answer, _))) = tokio::time::timeout_at(end, self.answers.1.recv()).await
         {
             self.answered(answer);
             self.turn();
@@ -359,25 +362,19 @@ impl Listener {
             Ok(ask) => ask,
             Err((exchange, response)) => return self.respond(exchange, response),
         };
-        if self.in_hand >= REQUESTS_MAX {
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             self.books.busy += 1;
-            return self.respond(ask.exchange, Response::new(sectag_coap::Code::INTERNAL));
-        }
-        self.in_hand += 1;
-        self.hand_over(ask);
-    }
-
-    fn hand_over(&self, ask: Ask) {
+            return self.respond(ask.exchange, Response::new(Code::INTERNAL));
+        };
         let (app, answers) = (self.app.clone(), self.answers.0.clone());
         tokio::spawn(async move {
             let answer = ask.answer(&app).await;
             // There is room for each request in hand, and nobody to tell when the listener has ended.
-            let _ = answers.send(answer).await;
+            let _ = answers.send((answer, permit)).await;
         });
     }
 
     fn answered(&mut self, answer: Answer) {
-        self.in_hand -= 1;
         let session = answer.session;
         if !self.books.knows(session) {
             return;
