@@ -503,6 +503,13 @@ impl Session {
                 self.next_separate(now, shared);
             }
         }
+        // A quiet session costs nothing but itself.
+        if self.open.is_empty() {
+            self.open = Vec::new();
+        }
+        if self.separate.is_empty() {
+            self.separate = VecDeque::new();
+        }
     }
 
     fn expire(&mut self, now: Duration) {
