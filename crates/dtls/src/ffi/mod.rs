@@ -6,6 +6,7 @@
 //! | `hands.rs` | what Mbed TLS asks for while it works: random bytes, tickets, the cache of sessions |
 //! | `config.rs` | `mbedtls_ssl_config` with certificate chain, key and trusted authorities |
 //! | `context.rs` | `mbedtls_ssl_context`: one session, fed with records, asked for records |
+//! | `certificate.rs` | what a server's certificate says, for its name and for a refusal |
 //! | `crypto.rs` | HMAC-SHA256 and AES-256-GCM |
 //!
 //! Who owns what: a `Context` keeps its `Config` alive, a `Config` keeps its `Hands` alive, and each is freed once, in that order.
@@ -13,15 +14,17 @@
 //! shared. A `Context` may move to another thread, and is used by one at a time.
 #![allow(unsafe_code)]
 
+mod certificate;
 mod clock;
 mod config;
 mod context;
 mod crypto;
 mod hands;
 
+pub(crate) use certificate::Refusal;
 pub(crate) use clock::at;
 pub(crate) use config::{Config, Role, Settings, check_identity};
-pub(crate) use context::{Context, Fault, Refusal};
+pub(crate) use context::{Context, Fault};
 pub(crate) use crypto::{hmac, open, seal};
 pub(crate) use hands::Hands;
 
