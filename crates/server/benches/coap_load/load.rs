@@ -172,7 +172,7 @@ fn wait(visitors: &[Visitor]) {
     );
 }
 
-/// Sessions that stay.
+/// Sessions that stay; each has asked once, as a device does first.
 pub struct Load {
     visitors: Vec<Visitor>,
     watch: Watch,
@@ -185,7 +185,9 @@ impl Load {
         let mut sent = 0;
         while there.len() < sessions {
             while arriving.len() < ARRIVING && sent < sessions {
-                arriving.push(Visitor::arrive(&config, address, 1, &watch));
+                let mut visitor = Visitor::arrive(&config, address, 1, &watch);
+                visitor.ask(&watch);
+                arriving.push(visitor);
                 sent += 1;
             }
             wait(&arriving);
@@ -194,8 +196,9 @@ impl Load {
                 arriving.iter().all(|visitor| !visitor.failed),
                 "a handshake failed"
             );
-            let (done, more): (Vec<_>, Vec<_>) =
-                arriving.into_iter().partition(|visitor| visitor.connected);
+            let (done, more): (Vec<_>, Vec<_>) = arriving
+                .into_iter()
+                .partition(|visitor| visitor.answers > 0);
             there.extend(done);
             arriving = more;
         }
@@ -221,6 +224,9 @@ impl Load {
             visitor.step(&self.watch);
         }
         let mut answered = 0;
+        self.visitors
+            .iter_mut()
+            .for_each(|visitor| visitor.answers = 0);
         while began.elapsed() < time {
             wait(&self.visitors);
             for visitor in &mut self.visitors {
@@ -250,6 +256,30 @@ pub fn handshakes(papers: &Papers, address: SocketAddr, time: Duration) -> usize
         done += 1;
     }
     done
+}
+
+/// Full handshakes per second when so many are always under way.
+pub fn handshakes_at_once(
+    papers: &Papers,
+    address: SocketAddr,
+    at_once: usize,
+    time: Duration,
+) -> f64 {
+    let (watch, config, began) = (Watch::new(), papers.client(), Instant::now());
+    let (mut arriving, mut done) = (Vec::new(), 0_usize);
+    while began.elapsed() < time {
+        while arriving.len() < at_once {
+            arriving.push(Visitor::arrive(&config, address, 1, &watch));
+        }
+        wait(&arriving);
+        arriving.iter_mut().for_each(|visitor| visitor.step(&watch));
+        let (there, more): (Vec<_>, Vec<_>) =
+            arriving.into_iter().partition(|visitor| visitor.connected);
+        done += there.len();
+        there.into_iter().for_each(|visitor| visitor.leave(&watch));
+        arriving = more;
+    }
+    done as f64 / began.elapsed().as_secs_f64()
 }
 
 /// Good clients: each makes a full handshake, asks once, and leaves.
