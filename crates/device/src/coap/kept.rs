@@ -149,9 +149,6 @@ impl Coap {
 
 impl Kept {
     fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(vec![VERSION, u8::from(self.cid)]);
-        bytes.extend_from_slice(&self.at_s.to_be_bytes());
-        bytes.extend_from_slice(&self.granted_s.to_be_bytes());
         let session = self.session.as_ref().map(SavedSession::to_bytes);
         let resumption = self.resumption.as_ref().map(Resumption::to_bytes);
         let address = self.address.map(|address| address.to_string());
@@ -163,6 +160,12 @@ impl Kept {
             session.as_ref().map_or(&[], |bytes| bytes.as_slice()),
             resumption.as_ref().map_or(&[], |bytes| bytes.as_slice()),
         ];
+        // Room for all at once, so that no copy of the keys stays behind.
+        let room = 2 + 8 + 8 + parts.iter().map(|part| 4 + part.len()).sum::<usize>();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        bytes.extend_from_slice(&[VERSION, u8::from(self.cid)]);
+        bytes.extend_from_slice(&self.at_s.to_be_bytes());
+        bytes.extend_from_slice(&self.granted_s.to_be_bytes());
         for part in parts {
             let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
             bytes.extend_from_slice(&length.to_be_bytes());
@@ -207,5 +210,58 @@ impl Kept {
                 .flatten(),
             resumption: (!resumption.is_empty()).then(|| Resumption::from_bytes(resumption)),
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kept() -> Kept {
+        Kept {
+            peer: "localhost:5684".to_owned(),
+            roots: "-----BEGIN CERTIFICATE-----".to_owned(),
+            address: Some(([127, 0, 0, 1], 5684).into()),
+            at_s: 1_700_000_000,
+            granted_s: u64::MAX,
+            cid: true,
+            session: None,
+            resumption: Some(Resumption::from_bytes(b"secret")),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        let bytes = kept().to_bytes();
+        let read = Kept::parse(&bytes).unwrap();
+        assert_eq!(read.to_bytes(), bytes);
+        assert_eq!(read.address, kept().address);
+        for end in 0..bytes.len() {
+            assert!(Kept::parse(&bytes[..end]).is_none(), "{end}");
+        }
+        let longer: Vec<u8> = bytes.iter().copied().chain([0]).collect();
+        assert!(Kept::parse(&longer).is_none());
+        let mut other_layout = bytes.to_vec();
+        other_layout[0] = 2;
+        assert!(Kept::parse(&other_layout).is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            at in 0_usize..100,
+            flip in any::<u8>(),
+        ) {
+            let _ = Kept::parse(&bytes);
+            let mut damaged = kept().to_bytes().to_vec();
+            let at = at % damaged.len();
+            damaged[at] ^= flip;
+            let _ = Kept::parse(&damaged);
+        }
     }
 }
