@@ -179,9 +179,12 @@ impl Foreign {
         }
     }
 
-    /// Whether anything came that has not been read.
-    pub fn heard_anything(&mut self) -> bool {
-        self.socket.set_nonblocking(true).unwrap();
+    /// Whether a datagram came within this time. It is noted, not read.
+    pub fn hears(&mut self, wait: Duration) -> bool {
+        self.socket.set_nonblocking(wait.is_zero()).unwrap();
+        if !wait.is_zero() {
+            self.socket.set_read_timeout(Some(wait)).unwrap();
+        }
         let mut buffer = [0; 4096];
         let heard = self.socket.recv(&mut buffer);
         self.socket.set_nonblocking(false).unwrap();
