@@ -44,7 +44,7 @@ pub(crate) fn words(happening: &Happening<'_>) -> Option<String> {
             handshake.suite,
             if handshake.cid { ", Connection ID" } else { "" }
         ),
-        Happening::Spent(budget) => format!("  air      {budget}"),
+        Happening::Spent(budget) if budget.sent.total() > 0 => format!("  air      {budget}"),
         Happening::NotSigned(error) => format!("  modem    no JWT: {error}"),
         Happening::Event(event) => match event {
             Event::BatchReceived { commands } => format!("  batch    {commands} command(s)"),
