@@ -91,7 +91,8 @@ pub struct Limits {
     /// Sessions, handshakes included. Default 20,000 (at most 10 kB each: 200 MB). One more, and the session idle for the longest
     /// time is ended.
     pub sessions_max: usize,
-    /// Handshakes under way. Default 1,000. Each has proven its address by a cookie; one more is not answered, unless one of the
+    /// Handshakes under way. Default 1,000, each of which may hold up to 45 kB while fragments of its messages wait for one another
+    /// (Mbed TLS buffers 32 kB). Each has proven its address by a cookie; one more is not answered, unless one of the
     /// others is older than [`HANDSHAKE_YOUNG`](crate::HANDSHAKE_YOUNG), which is then ended.
     pub handshakes_max: usize,
     /// The longest handshake. Default 60 s: four retransmissions of a modem on a slow link.

@@ -197,3 +197,134 @@ const SUPPORTED_GROUPS: u16 = 10;
 const EXTENDED_MASTER_SECRET: u16 = 23;
 const SECP256R1: u16 = 23;
 const SECP384R1: u16 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::split;
+
+    /// A ClientHello with these suites and extensions, in a record with number 5.
+    fn hello(version: u16, cookie: &[u8], suites: &[u16], extensions: &[u8]) -> Vec<u8> {
+        let len8 = |bytes: &[u8]| [&[u8::try_from(bytes.len()).expect("short")], bytes].concat();
+        let len16 = |bytes: &[u8]| {
+            [
+                &u16::try_from(bytes.len()).expect("short").to_be_bytes(),
+                bytes,
+            ]
+            .concat()
+        };
+        let suites: Vec<u8> = suites
+            .iter()
+            .flat_map(|suite| suite.to_be_bytes())
+            .collect();
+        let body = [
+            &version.to_be_bytes()[..],
+            &[9; 32],
+            &len8(b"session"),
+            &len8(cookie),
+            &len16(&suites),
+            &len8(&[0]),
+            &len16(extensions),
+        ]
+        .concat();
+        let len = [
+            &[0][..],
+            &u16::try_from(body.len()).expect("short").to_be_bytes(),
+        ]
+        .concat();
+        let message = [&[CLIENT_HELLO][..], &len, &[0, 3, 0, 0, 0], &len, &body].concat();
+        [
+            &[HANDSHAKE, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 5][..],
+            &len16(&message),
+        ]
+        .concat()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Hello<'_>> {
+        split(bytes, 8).0.first().and_then(Hello::parse)
+    }
+
+    #[test]
+    fn what_an_endpoint_needs_is_read_and_any_cut_is_refused() {
+        let bytes = hello(
+            DTLS_1_2,
+            b"cookie",
+            &[0xc02b],
+            &[0, 10, 0, 4, 0, 2, 0, 23, 0, 23, 0, 0],
+        );
+        let read_one = read(&bytes).expect("a hello");
+        assert_eq!(
+            (
+                read_one.cookie,
+                read_one.random,
+                read_one.extended_master_secret
+            ),
+            (&b"cookie"[..], &[9; 32], true)
+        );
+        assert_eq!(read_one.refused(&[0xc02b], true), None);
+        for len in 13..bytes.len() {
+            let mut cut = bytes[..len].to_vec();
+            let content = u16::try_from(len - 13).expect("short").to_be_bytes();
+            cut[11..13].copy_from_slice(&content);
+            assert_eq!(read(&cut), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let p256 = [0, 10, 0, 4, 0, 2, 0, 23];
+        let refused = |version, suites: &[u16], extensions: &[u8], required| {
+            let bytes = hello(version, b"", suites, extensions);
+            read(&bytes)
+                .expect("a hello")
+                .refused(&[0xc02b, 0xc0ae], required)
+        };
+        assert_eq!(refused(DTLS_1_2, &[0x00ff, 0xc0ae], &p256, false), None);
+        assert_eq!(
+            refused(0xfeff, &[0xc02b], &p256, false),
+            Some((Refused::Version { offered: 0xfeff }, 70))
+        );
+        let only = |only_cbc, offered: &[u16]| {
+            Some((
+                Refused::NoCommonSuite {
+                    offered: offered.to_vec(),
+                    only_cbc,
+                },
+                40,
+            ))
+        };
+        assert_eq!(
+            refused(DTLS_1_2, &[0xc024, 0xc009], &p256, false),
+            only(true, &[0xc024, 0xc009])
+        );
+        assert_eq!(
+            refused(DTLS_1_2, &[0xc0a8], &p256, false),
+            only(false, &[0xc0a8])
+        );
+        assert_eq!(
+            refused(DTLS_1_2, &[0xc0ac, 0xc009], &p256, false),
+            only(false, &[0xc0ac, 0xc009])
+        );
+        assert_eq!(
+            refused(DTLS_1_2, &[0xc02b], &[0, 10, 0, 4, 0, 2, 0, 29], false),
+            Some((Refused::NoCommonCurve, 40))
+        );
+        assert_eq!(
+            refused(DTLS_1_2, &[0xc02b], &p256, true),
+            Some((Refused::NoExtendedMasterSecret, 40))
+        );
+    }
+
+    #[test]
+    fn a_verify_request_goes_under_the_numbers_of_the_hello() {
+        let bytes = hello(DTLS_1_2, b"", &[0xc02b], &[]);
+        let answer = read(&bytes).expect("a hello").verify_request(&[7; 16]);
+        let head = [
+            22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 5, 0, 31, 3, 0, 0, 19, 0, 3, 0, 0, 0, 0, 0, 19,
+            0xfe, 0xff, 16,
+        ];
+        assert_eq!(answer, [&head[..], &[7; 16]].concat());
+        let alert = read(&bytes).expect("a hello").alert(40);
+        assert_eq!(alert, [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 5, 0, 2, 2, 40]);
+    }
+}
