@@ -181,7 +181,13 @@ fn none_twice(town: &Town, seed: u64) {
         "seed {seed}: {:?}",
         town.desk.alarms
     );
-    let air = &street(town).air;
+    let street = street(town);
+    if street.air.up.lost + street.air.down.lost == 0 {
+        let reported = |event: &&Event| matches!(event, Event::Reported { .. });
+        let reported = town.events.iter().filter(reported).count();
+        assert_eq!(town.desk.reports as usize, reported, "seed {seed}: reports");
+    }
+    let air = &street.air;
     assert_eq!(
         (air.up.too_large, air.down.too_large),
         (0, 0),
