@@ -112,12 +112,9 @@ impl Visitor {
     fn step(&mut self, watch: &Watch) {
         let mut buffer = [0; 2048];
         let now = watch.now();
-        loop {
-            match self.socket.recv(&mut buffer) {
-                Ok(length) => self.dtls.feed(&buffer[..length], now),
-                // A closed port answers by ICMP; the retransmission will find out.
-                Err(_) => break,
-            }
+        // A closed port answers by ICMP, which is an error here; the retransmission will find out.
+        while let Ok(length) = self.socket.recv(&mut buffer) {
+            self.dtls.feed(&buffer[..length], now);
         }
         loop {
             match self.dtls.poll(now) {
