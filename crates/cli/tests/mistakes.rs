@@ -357,7 +357,7 @@ fn a_wrong_setting_stops_the_start_and_gets_a_suggestion() {
         &home,
         &["up"],
         2,
-        "error: HOME/sectag.toml: line 2: unknown field `polcy`, expected one of `names`, `policy`, `open-commands-max`, `listen`\n\n\
+        "error: HOME/sectag.toml: line 2: unknown field `polcy`, expected one of `names`, `policy`, `open-commands-max`, `listen`, `coap`\n\n\
          hint: did you mean `policy`?\n",
     );
     std::fs::write(&settings, "policy = \"everybody\"\n").unwrap();
