@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 /// Complete provisioning runs in each kind of weather.
 const RUNS: u64 = 1000;
-/// Sessions, a quarter of an hour apart, within which everything is done. One is enough almost always.
+/// Sessions, a quarter of an hour apart, within which everything is done. One is enough, except for some where a fifth is lost.
 const SESSIONS_MAX: u32 = 12;
 
 const WILD: CoapRoad = CoapRoad {
@@ -39,6 +39,8 @@ struct Sum {
     lost: u64,
     twice: u64,
     moves: u64,
+    /// Moves that the service has followed.
+    followed: u64,
     sessions: u32,
     records: usize,
 }
@@ -107,7 +109,8 @@ fn every_second_record_comes_from_another_address() {
             ..Weather::FAIR
         }),
     );
-    assert!(sum.moves > 5 * RUNS, "{sum:?}");
+    assert!(sum.followed > 5 * RUNS, "{sum:?}");
+    assert_eq!(sum.lost, 0, "{sum:?}");
 }
 
 #[test]
@@ -160,6 +163,7 @@ fn provision(runs: u64, road: CoapRoad) -> Sum {
         sum.lost += lost + street.air.down.lost;
         sum.twice += twice + street.air.down.twice;
         sum.moves += street.air.moves();
+        sum.followed += street.service_counters().moved;
         sum.records += street.records().len();
         assert!(job::tag_is_usable(town), "seed {seed}");
     }
