@@ -20,6 +20,7 @@ mod seal;
 use answers::Answer;
 use books::{Books, Closing, Figures};
 use pace::Pace;
+pub(crate) use pace::costs_a_handshake;
 use resume::{Bounds, Resumptions};
 use saved::{Between, Kept};
 
@@ -245,7 +246,8 @@ impl Listener {
                 Ok((length, from)) => {
                     let now = self.now();
                     let datagram = &buffer[..length];
-                    if !self.pace.holds(datagram, from, now.uptime) {
+                    let opens = self.endpoint.opens_handshake(datagram, from, now);
+                    if !self.pace.holds(opens, datagram, from, now.uptime) {
                         self.books.arrived(length);
                         self.endpoint.feed(datagram, from, now);
                         self.turn();

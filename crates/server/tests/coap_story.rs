@@ -166,3 +166,38 @@ async fn a_session_is_resumed_by_its_ticket_and_authenticates_anew() {
     assert_eq!(again.authenticate(&jwt).await.code, Code::CREATED);
     assert_eq!(again.fetch("after=").await.code, Code::CONTENT);
 }
+
+#[tokio::test]
+async fn a_crowd_is_let_in_one_after_the_other_and_those_inside_are_served() {
+    const CROWD: usize = 120;
+    let town = Town::on(Road::Coap).await;
+    let device = FakeDevice::new(5);
+    town.claim(&device).await;
+    let mut inside = CoapSession::open(&town).await;
+    let jwt = device.jwt(town.now());
+    assert_eq!(inside.authenticate(&jwt).await.code, Code::CREATED);
+    let crowd = async {
+        let mut coming = tokio::task::JoinSet::new();
+        let (address, clock) = (town.coap, town.clock.clone());
+        for _ in 0..CROWD {
+            let (config, clock) = (support::coap::config(&town), clock.clone());
+            coming.spawn(async move {
+                let opened = CoapSession::try_open_at(address, clock, &config).await;
+                opened.map(drop)
+            });
+        }
+        while let Some(came) = coming.join_next().await {
+            came.unwrap().unwrap();
+        }
+    };
+    let served = async {
+        for _ in 0..10 {
+            assert_eq!(inside.fetch("after=").await.code, Code::CONTENT);
+        }
+    };
+    tokio::join!(crowd, served);
+    let status = town.owner("GET", "/v1/status", None).await.json();
+    let handshakes = &status["coap"]["handshakes"];
+    assert_eq!(handshakes["full"], CROWD + 1, "{status:#}");
+    assert_eq!(handshakes["waiting"], 0, "{status:#}");
+}

@@ -2,12 +2,13 @@
 //! new ones at a measured pace.
 //!
 //! ```text
-//!   datagram ──► a ClientHello with a cookie that resumes nothing? ──no──► fed at once
+//!   datagram ──► a ClientHello with a good cookie that resumes nothing? ──no──► fed at once
 //!                                  │ yes
 //!                                  ▼
 //!                    waiting, one per address ── [`HANDSHAKES_PER_S`] ──► fed
 //! ```
-//! A ClientHello whose cookie is not ours costs no place in the pace: only one that the endpoint took for a handshake does.
+//! Whether it is one says the endpoint ([`sectag_dtls::Endpoint::opens_handshake`]): nothing is kept for an address that has
+//! not proven itself by a cookie.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -52,9 +53,16 @@ impl Pace {
         }
     }
 
-    /// Whether this datagram has to wait its turn; if so it is kept, and comes back by [`Pace::next`].
-    pub(super) fn holds(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) -> bool {
-        if datagram.len() > HELLO_BYTES_MAX || !is_new_handshake(datagram) {
+    /// Whether this datagram, of which `opens_handshake` is known, has to wait its turn; if so it is kept, and comes back by
+    /// [`Pace::next`].
+    pub(super) fn holds(
+        &mut self,
+        opens_handshake: bool,
+        datagram: &[u8],
+        from: SocketAddr,
+        now: Duration,
+    ) -> bool {
+        if datagram.len() > HELLO_BYTES_MAX || !opens_handshake {
             return false;
         }
         if let Some(waiting) = self.waiting.get_mut(&from) {
@@ -119,126 +127,33 @@ impl Pace {
     }
 }
 
-/// Whether a datagram begins with a ClientHello (RFC 6347 §4.2.1) that brings a cookie, and neither a session ID nor a
-/// ticket: the one that costs a full handshake. What cannot be read is none; the endpoint judges it.
-fn is_new_handshake(datagram: &[u8]) -> bool {
-    hello(datagram).unwrap_or(false)
-}
-
-fn hello(datagram: &[u8]) -> Option<bool> {
-    const HANDSHAKE: u8 = 22;
-    const CLIENT_HELLO: u8 = 1;
-    const SESSION_TICKET: u16 = 35;
-    let [kind, 0xfe, _, 0, 0, ..] = datagram else {
-        return None;
-    };
-    // Record: 13 bytes. Handshake: type, length 3, sequence 2, offset 3, length 3. Then version 2, random 32.
-    let message = datagram.get(13..)?;
-    let [typ, _, _, _, _, _, 0, 0, 0, ..] = message else {
-        return None;
-    };
-    if *kind != HANDSHAKE || *typ != CLIENT_HELLO {
-        return None;
-    }
-    let body = message.get(12 + 34..)?;
-    let (session_id, rest) = short(body)?;
-    let (cookie, rest) = short(rest)?;
-    if cookie.is_empty() || !session_id.is_empty() {
-        return Some(false);
-    }
-    let (_suites, rest) = long(rest)?;
-    let (_compression, rest) = short(rest)?;
-    let Some((mut extensions, _)) = long(rest) else {
-        return Some(true);
-    };
-    while let Some((kind, rest)) = extensions.split_first_chunk::<2>() {
-        let (value, rest) = long(rest)?;
-        if u16::from_be_bytes(*kind) == SESSION_TICKET && !value.is_empty() {
-            return Some(false);
-        }
-        extensions = rest;
-    }
-    Some(true)
-}
-
-/// A value with a length of one byte, and what follows.
-fn short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first()?;
-    rest.split_at_checked(usize::from(*length))
-}
-
-/// A value with a length of two bytes, and what follows.
-fn long(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<2>()?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn client_hello(session_id: &[u8], cookie: &[u8], ticket: Option<&[u8]>) -> Vec<u8> {
-        let mut body = vec![0xfe, 0xfd];
-        body.extend([7; 32]);
-        for part in [session_id, cookie] {
-            body.push(u8::try_from(part.len()).unwrap());
-            body.extend(part);
-        }
-        body.extend([0, 2, 0xc0, 0x2b, 1, 0]);
-        let mut extensions = vec![0, 23, 0, 0];
-        if let Some(ticket) = ticket {
-            extensions.extend([0, 35, 0, u8::try_from(ticket.len()).unwrap()]);
-            extensions.extend(ticket);
-        }
-        body.extend([0, u8::try_from(extensions.len()).unwrap()]);
-        body.extend(extensions);
-        let length = u8::try_from(body.len()).unwrap();
-        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, length + 12];
-        datagram.extend([1, 0, 0, length, 0, 1, 0, 0, 0, 0, 0, length]);
-        datagram.extend(body);
-        datagram
-    }
+    const HELLO: [u8; 200] = [22; 200];
 
     fn from(port: u16) -> SocketAddr {
         ([127, 0, 0, 1], port).into()
     }
 
     #[test]
-    fn only_a_hello_with_a_cookie_that_resumes_nothing_has_to_wait() {
-        let cookie = [1; 16];
-        assert!(is_new_handshake(&client_hello(&[], &cookie, None)));
-        assert!(is_new_handshake(&client_hello(&[], &cookie, Some(&[]))));
-        assert!(!is_new_handshake(&client_hello(&[], &[], None)));
-        assert!(!is_new_handshake(&client_hello(&[9; 32], &cookie, None)));
-        assert!(!is_new_handshake(&client_hello(
-            &[],
-            &cookie,
-            Some(&[5; 9])
-        )));
-    }
-
-    #[test]
-    fn nothing_that_is_cut_short_or_altered_breaks_the_reader() {
-        let whole = client_hello(&[], &[1; 16], Some(&[5; 9]));
-        for cut in 0..whole.len() {
-            let _ = is_new_handshake(&whole[..cut]);
-            for value in [0, 1, 0x7f, 0xff] {
-                let mut altered = whole.clone();
-                altered[cut] = value;
-                let _ = is_new_handshake(&altered);
-            }
+    fn what_opens_no_handshake_never_waits() {
+        let mut pace = Pace::new(Duration::ZERO);
+        pace.credit = 0;
+        for port in 0..10_000 {
+            assert!(!pace.holds(false, &HELLO, from(port), Duration::ZERO));
         }
-        assert!(!is_new_handshake(&[25, 0xfe, 0xfd, 0, 1]));
+        assert_eq!((pace.waiting(), pace.turned_away), (0, 0));
     }
 
     #[test]
     fn new_handshakes_come_at_the_pace_and_in_their_order() {
         let mut pace = Pace::new(Duration::ZERO);
         let all = u16::try_from(HANDSHAKES_AT_ONCE).unwrap() + 3;
-        let datagram = client_hello(&[], &[1; 16], None);
         for port in 1..=all {
-            assert!(pace.holds(&datagram, from(port), Duration::ZERO));
+            assert!(pace.holds(true, &HELLO, from(port), Duration::ZERO));
         }
         let mut fed = 0;
         while let Some((_, peer)) = pace.next(Duration::ZERO) {
@@ -260,9 +175,8 @@ mod tests {
     #[test]
     fn hellos_that_begin_nothing_use_up_nothing() {
         let mut pace = Pace::new(Duration::ZERO);
-        let datagram = client_hello(&[], &[1; 16], None);
         for port in 1..=1000 {
-            pace.holds(&datagram, from(port), Duration::ZERO);
+            pace.holds(true, &HELLO, from(port), Duration::ZERO);
         }
         let fed = std::iter::from_fn(|| pace.next(Duration::ZERO)).count();
         assert_eq!(fed, 1000);
@@ -272,10 +186,9 @@ mod tests {
     fn the_room_is_bounded_one_place_per_address_and_nobody_waits_for_ever() {
         let mut pace = Pace::new(Duration::ZERO);
         pace.credit = 0;
-        let datagram = client_hello(&[], &[1; 16], None);
         for round in 0..3 {
             for port in 0..u16::try_from(WAITING_MAX).unwrap() {
-                pace.holds(&datagram, from(port), Duration::ZERO);
+                pace.holds(true, &HELLO, from(port), Duration::ZERO);
             }
             assert_eq!(
                 (pace.waiting(), pace.turned_away),
@@ -283,7 +196,7 @@ mod tests {
                 "{round}"
             );
         }
-        assert!(pace.holds(&datagram, from(u16::MAX), Duration::ZERO));
+        assert!(pace.holds(true, &HELLO, from(u16::MAX), Duration::ZERO));
         assert_eq!((pace.waiting(), pace.turned_away), (WAITING_MAX, 1));
         assert!(pace.next(WAITING_TIME_MAX).is_none());
         assert_eq!((pace.waiting(), pace.when(WAITING_TIME_MAX)), (0, None));
