@@ -30,9 +30,9 @@ pub const BODY_LIFETIME: Duration = crate::timing::MAX_TRANSMIT_WAIT;
 /// Requests of one session the application works on at once. A client with NSTART 1 has one; more are told 5.00.
 pub const EXCHANGES_MAX: usize = 4;
 
-/// Requests of all sessions the application works on at once; more are told 5.00. A service that settles a thousand reports
-/// per second has this many when each takes a second.
-pub const EXCHANGES_TOTAL_MAX: usize = 1024;
+/// Requests of all sessions the application works on at once; more are told 5.00. At a kilobyte each 4 MB; an application
+/// with a bound of its own has a smaller one.
+pub const EXCHANGES_TOTAL_MAX: usize = 4096;
 
 /// Message ids remembered for a session. A client with NSTART 1 is at the newest; a duplicate that is older than this many
 /// round trips does not exist on any real network.
