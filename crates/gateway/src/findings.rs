@@ -26,7 +26,7 @@ use std::fmt;
 use crate::facts::Facts;
 use crate::settings::{Client, External, Settings};
 
-pub use asked::Asked;
+pub use asked::{Asked, fixes_name_machine};
 pub use neighbours::of_neighbours;
 pub use pairs::half_pair;
 pub use reference::{Row, TABLE, reference};

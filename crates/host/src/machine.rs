@@ -1,12 +1,12 @@
-//! Fills `gateway`'s [`Machine`]: clock, interfaces, names, users.
+//! Fills `gateway`'s [`Machine`]: clock, interfaces, names, users; and has it judged for whoever changes a key.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sectag_gateway::facts::{Machine, User};
-use sectag_gateway::findings::Asked;
+use sectag_gateway::facts::{Facts, Machine, User};
+use sectag_gateway::findings::{Asked, Finding, find_asked, fixes_name_machine};
 use sectag_gateway::mosquitto::BrokerVersion;
 use sectag_gateway::{Host, Settings};
 
@@ -32,8 +32,20 @@ pub fn unresolved() -> Machine {
     }
 }
 
+/// What is found on this machine, without asking a resolver. Whoever waits for it waits for files and interfaces only where
+/// one of these findings can come from them.
+pub fn findings(settings: &Settings, asked: &Asked) -> Vec<Finding> {
+    let mut facts = Facts::gather_asked(settings, &only(settings, asked), asked);
+    let found = find_asked(settings, &facts, asked);
+    if !fixes_name_machine(&found) {
+        return found;
+    }
+    facts.machine = unresolved();
+    find_asked(settings, &facts, asked)
+}
+
 /// As [`unresolved`], with no more than those findings need.
-pub fn asked(settings: &Settings, asked: &Asked) -> Machine {
+fn only(settings: &Settings, asked: &Asked) -> Machine {
     let addresses = asked.addresses(settings);
     let own = rustix::process::geteuid().as_raw();
     Machine {

@@ -17,16 +17,11 @@ pub(crate) struct World {
 
 impl Judge for World {
     fn findings(&self, settings: &Settings, asked: &Asked) -> Vec<Finding> {
-        let machine = if self.resolve {
-            machine::machine(settings)
-        } else {
-            machine::asked(settings, asked)
-        };
-        findings::find_asked(
-            settings,
-            &Facts::gather_asked(settings, &machine, asked),
-            asked,
-        )
+        if !self.resolve {
+            return machine::findings(settings, asked);
+        }
+        let facts = Facts::gather_asked(settings, &machine::machine(settings), asked);
+        findings::find_asked(settings, &facts, asked)
     }
 
     fn here(&self, program: &str, commands: String) -> String {

@@ -69,7 +69,8 @@ impl Asked {
         self.any(&[E13, E17, E21])
     }
 
-    /// Are the machine's interfaces and names to be known? Loopback is known without.
+    /// Are the machine's interfaces and names to be known, so that something is found? Loopback is known without; what a fix
+    /// wants to know is another question: [`fixes_name_machine`].
     pub fn addresses(&self, settings: &Settings) -> bool {
         let loopback = |host: &Host| match host {
             Host::Ip(address) => address.is_loopback(),
@@ -79,9 +80,7 @@ impl Asked {
         let elsewhere = external.is_some_and(|external| {
             external.interface.is_some() || external.address.iter().any(|host| !loopback(host))
         });
-        // A fix for these names the host.
-        self.any(&[E9, E12])
-            || !loopback(&settings.client.host) && self.any(&[E10, E11, E14])
+        !loopback(&settings.client.host) && self.any(&[E9, E10, E11, E14])
             || elsewhere && self.any(&[E4, E5, E6, E14, E16])
     }
 
@@ -96,6 +95,14 @@ impl Asked {
         let mut rows = self.0.iter();
         rows.any(|row| row.id == finding.id && row.keys[0] == about)
     }
+}
+
+/// Does a fix among these name the machine? Then its interfaces and names are to be known, and [`find_asked`](super::find_asked)
+/// asked again: the findings stay the same, and their fixes become better.
+pub fn fixes_name_machine(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .any(|finding| matches!(finding.id, E9 | E12))
 }
 
 /// The keys whose values differ, whether somebody set them or they are inferred.

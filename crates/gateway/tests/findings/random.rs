@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use sectag_gateway::facts::{Facts, Machine, User};
 use sectag_gateway::findings::{
-    Asked, Finding, Severity, find, find_asked, for_client, for_listener, has_error,
+    Asked, Finding, Severity, find, find_asked, fixes_name_machine, for_client, for_listener,
+    has_error,
 };
 use sectag_gateway::{External, Level, Settings, Source};
 
@@ -267,7 +268,12 @@ proptest! {
         if !asked.users() {
             known.service_user = None;
         }
-        let told = find_asked(&after, &Facts::gather_asked(&after, &known, &asked), &asked);
+        let mut facts = Facts::gather_asked(&after, &known, &asked);
+        let mut told = find_asked(&after, &facts, &asked);
+        if fixes_name_machine(&told) {
+            facts.machine = machine;
+            told = find_asked(&after, &facts, &asked);
+        }
 
         for one in &told {
             prop_assert!(all.contains(one), "{typed}: not so: {one}\n{all:#?}");
