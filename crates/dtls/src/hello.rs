@@ -17,6 +17,10 @@ pub(crate) struct Hello<'a> {
     version: u16,
     pub(crate) random: &'a [u8; 32],
     pub(crate) cookie: &'a [u8],
+    /// Of the session it wants to resume; empty when it wants a new one.
+    pub(crate) session_id: &'a [u8],
+    /// A ticket it wants to resume by; empty when it has none.
+    pub(crate) ticket: &'a [u8],
     suites: &'a [[u8; 2]],
     /// Named groups; `None` when the client does not say.
     groups: Option<&'a [[u8; 2]]>,
@@ -64,6 +68,8 @@ impl<'a> Hello<'a> {
             version,
             random,
             cookie,
+            session_id,
+            ticket: &[],
             suites: suites.0,
             groups: None,
             extended_master_secret: false,
@@ -78,6 +84,7 @@ impl<'a> Hello<'a> {
                 match kind {
                     SUPPORTED_GROUPS => hello.groups = Some(value.len16()?.as_chunks::<2>().0),
                     EXTENDED_MASTER_SECRET => hello.extended_master_secret = true,
+                    SESSION_TICKET => hello.ticket = value.0,
                     _ => {}
                 }
             }
@@ -195,6 +202,7 @@ const HELLO_VERIFY_REQUEST: u8 = 3;
 const DTLS_1_2: u16 = 0xfefd;
 const SUPPORTED_GROUPS: u16 = 10;
 const EXTENDED_MASTER_SECRET: u16 = 23;
+const SESSION_TICKET: u16 = 35;
 const SECP256R1: u16 = 23;
 const SECP384R1: u16 = 24;
 

@@ -20,7 +20,6 @@ mod seal;
 use answers::Answer;
 use books::{Books, Closing, Figures};
 use pace::Pace;
-pub(crate) use pace::costs_a_handshake;
 use resume::{Bounds, Resumptions};
 use saved::{Between, Kept};
 

@@ -36,10 +36,3 @@ pub use verify::AwsLc;
 
 /// Whether the device API over CoAP is built in (the feature `coap`).
 pub const HAS_COAP: bool = cfg!(feature = "coap");
-
-/// Whether a datagram begins a full DTLS handshake, so that it waits its turn when many come. Public for its fuzz target.
-#[cfg(feature = "coap")]
-#[doc(hidden)]
-pub fn costs_a_handshake(datagram: &[u8]) -> bool {
-    coap::costs_a_handshake(datagram)
-}

@@ -5,13 +5,31 @@ use std::net::SocketAddr;
 use super::{CID_BYTES_MAX, Endpoint, padded};
 use crate::config::Now;
 use crate::event::{CloseReason, Event, Output, SessionKey};
-use crate::ffi::Context;
+use crate::ffi::{self, Context};
 use crate::hello::{Hello, is_hello};
-use crate::record::{Record, WITH_CID};
+use crate::record::{Record, WITH_CID, split};
 use crate::roster::{Queue, Roster};
 use crate::session::Session;
 
 impl Endpoint {
+    /// Whether this datagram would begin a full handshake: a ClientHello whose cookie is good for this address, that is not
+    /// part of a handshake under way and resumes no session that is known. For whoever lets handshakes in at a pace of his
+    /// own; nothing is kept, counted or answered.
+    pub fn opens_handshake(&mut self, datagram: &[u8], from: SocketAddr, now: Now) -> bool {
+        ffi::at(now);
+        let (records, _) = split(datagram, usize::from(self.config.cid_bytes));
+        let Some(hello) = records.first().and_then(Hello::parse) else {
+            return false;
+        };
+        !self.handshaking_at.contains_key(&from)
+            && self
+                .cookies
+                .check(now.unix_s, from, hello.random, hello.cookie)
+            && !self
+                .hands
+                .resumes(hello.session_id, hello.ticket, now.unix_s)
+    }
+
     /// Whose record this is. A ClientHello is dealt with here, up to the session it is to be given to.
     pub(super) fn route(
         &mut self,

@@ -60,6 +60,17 @@ impl Hands {
         }
     }
 
+    /// Whether a session that is known has this ID, or this ticket opens.
+    pub(crate) fn resumes(&self, id: &[u8], ticket: &[u8], now_s: u64) -> bool {
+        let inner = self.inner();
+        inner.cache.sessions.contains_key(id)
+            || !ticket.is_empty()
+                && inner
+                    .tickets
+                    .as_ref()
+                    .is_some_and(|keys| keys.open(now_s, ticket).is_some())
+    }
+
     /// Full handshakes since the last call whose sessions can be resumed by ID.
     pub(crate) fn cached(&self) -> Vec<(Vec<u8>, Zeroizing<Vec<u8>>)> {
         std::mem::take(&mut self.inner().fresh)

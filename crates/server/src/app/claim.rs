@@ -175,6 +175,8 @@ impl App {
             device: Some(device),
             command: None,
             detail,
+            before: None,
+            after: None,
         };
         if let Err(e) = self.store.record(vec![event]).await {
             return OwnerError::Store(e);

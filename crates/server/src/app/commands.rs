@@ -64,6 +64,8 @@ impl App {
                 device: Some(device),
                 command: Some(id),
                 detail: kind.member().to_owned(),
+                before: None,
+                after: None,
             });
             match self
                 .store
@@ -254,6 +256,8 @@ impl App {
                     device: Some(device),
                     command: Some(id),
                     detail,
+                    before: None,
+                    after: None,
                 })
                 .collect(),
             ..DeviceChange::default()

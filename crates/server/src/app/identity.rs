@@ -319,6 +319,8 @@ impl App {
             device: Some(device),
             command: None,
             detail,
+            before: None,
+            after: None,
         };
         if let Err(e) = self.store.record(vec![event]).await {
             tracing::warn!(%device, reason = %e, "cannot write a key alarm into the audit trail");

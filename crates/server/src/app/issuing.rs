@@ -207,6 +207,8 @@ impl App {
                 device: Some(device),
                 command: Some(need.command),
                 detail,
+                before: None,
+                after: None,
             });
         }
         Ok(issued)

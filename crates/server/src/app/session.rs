@@ -299,6 +299,8 @@ impl App {
                 device: Some(device),
                 command: None,
                 detail: format!("identity key pinned: kid {}", caller.key.kid()),
+                before: None,
+                after: None,
             });
         }
         match self.store.commit(device, known.version, change).await {
@@ -385,7 +387,9 @@ fn alarms(changes: &Changes, device: DeviceId, now: Timestamp) -> Vec<AuditEvent
                 device: Some(device),
                 command,
                 detail,
-            }
+    before: None,
+ after: None,
+}
         })
         .collect()
 }
