@@ -6,11 +6,21 @@ mod desk;
 use std::time::Duration;
 
 use desk::{Pki, Seeded, Table, address};
-use sectag_dtls::{Client, ClientOutput, Limits, ServerConfig};
+use sectag_dtls::{Client, ClientConfig, ClientOutput, Limits, MasterSecret, ServerConfig};
 
 /// The first and the second ClientHello of a client, and the HelloVerifyRequest between them.
 fn hellos(table: &mut Table, from: u64, seed: u64) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-    let mut client = Client::new(&table.pki.client(), Box::new(Seeded::new(seed))).unwrap();
+    let config = table.pki.client();
+    hellos_of(table, &config, from, seed)
+}
+
+fn hellos_of(
+    table: &mut Table,
+    config: &ClientConfig,
+    from: u64,
+    seed: u64,
+) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let mut client = Client::new(config, Box::new(Seeded::new(seed))).unwrap();
     let now = table.now();
     client.connect(now);
     let ClientOutput::Datagram(first) = client.poll(now) else {
@@ -199,4 +209,44 @@ fn what_waits_to_be_polled_is_bounded() {
     assert!(taken < 15, "{taken}");
     table.run();
     table.exchange(guest, b"goes on");
+}
+
+#[test]
+fn a_full_handshake_is_known_before_it_is_fed() {
+    let mut table = Table::new(5);
+    let (first, _, second) = hellos(&mut table, 1, 1);
+    let now = table.now();
+    let mut opens = |bytes: &[u8], from: u64| {
+        let before = table.endpoint().counters();
+        let opens = table.endpoint().opens_handshake(bytes, address(from), now);
+        assert_eq!(table.endpoint().counters(), before, "it only looks");
+        opens
+    };
+    assert!(!opens(&first, 1), "without a cookie");
+    assert!(!opens(&second, 2), "with the cookie of another address");
+    assert!(!opens(b"nonsense", 1));
+    assert!(opens(&second, 1));
+    table.endpoint().feed(&second, address(1), now);
+    assert!(
+        !table.endpoint().opens_handshake(&second, address(1), now),
+        "it is under way"
+    );
+
+    // What resumes a session is none; a ticket of another server is no ticket.
+    let config = table.pki.client();
+    let guest = table.connected(&config);
+    let resume = table.guests[guest].client.resumption();
+    let config = ClientConfig { resume, ..config };
+    let (_, _, second) = hellos_of(&mut table, &config, 3, 3);
+    let now = table.now();
+    assert!(!table.endpoint().opens_handshake(&second, address(3), now));
+    let pki = Pki::new();
+    let server = ServerConfig {
+        secret: MasterSecret::new([9; 32]),
+        ..pki.server()
+    };
+    let mut other = Table::with(6, pki, server);
+    let (_, _, second) = hellos_of(&mut other, &config, 3, 3);
+    let now = other.now();
+    assert!(other.endpoint().opens_handshake(&second, address(3), now));
 }
