@@ -22,6 +22,7 @@ test: packages
 	@tools/slim say
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace $$(tools/slim workspace) --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p sectag-cli --no-default-features -- -D warnings
 	tools/embedded
 	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked --workspace $$(tools/slim workspace)
 
@@ -30,10 +31,14 @@ bench:
 	$(CARGO) bench --locked -p sectag-store --bench queue_writes
 	$(CARGO) bench --locked -p sectag-cli --bench sessions
 	$(CARGO) bench --locked -p sectag-sim --bench herd
+	$(CARGO) bench --locked -p sectag-sim --bench month
+	$(CARGO) bench --locked -p sectag-server --bench coap_load
 	$(CARGO) bench --locked -p sectag-cli --bench config_speed
 
-# Long runs: more cases for every property test, more towns.
+# Long runs: more cases for every property test, more towns, and the C library's callers under valgrind.
 soak:
+	@tools/packages --soak
+	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked -p sectag-dtls --test memcheck -- --ignored
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace $$(tools/slim workspace)
 
 # Needs the network (the advisory database) and cargo-deny (`cargo install --locked cargo-deny`).
