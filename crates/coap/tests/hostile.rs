@@ -147,6 +147,10 @@ fn a_total_that_is_smaller_than_what_the_application_has_does_not_hang() {
     }
     assert_eq!(open.len(), 10);
     for request in open {
+        // Nor does it run anything twice.
+        server.feed(request.session, b"\x40\x01\x00\x01\xb1p", NOW);
+        let (sent, requests) = replies(&mut server, NOW);
+        assert!(requests.is_empty() && sent == [b"\x60\x00\x00\x01"]);
         server.respond(request.exchange, Response::new(Code::CONTENT), NOW);
         assert_eq!(replies(&mut server, NOW).0.len(), 1);
     }

@@ -178,7 +178,7 @@ impl Session {
             .join(&options, block1, message.payload(), bytes_max, now)
         {
             Joined::More => self.refuse(&asked, Code::CONTINUE, Some(echo), shared),
-            Joined::Refused(code) => self.refuse(&asked, code, Some(echo), shared),
+            Joined::Refused(code) => self.refuse(&asked, code, None, shared),
             Joined::Whole(payload, content_format) => {
                 let options = RequestOptions {
                     block1: Some(echo),
@@ -476,13 +476,13 @@ impl Session {
         while let Some(number) = self
             .open
             .iter()
-            .find(|open| open.at + APPLICATION_TIMEOUT <= now)
+            .find(|open| open.at.saturating_add(APPLICATION_TIMEOUT) <= now)
             .map(|open| open.number)
         {
             self.respond(number, Response::new(BUSY), now, shared);
         }
         let patience_ends = |open: &&Open| {
-            open.confirmable && !open.acknowledged && open.at + SEPARATE_AFTER <= now
+            open.confirmable && !open.acknowledged && open.at.saturating_add(SEPARATE_AFTER) <= now
         };
         while let Some(id) = self.open.iter().find(patience_ends).map(|open| open.id) {
             self.acknowledge(id, shared);
@@ -521,12 +521,13 @@ impl Session {
     /// When [`wake`](Session::wake) has something to do.
     pub(super) fn due(&self) -> Option<Duration> {
         let open = self.open.iter().map(|open| {
-            open.at
-                + if open.confirmable && !open.acknowledged {
-                    SEPARATE_AFTER
-                } else {
-                    APPLICATION_TIMEOUT
-                }
+            let patient = !open.confirmable || open.acknowledged;
+            let wait = if patient {
+                APPLICATION_TIMEOUT
+            } else {
+                SEPARATE_AFTER
+            };
+            open.at.saturating_add(wait)
         });
         let separate = self
             .separate
@@ -540,10 +541,13 @@ impl Session {
             .min()
     }
 
-    /// Drops everything but the requests that the application has. The peer asks again.
+    /// Drops everything but the requests that the application has, and what keeps them from running twice. The peer asks
+    /// again.
     pub(super) fn release(&mut self) {
+        if self.open.is_empty() {
+            self.seen = Seen::default();
+        }
         self.separate = VecDeque::new();
-        self.seen = Seen::default();
         self.assemblies = Assemblies::default();
         self.representations = Representations::default();
     }
