@@ -9,6 +9,7 @@
 //! Each operation is one transaction, and its answer leaves after the transaction is durable. Reads see everything
 //! that was answered before. A future dropped halfway does not undo a write that was already handed over.
 
+use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::record::{
     Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
     DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
@@ -144,6 +145,23 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Adds to the audit trail what belongs to no other operation (a refused request, an alarm).
     async fn record(&self, events: Vec<AuditEvent>) -> Result<(), StoreError>;
+
+    /// The end of the audit trail.
+    async fn audit_head(&self) -> Result<AuditHead, StoreError>;
+
+    /// Entries of the audit trail as they are kept, oldest first: at most `limit`, behind number `after` and up to `last`.
+    async fn audit_entries(
+        &self,
+        after: u64,
+        last: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Keeps what was signed about the audit trail. A second checkpoint of the same entry changes nothing.
+    async fn add_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError>;
+
+    /// Checkpoints of entries behind number `after`, oldest first, at most `limit`.
+    async fn checkpoints(&self, after: u64, limit: usize) -> Result<Vec<Checkpoint>, StoreError>;
 
     /// A page of the audit trail, newest first; `before` is the [`Page::next`] of the page before.
     /// With `device`, only what concerns it.

@@ -13,6 +13,7 @@
 #[cfg(test)]
 extern crate self as sectag_store;
 
+pub mod audit;
 mod claiming;
 mod contract;
 mod record;

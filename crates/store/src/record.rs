@@ -4,6 +4,7 @@ use sectag_proto::es256::{Kid, PublicKey};
 use sectag_proto::service::{Changes, Command, Queue};
 use sectag_proto::token::{Candidate, DeviceType};
 use sectag_proto::{CommandId, DeviceId, FirmwareId, Timestamp};
+use serde_json::Value;
 
 /// A claimed device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,6 +282,10 @@ pub struct AuditEvent {
     pub command: Option<CommandId>,
     /// In words, with the facts.
     pub detail: String,
+    /// What was changed, as it was; an object.
+    pub before: Option<Value>,
+    /// What was changed, as it is from then on; an object.
+    pub after: Option<Value>,
 }
 
 /// An event with its place in the trail.

@@ -55,6 +55,10 @@ async fn steps_done(store: &dyn Store) -> usize {
     let listed = store.devices(DeviceQuery::first(9)).await.unwrap();
     let commands = store.commands(device_id(1)).await.unwrap().len();
     let certificates = store.certificates(device_id(1)).await.unwrap().len();
+    let entries = store.audit_entries(0, u64::MAX, 99).await.unwrap();
+    let head = store.audit_head().await.unwrap();
+    let judged = sectag_store::audit::verify(entries.into_iter(), [], &key(0), Some(head));
+    assert_eq!((judged.findings, judged.holds_to), (vec![], trail.total));
     // The commit is the one step without an audit event here.
     let done = usize::try_from(trail.total).unwrap() + certificates;
     let version = match done {

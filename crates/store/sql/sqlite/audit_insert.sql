@@ -1,1 +1,2 @@
-INSERT INTO audit (at, by, action, device, command, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+INSERT INTO audit (number, at, by, action, device, command, detail, before, after, hash)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)

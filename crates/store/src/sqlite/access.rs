@@ -2,13 +2,14 @@
 
 use crate::contract::{AddKeyError, PAGE_ROWS_MAX, StoreError};
 use crate::record::{Allowed, ApiKey, Page};
-use crate::sqlite::audit::event;
+use crate::sqlite::audit::{changed, event};
 use crate::sqlite::devices::{count, cut};
 use crate::sqlite::rows::{self, all, first, sql, time};
 use crate::sqlite::{audit, execute, read_error};
 use rusqlite::{Connection, params};
 use sectag_proto::es256::Kid;
 use sectag_proto::{DeviceId, Timestamp};
+use serde_json::{Value, json};
 
 pub(crate) fn allow(
     db: &Connection,
@@ -17,9 +18,12 @@ pub(crate) fn allow(
     by: &str,
     at: Timestamp,
 ) -> Result<(), StoreError> {
+    let before = allowed(db, device)?.map(|kid| json!({ "keyId": kid.to_string() }));
     let row = params![device.as_bytes(), kid.as_bytes(), time(at)];
     execute(db, sql!("allowed_put"), row)?;
-    audit::insert(db, &event(at, by, "allow", Some(device), kid.to_string()))
+    let after = json!({ "keyId": kid.to_string() });
+    let allow = event(at, by, "allow", Some(device), kid.to_string());
+    audit::insert(db, &changed(allow, before.unwrap_or_default(), after))
 }
 
 pub(crate) fn disallow(
@@ -28,10 +32,15 @@ pub(crate) fn disallow(
     by: &str,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
+    let before = allowed(db, device)?.map(|kid| json!({ "keyId": kid.to_string() }));
     if execute(db, sql!("allowed_delete"), [device.as_bytes()])? == 0 {
         return Ok(false);
     }
-    audit::insert(db, &event(at, by, "disallow", Some(device), String::new()))?;
+    let disallow = event(at, by, "disallow", Some(device), String::new());
+    audit::insert(
+        db,
+        &changed(disallow, before.unwrap_or_default(), Value::Null),
+    )?;
     Ok(true)
 }
 
@@ -80,10 +89,9 @@ pub(crate) fn add_key(db: &Connection, key: &ApiKey, by: &str) -> Result<(), Add
     ];
     execute(db, sql!("key_insert"), row)?;
     let detail = format!("{} as {}", key.name, key.role.as_str());
-    Ok(audit::insert(
-        db,
-        &event(key.created_at, by, "key-add", None, detail),
-    )?)
+    let added = event(key.created_at, by, "key-add", None, detail);
+    let after = json!({ "name": key.name, "role": key.role.as_str(), "revoked": false });
+    Ok(audit::insert(db, &changed(added, Value::Null, after))?)
 }
 
 pub(crate) fn key_by_hash(db: &Connection, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
@@ -103,6 +111,8 @@ pub(crate) fn revoke_key(
     if execute(db, sql!("key_revoke"), params![name, time(at)])? == 0 {
         return Ok(false);
     }
-    audit::insert(db, &event(at, by, "key-revoke", None, name.to_owned()))?;
+    let revoked = event(at, by, "key-revoke", None, name.to_owned());
+    let state = |revoked: bool| json!({ "name": name, "revoked": revoked });
+    audit::insert(db, &changed(revoked, state(false), state(true)))?;
     Ok(true)
 }

@@ -1,12 +1,14 @@
 //! The audit trail: written by other operations, read by pages.
 
+use crate::audit::{AuditEntry, AuditHead, Checkpoint, NO_HASH};
 use crate::contract::{PAGE_ROWS_MAX, StoreError};
 use crate::record::{AuditEvent, AuditRecord, Page};
 use crate::sqlite::devices::cut;
-use crate::sqlite::rows::{self, all, damaged, first, get, int, sql, time};
+use crate::sqlite::rows::{self, all, damaged, first, get, int, sql};
 use crate::sqlite::{execute, read_error};
 use rusqlite::{Connection, params};
 use sectag_proto::{DeviceId, Timestamp};
+use serde_json::Value;
 
 pub(crate) fn event(
     at: Timestamp,
@@ -22,19 +24,116 @@ pub(crate) fn event(
         device: device.into(),
         command: None,
         detail,
+        before: None,
+        after: None,
     }
 }
 
+/// An [`event`] that says what was and what is.
+pub(crate) fn changed(event: AuditEvent, before: Value, after: Value) -> AuditEvent {
+    let some = |value: Value| (!value.is_null()).then_some(value);
+    AuditEvent {
+        before: some(before),
+        after: some(after),
+        ..event
+    }
+}
+
+/// Appends to the chain: the entry's hash goes over the last one's, in the same transaction.
 pub(crate) fn insert(db: &Connection, event: &AuditEvent) -> Result<(), StoreError> {
+    let head = head(db)?;
+    let mut entry = AuditEntry {
+        number: head.number + 1,
+        // As the database keeps it, or the hash would be of another number.
+        at: event.at.0.min(i64::MAX.cast_unsigned()),
+        by: event.by.clone(),
+        action: event.action.clone(),
+        device: event.device,
+        command: event.command,
+        detail: event.detail.clone(),
+        before: event.before.as_ref().map(ToString::to_string),
+        after: event.after.as_ref().map(ToString::to_string),
+        hash: NO_HASH,
+    };
+    entry.hash = entry.chained(&head.hash);
+    insert_entry(db, &entry)
+}
+
+fn insert_entry(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
     let row = params![
-        time(event.at),
-        event.by,
-        event.action,
-        event.device.as_ref().map(DeviceId::as_bytes),
-        event.command.as_ref().map(|command| command.as_bytes()),
-        event.detail,
+        int(entry.number),
+        int(entry.at),
+        entry.by,
+        entry.action,
+        entry.device.as_ref().map(DeviceId::as_bytes),
+        entry.command.as_ref().map(|command| command.as_bytes()),
+        entry.detail,
+        entry.before,
+        entry.after,
+        &entry.hash[..],
     ];
     execute(db, sql!("audit_insert"), row).map(drop)
+}
+
+/// The last entry, or what stands before the first.
+pub(crate) fn head(db: &Connection) -> Result<AuditHead, StoreError> {
+    let found = first(db, sql!("audit_head"), [], rows::audit_head)?;
+    Ok(found.unwrap_or(AuditHead {
+        number: 0,
+        hash: NO_HASH,
+    }))
+}
+
+/// Chains what was written before there was a chain; part of a migration.
+pub(crate) fn chain_all(db: &Connection) -> Result<(), StoreError> {
+    let old = "SELECT number, at, by, action, device, command, detail, NULL, NULL, zeroblob(32) \
+               FROM audit_unchained ORDER BY number";
+    let mut statement = db.prepare(old).map_err(read_error)?;
+    let mut found = statement.query([]).map_err(read_error)?;
+    let mut previous = NO_HASH;
+    let mut number = 0;
+    while let Some(row) = found.next().map_err(read_error)? {
+        number += 1;
+        let mut entry = rows::audit_entry(row)?;
+        entry.number = number;
+        entry.hash = entry.chained(&previous);
+        previous = entry.hash;
+        insert_entry(db, &entry)?;
+    }
+    drop(found);
+    drop(statement);
+    execute(db, "DROP TABLE audit_unchained", []).map(drop)
+}
+
+pub(crate) fn entries(
+    db: &Connection,
+    after: u64,
+    last: u64,
+    limit: usize,
+) -> Result<Vec<AuditEntry>, StoreError> {
+    let rows = i64::try_from(limit.clamp(1, PAGE_ROWS_MAX)).unwrap_or(i64::MAX);
+    let range = params![int(after), int(last), rows];
+    all(db, sql!("audit_entries"), range, rows::audit_entry)
+}
+
+pub(crate) fn add_checkpoint(db: &Connection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    let row = params![
+        int(checkpoint.number),
+        &checkpoint.hash[..],
+        int(checkpoint.at),
+        checkpoint.signature
+    ];
+    execute(db, sql!("audit_checkpoint_insert"), row).map(drop)
+}
+
+pub(crate) fn checkpoints(
+    db: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Checkpoint>, StoreError> {
+    let rows = i64::try_from(limit.clamp(1, PAGE_ROWS_MAX)).unwrap_or(i64::MAX);
+    let range = params![int(after), rows];
+    all(db, sql!("audit_checkpoints"), range, rows::checkpoint)
 }
 
 pub(crate) fn page(

@@ -3,11 +3,12 @@
 use crate::claiming::{Decision, decide, tidy};
 use crate::contract::{PAGE_ROWS_MAX, StoreError};
 use crate::record::{AuditEvent, ClaimOutcome, Device, DeviceQuery, NewClaim, Page, Tombstone};
-use crate::sqlite::audit::event;
+use crate::sqlite::audit::{changed, event};
 use crate::sqlite::rows::{self, all, first, get, int, sql, time};
 use crate::sqlite::{audit, damaged, execute};
 use rusqlite::{Connection, params};
 use sectag_proto::{DeviceId, Timestamp};
+use serde_json::{Value, json};
 
 pub(crate) fn device(db: &Connection, id: DeviceId) -> Result<Option<Device>, StoreError> {
     first(db, sql!("device_by_id"), [id.as_bytes()], rows::device)
@@ -48,17 +49,19 @@ pub(crate) fn would_claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutco
 
 pub(crate) fn claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, StoreError> {
     let (by, at) = (claim.by.clone(), claim.claimed_at);
-    let note = |device: &Device, action: &str, detail: String| {
-        audit::insert(db, &event(at, &by, action, device.id, detail))
+    // Read before the claim changes it: the keys that the owner gives up.
+    let known = match device(db, claim.device)? {
+        Some(device) => key_ids(&device),
+        None => tombstone(db, claim.device)?.map_or_else(Vec::new, |left| {
+            left.candidates.iter().map(|c| c.kid.to_string()).collect()
+        }),
     };
     let new_key = |device: &Device| {
-        let kids: Vec<String> = device
-            .candidates
-            .iter()
-            .map(|c| c.kid.to_string())
-            .collect();
+        let kids = key_ids(device);
         let detail = format!("known under another key; accepted: {}", kids.join(", "));
-        note(device, "accept-new-key", detail)
+        let accepted = event(at, &by, "accept-new-key", device.id, detail);
+        let (before, after) = (json!({ "keyIds": known }), json!({ "keyIds": kids }));
+        audit::insert(db, &changed(accepted, before, after))
     };
     match decision(db, claim)? {
         Decision::Answer(outcome) => Ok(outcome),
@@ -69,7 +72,8 @@ pub(crate) fn claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, St
             execute(db, sql!("tombstone_delete"), [device.id.as_bytes()])?;
             put(db, sql!("device_insert"), &device)?;
             put_tags(db, &device)?;
-            note(&device, "claim", format!("for {}", device.owner))?;
+            let claimed = event(at, &by, "claim", device.id, format!("for {}", device.owner));
+            audit::insert(db, &changed(claimed, Value::Null, said(&device)))?;
             if accepted {
                 new_key(&device)?;
             }
@@ -109,7 +113,8 @@ pub(crate) fn unclaim(
         ],
     )?;
     let detail = format!("was claimed for {}", device.owner);
-    audit::insert(db, &event(at, by, "unclaim", id, detail))?;
+    let unclaimed = event(at, by, "unclaim", id, detail);
+    audit::insert(db, &changed(unclaimed, said(&device), Value::Null))?;
     Ok(true)
 }
 
@@ -122,8 +127,10 @@ pub(crate) fn set_blocked(
 ) -> Result<Option<Device>, StoreError> {
     let action = if blocked { "block" } else { "unblock" };
     change(db, id, |device| {
+        let before = json!({ "blocked": device.blocked });
         device.blocked = blocked;
-        event(at, by, action, id, String::new())
+        let after = json!({ "blocked": blocked });
+        changed(event(at, by, action, id, String::new()), before, after)
     })
 }
 
@@ -135,9 +142,27 @@ pub(crate) fn set_tags(
     at: Timestamp,
 ) -> Result<Option<Device>, StoreError> {
     change(db, id, |device| {
+        let before = json!({ "tags": device.tags });
         device.tags = tidy(tags);
-        event(at, by, "tags", id, device.tags.join(", "))
+        let after = json!({ "tags": device.tags });
+        let tagged = event(at, by, "tags", id, device.tags.join(", "));
+        changed(tagged, before, after)
     })
+}
+
+/// A claim, for the audit trail.
+fn said(device: &Device) -> Value {
+    json!({
+        "owner": device.owner,
+        "tags": device.tags,
+        "blocked": device.blocked,
+        "keyIds": key_ids(device),
+    })
+}
+
+fn key_ids(device: &Device) -> Vec<String> {
+    let kid = |candidate: &sectag_proto::token::Candidate| candidate.kid.to_string();
+    device.candidates.iter().map(kid).collect()
 }
 
 fn change(

@@ -1,10 +1,34 @@
 //! Brings a database to the schema this program knows: numbered files, each in its own transaction.
 
+use crate::contract::StoreError;
+use crate::sqlite::audit;
 use rusqlite::{Connection, TransactionBehavior};
 use sectag_keep::crash;
 
 /// Step n brings a database of version n-1 (SQLite's `user_version`) to version n. Files never change once released.
-const STEPS: &[&str] = &[include_str!("../../sql/sqlite/migrations/0001_first.sql")];
+const STEPS: &[Step] = &[
+    Step::sql(include_str!("../../sql/sqlite/migrations/0001_first.sql")),
+    Step {
+        sql: include_str!("../../sql/sqlite/migrations/0002_audit_chain.sql"),
+        then: audit::chain_all,
+    },
+];
+
+/// SQL, and what SQL cannot do, in one transaction.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    sql: &'static str,
+    then: fn(&Connection) -> Result<(), StoreError>,
+}
+
+impl Step {
+    const fn sql(sql: &'static str) -> Self {
+        Self {
+            sql,
+            then: |_| Ok(()),
+        }
+    }
+}
 
 /// Marks the file as ours: "Sect".
 const APPLICATION_ID: i32 = 0x5365_6374;
@@ -18,6 +42,8 @@ pub(crate) enum MigrateError {
     Foreign,
     /// SQLite refused a step.
     Sqlite(rusqlite::Error),
+    /// What is there does not read as it was written.
+    Store(StoreError),
 }
 
 impl From<rusqlite::Error> for MigrateError {
@@ -31,7 +57,7 @@ pub(crate) fn migrate(db: &mut Connection) -> Result<(), MigrateError> {
     migrate_by(db, STEPS)
 }
 
-fn migrate_by(db: &mut Connection, steps: &[&str]) -> Result<(), MigrateError> {
+fn migrate_by(db: &mut Connection, steps: &[Step]) -> Result<(), MigrateError> {
     loop {
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let application: i32 = pragma(&transaction, "application_id")?;
@@ -53,7 +79,8 @@ fn migrate_by(db: &mut Connection, steps: &[&str]) -> Result<(), MigrateError> {
         let Some(step) = steps.get(found) else {
             return Ok(());
         };
-        transaction.execute_batch(step)?;
+        transaction.execute_batch(step.sql)?;
+        (step.then)(&transaction).map_err(MigrateError::Store)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", version + 1)?;
         crash::point("store.migrate.before-commit");
@@ -71,6 +98,11 @@ fn pragma<T: rusqlite::types::FromSql>(db: &Connection, name: &str) -> rusqlite:
 mod tests {
     use super::*;
 
+    fn migrate_sql(db: &mut Connection, steps: &[&'static str]) -> Result<(), MigrateError> {
+        let steps: Vec<Step> = steps.iter().map(|sql| Step::sql(sql)).collect();
+        migrate_by(db, &steps)
+    }
+
     fn database() -> Connection {
         Connection::open_in_memory().unwrap()
     }
@@ -78,10 +110,10 @@ mod tests {
     #[test]
     fn steps_run_once_and_in_order() {
         let mut db = database();
-        migrate_by(&mut db, &["CREATE TABLE a (x)"]).unwrap();
+        migrate_sql(&mut db, &["CREATE TABLE a (x)"]).unwrap();
         let steps = ["CREATE TABLE a (x)", "INSERT INTO a VALUES (1)"];
-        migrate_by(&mut db, &steps).unwrap();
-        migrate_by(&mut db, &steps).unwrap();
+        migrate_sql(&mut db, &steps).unwrap();
+        migrate_sql(&mut db, &steps).unwrap();
         let rows: i64 = db
             .query_row("SELECT count(*) FROM a", [], |row| row.get(0))
             .unwrap();
@@ -96,18 +128,18 @@ mod tests {
             "CREATE TABLE b (x); CREATE TABLE a (x)",
         ];
         assert!(matches!(
-            migrate_by(&mut db, &broken),
+            migrate_sql(&mut db, &broken),
             Err(MigrateError::Sqlite(_))
         ));
-        migrate_by(&mut db, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap();
+        migrate_sql(&mut db, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap();
     }
 
     #[test]
     fn a_newer_or_foreign_database_is_left_alone() {
         let mut db = database();
-        migrate_by(&mut db, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap();
+        migrate_sql(&mut db, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap();
         assert!(matches!(
-            migrate_by(&mut db, &["CREATE TABLE a (x)"]),
+            migrate_sql(&mut db, &["CREATE TABLE a (x)"]),
             Err(MigrateError::Newer { found: 2, known: 1 })
         ));
         let mut db = database();

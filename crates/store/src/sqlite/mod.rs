@@ -9,6 +9,7 @@ mod readers;
 mod rows;
 mod writer;
 
+use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::contract::{AddKeyError, CommitError, Store, StoreError};
 use crate::record::{
     Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
@@ -113,6 +114,14 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// What is there does not read as it was written.
+    #[error("cannot migrate the database `{}`", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// The reason.
+        source: StoreError,
+    },
     /// SQLite could not.
     #[error("cannot {action} the database `{}`", path.display())]
     Sqlite {
@@ -147,7 +156,7 @@ impl OpenError {
                 "restore the seal key that was kept beside this database when it was made".into(),
             ),
             Self::Foreign { .. } => Some("choose another home with `--home`".into()),
-            Self::Sqlite { .. } | Self::Io { .. } => None,
+            Self::Damaged { .. } | Self::Sqlite { .. } | Self::Io { .. } => None,
         }
     }
 }
@@ -194,6 +203,10 @@ impl SqliteStore {
                 path: path.to_owned(),
             },
             MigrateError::Sqlite(source) => sqlite("migrate")(source),
+            MigrateError::Store(source) => OpenError::Damaged {
+                path: path.to_owned(),
+                source,
+            },
         })?;
         if !seal_key_fits(&db, &seal).map_err(sqlite("read"))? {
             return Err(OpenError::WrongSealKey {
@@ -424,6 +437,30 @@ impl Store for SqliteStore {
         let job =
             move |db: &Connection| events.iter().try_for_each(|event| audit::insert(db, event));
         self.write(Kind::RECORD, job).await
+    }
+
+    async fn audit_head(&self) -> Result<AuditHead, StoreError> {
+        self.read(audit::head).await
+    }
+
+    async fn audit_entries(
+        &self,
+        after: u64,
+        last: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read(move |db| audit::entries(db, after, last, limit))
+            .await
+    }
+
+    async fn add_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        let job = move |db: &Connection| audit::add_checkpoint(db, &checkpoint);
+        self.write(Kind::CHECKPOINT, job).await
+    }
+
+    async fn checkpoints(&self, after: u64, limit: usize) -> Result<Vec<Checkpoint>, StoreError> {
+        self.read(move |db| audit::checkpoints(db, after, limit))
+            .await
     }
 
     async fn audit(

@@ -1,5 +1,6 @@
 //! Rows to records and back. What does not read as it was written is a [`StoreError::Damaged`], never a panic.
 
+use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::contract::StoreError;
 use crate::record::{Allowed, ApiKey, AuditEvent, AuditRecord, Device, Issued, Role, Tombstone};
 use crate::seal::SealKey;
@@ -245,6 +246,44 @@ pub(crate) fn audit(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
             device: get::<Option<[u8; 16]>>(row, 4)?.map(DeviceId::from_bytes),
             command: get::<Option<[u8; 16]>>(row, 5)?.map(CommandId::from_bytes),
             detail: get(row, 6)?,
+            before: json(get(row, 7)?),
+            after: json(get(row, 8)?),
         },
+    })
+}
+
+/// What is no JSON any more is shown as the text it is: it is the evidence.
+fn json(text: Option<String>) -> Option<serde_json::Value> {
+    text.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
+}
+
+pub(crate) fn audit_entry(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
+        number: number(row, 0)?,
+        at: number(row, 1)?,
+        by: get(row, 2)?,
+        action: get(row, 3)?,
+        device: get::<Option<[u8; 16]>>(row, 4)?.map(DeviceId::from_bytes),
+        command: get::<Option<[u8; 16]>>(row, 5)?.map(CommandId::from_bytes),
+        detail: get(row, 6)?,
+        before: get(row, 7)?,
+        after: get(row, 8)?,
+        hash: get(row, 9)?,
+    })
+}
+
+pub(crate) fn audit_head(row: &Row<'_>) -> Result<AuditHead, StoreError> {
+    Ok(AuditHead {
+        number: number(row, 0)?,
+        hash: get(row, 1)?,
+    })
+}
+
+pub(crate) fn checkpoint(row: &Row<'_>) -> Result<Checkpoint, StoreError> {
+    Ok(Checkpoint {
+        number: number(row, 0)?,
+        hash: get(row, 1)?,
+        at: number(row, 2)?,
+        signature: get(row, 3)?,
     })
 }

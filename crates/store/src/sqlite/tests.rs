@@ -43,6 +43,8 @@ const HOT: &[(&str, &str)] = &[
     ("key_revoke", sql!("key_revoke")),
     ("audit_page", sql!("audit_page")),
     ("audit_page_device", sql!("audit_page_device")),
+    ("audit_entries", sql!("audit_entries")),
+    ("audit_checkpoints", sql!("audit_checkpoints")),
     ("audit_count", sql!("audit_count")),
     ("audit_count_device", sql!("audit_count_device")),
 ];

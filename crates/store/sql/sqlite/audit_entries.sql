@@ -1,0 +1,5 @@
+SELECT number, at, by, action, device, command, detail, before, after, hash
+FROM audit
+WHERE number > ?1 AND number <= ?2
+ORDER BY number
+LIMIT ?3
