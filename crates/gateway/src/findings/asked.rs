@@ -64,9 +64,10 @@ impl Asked {
         rows.any(|row| row.id == E19 || row.id == E20 && authorities.contains(&row.keys[0]))
     }
 
-    /// Are the machine's users to be known?
+    /// Is the services' user to be known? Our clients' files are read as that user, the listener's as another.
     pub fn users(&self) -> bool {
-        self.any(&[E13, E17, E21])
+        let mut rows = self.0.iter();
+        rows.any(|row| matches!(row.id, E13 | E17 | E21) && row.keys[0].starts_with("mqtt.client."))
     }
 
     /// Are the machine's interfaces and names to be known, so that something is found? Loopback is known without; what a fix
