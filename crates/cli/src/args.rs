@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod audit;
 mod broker;
 mod ca;
 mod cert;
@@ -12,6 +13,7 @@ mod modem;
 mod mqtt;
 mod sample;
 
+pub(crate) use audit::{Audit, ListAudit, VerifyAudit};
 pub(crate) use broker::{Broker, TopicRules};
 pub(crate) use ca::{Ca, CaExport, CaImport, CaInit, KeyKind, PassphraseArgs};
 pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor, ShowCert};
@@ -117,6 +119,11 @@ pub(crate) enum Verb {
     Keys {
         #[command(subcommand)]
         verb: Option<Keys>,
+    },
+    /// Who did what, and the proof that nobody changed the record of it
+    Audit {
+        #[command(subcommand)]
+        verb: Audit,
     },
     /// Be a device: a virtual modem and the provisioning client
     Device {

@@ -86,6 +86,15 @@ impl Owner {
         self.expect("GET", path, None).await
     }
 
+    /// A text that is not JSON as a whole.
+    pub(crate) async fn get_text(&self, path: &str) -> Outcome<Bytes> {
+        let (status, bytes) = self.raw("GET", path, None).await?;
+        match status {
+            200..=299 => Ok(bytes),
+            status => Err(self.refusal(status, &self.parsed(&bytes)?)),
+        }
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Outcome<Value> {
         self.expect("POST", path, Some(body)).await
     }
@@ -102,20 +111,23 @@ impl Owner {
         let answer = self.call(method, path, body).await?;
         match answer.status {
             200..=299 => Ok(answer.body),
-            401 => Err(Fault::no(format!(
+            status => Err(self.refusal(status, &answer.body)),
+        }
+    }
+
+    fn refusal(&self, status: u16, body: &Value) -> Fault {
+        if status == 401 {
+            return Fault::no(format!(
                 "the service at {} does not know this API key",
                 self.url
             ))
-            .hint("use the key file of that service's home: --key-file HOME/owner.key")),
-            status => {
-                let words =
-                    without_position(answer.body["message"].as_str().unwrap_or("no message"));
-                let fault = Fault::no(format!("the service said no ({status}): {words}"));
-                Err(match hint_for(status, &words) {
-                    Some(hint) => fault.hint(hint),
-                    None => fault,
-                })
-            }
+            .hint("use the key file of that service's home: --key-file HOME/owner.key");
+        }
+        let words = without_position(body["message"].as_str().unwrap_or("no message"));
+        let fault = Fault::no(format!("the service said no ({status}): {words}"));
+        match hint_for(status, &words) {
+            Some(hint) => fault.hint(hint),
+            None => fault,
         }
     }
 
@@ -126,6 +138,12 @@ impl Owner {
         path: &str,
         body: Option<&Value>,
     ) -> Outcome<Answer> {
+        let (status, bytes) = self.raw(method, path, body).await?;
+        let body = self.parsed(&bytes)?;
+        Ok(Answer { status, body })
+    }
+
+    async fn raw(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<(u16, Bytes)> {
         tokio::time::timeout(ANSWER_WITHIN, self.exchange(method, path, body))
             .await
             .map_err(|_| {
@@ -137,7 +155,12 @@ impl Owner {
             })?
     }
 
-    async fn exchange(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Answer> {
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Outcome<(u16, Bytes)> {
         let tls = self.url.scheme_str() == Some("https");
         let host = self
             .url
@@ -194,7 +217,7 @@ impl Owner {
         method: &str,
         path: &str,
         body: Option<&Value>,
-    ) -> Outcome<Answer>
+    ) -> Outcome<(u16, Bytes)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -233,18 +256,21 @@ impl Owner {
             .to_bytes();
         drop(sender);
         task.abort();
-        let body = if bytes.is_empty() {
-            Value::Null
+        Ok((status, bytes))
+    }
+
+    fn parsed(&self, bytes: &Bytes) -> Outcome<Value> {
+        if bytes.is_empty() {
+            Ok(Value::Null)
         } else {
-            serde_json::from_slice(&bytes).map_err(|_| {
+            serde_json::from_slice(bytes).map_err(|_| {
                 Fault::untried(format!(
                     "{} does not speak the owner API (its answer is no JSON)",
                     self.url
                 ))
                 .hint("is another program on that port? `sectag status` shows where ours listens")
-            })?
-        };
-        Ok(Answer { status, body })
+            })
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! 2 it could not be tried.
 
 mod args;
+mod audit;
 mod broker;
 mod ca;
 mod cert;
@@ -127,6 +128,7 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Devices { verb } => owner::devices(&owner()?, verb, json).await,
         Verb::Commands { verb } => owner::commands(&owner()?, &place, verb, json).await,
         Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,
+        Verb::Audit { verb } => audit::audit(&global, &place, verb).await,
         Verb::Device { verb } => device::device(&place, verb, json).await,
         Verb::Mqtt { verb } => mqtt::mqtt(&global, &place, verb).await,
         Verb::Ca { verb } => ca::ca(&place, verb, json),

@@ -116,6 +116,19 @@ impl PrivateKey {
     }
 }
 
+impl PrivateKey {
+    /// ECDSA with SHA-256 over `message` in DER (RFC 3279 §2.2.3), the form that OpenSSL verifies.
+    ///
+    /// # Errors
+    /// [`PkiError::Crypto`] when the random generator fails.
+    pub fn sign_der(&self, message: &[u8]) -> Result<Vec<u8>, PkiError> {
+        let signature = self.pair.sign(&SystemRandom::new(), message);
+        signature
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| unspecified("sign"))
+    }
+}
+
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("****")

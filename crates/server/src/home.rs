@@ -4,6 +4,7 @@
 //!  sectag.toml          settings                    owner.key        first API key (0600)
 //!  ca/{root,servers,devices}.{crt,key}              seal.key         32 bytes that seal secrets (0600)
 //!  tls/server.{crt,key}       operator/operator.{crt,key}            sectag.db, run.json, lock
+//!  audit.key            signs the audit trail      audit.checkpoints        what it signed
 //!  coap-sessions              DTLS sessions between two runs; not for backups
 //!  coap-resumptions           sessions that devices may resume by their ID
 //! ```

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+mod audit;
 #[cfg_attr(not(feature = "coap"), path = "no_coap.rs")]
 mod coap;
 pub mod device_api;

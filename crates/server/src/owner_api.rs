@@ -6,6 +6,7 @@
 //! ```
 //! Statuses are decided in one place, [`status_of`].
 
+mod audit;
 mod csv;
 mod guard;
 mod handlers;
@@ -52,6 +53,8 @@ pub(crate) struct Api {
     pub(crate) app: Arc<App>,
     pub(crate) names: Arc<Names>,
     pub(crate) facts: StatusFacts,
+    /// Who signs the audit trail, PEM.
+    pub(crate) audit_key: Arc<str>,
 }
 
 /// All paths.
@@ -97,6 +100,7 @@ pub(crate) fn router(api: Api) -> Router {
             put(handlers::allow).delete(handlers::disallow),
         )
         .route("/v1/audit", get(handlers::list_audit))
+        .route("/v1/audit/export", get(audit::export))
         .route("/v1/status", get(handlers::status))
         .route("/healthz", get(handlers::healthz))
         .fallback(async || Refused(OwnerError::UnknownPath))

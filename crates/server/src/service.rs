@@ -1,6 +1,7 @@
 //! One process: store, owner API twice, device API twice (HTTPS, CoAP), broker; started together, ended together.
 
 use crate::app::{App, Clock, Issuer, KeyText};
+use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::home::Home;
 use crate::listen::{Door, LiveTls};
@@ -87,6 +88,7 @@ pub struct Service {
     home: Home,
     stop: watch::Sender<bool>,
     doors: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<Keeper>,
 }
 
 /// The operating system's calendar.
@@ -176,6 +178,8 @@ impl Service {
             .map_err(|error| no_broker(error, config.mqtt))?;
         let store = Arc::new(open_store(&home).await?);
         register_owner_key(&home, store.as_ref(), clock()).await?;
+        let keeper = Keeper::open(&home, store.clone(), clock.clone()).await?;
+        let audit_key: Arc<str> = keeper.public_key_pem().into();
         let app = Arc::new(App {
             store: store.clone(),
             issuer: Issuer {
@@ -217,6 +221,7 @@ impl Service {
                     port: address(&listener, name, config.owner)?.port(),
                 }),
                 facts: facts.clone(),
+                audit_key: audit_key.clone(),
             };
             let door = Door {
                 name,
@@ -239,7 +244,8 @@ impl Service {
             async move { device_api::answer(&app, request).await }
         });
         doors.push(tokio::spawn(door.serve(service, stopped.clone())));
-        doors.push(tokio::spawn(datagrams.serve(stopped)));
+        doors.push(tokio::spawn(datagrams.serve(stopped.clone())));
+        let keeper = tokio::spawn(keeper.run(stopped));
         write_run_file(&home, &addresses, broker.open())?;
         tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, coap = coap_word(&addresses), "service started");
         Ok(Self {
@@ -250,6 +256,7 @@ impl Service {
             home,
             stop,
             doors,
+            keeper,
         })
     }
 
@@ -288,6 +295,7 @@ impl Service {
             home,
             stop,
             doors,
+            keeper,
             ..
         } = self;
         stop.send_replace(true);
@@ -297,6 +305,10 @@ impl Service {
         }
         broker.shutdown().await;
         drop(app);
+        // Nothing is written behind this signature.
+        if let Ok(mut keeper) = keeper.await {
+            keeper.sign().await;
+        }
         // Closing waits for the writer thread, and so must not hold up a runtime thread.
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         if let Err(e) = keep::remove(&run_file(&home)) {

@@ -10,7 +10,7 @@ mod export;
 mod verify;
 
 pub use export::{ExportError, Header, Line, entry_line};
-pub use verify::{Finding, Report, verify};
+pub use verify::{Finding, Report, verify, verify_tail};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};

@@ -281,7 +281,7 @@ proptest! {
         let lines = [
             Line::End(AuditHead { number: entry.number, hash: entry.hash }),
             Line::Entry(Box::new(entry)),
-            Line::Header(Header { after, public_key: key }),
+            Line::Header(Header { after, at: after, public_key: key }),
         ];
         for line in lines {
             let text = line.text();

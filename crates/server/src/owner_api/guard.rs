@@ -135,7 +135,9 @@ async fn caller(api: &Api, headers: &HeaderMap, needed: Role) -> Result<Caller, 
 fn needed(method: &Method, path: &str) -> Role {
     if path == "/v1/keys" || path.starts_with("/v1/keys/") {
         Role::Owner
-    } else if path.starts_with("/v1/allow-list") && method != Method::GET {
+    } else if path == "/v1/audit/export"
+        || (path.starts_with("/v1/allow-list") && method != Method::GET)
+    {
         Role::Admin
     } else if matches!(*method, Method::GET | Method::HEAD) {
         Role::Viewer

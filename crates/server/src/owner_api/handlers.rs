@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::HashMap;
 
-type Answer = Result<Response, Refused>;
+pub(super) type Answer = Result<Response, Refused>;
 
 const PAGE_LIMIT: usize = 10;
 const PAGE_LIMIT_MAX: usize = 100;
@@ -467,10 +467,10 @@ fn command_id(text: &str) -> Result<CommandId, Refused> {
 }
 
 /// Query parameters by name; unknown ones are not ours.
-struct Query(HashMap<String, String>);
+pub(super) struct Query(HashMap<String, String>);
 
 impl Query {
-    fn of(raw: Option<String>) -> Result<Self, OwnerError> {
+    pub(super) fn of(raw: Option<String>) -> Result<Self, OwnerError> {
         let wrong = || OwnerError::Malformed("the query cannot be read".to_owned());
         let uri: Uri = format!("/?{}", raw.unwrap_or_default())
             .parse()
@@ -479,11 +479,11 @@ impl Query {
         Ok(Self(pairs.0))
     }
 
-    fn wrong(name: &'static str) -> OwnerError {
+    pub(super) fn wrong(name: &'static str) -> OwnerError {
         OwnerError::Malformed(format!("query parameter `{name}` has no such value"))
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
     }
 

@@ -113,6 +113,8 @@ pub(crate) fn audit(record: &AuditRecord) -> Value {
         "deviceId": record.event.device.map(|id| id.to_string()),
         "commandId": record.event.command.map(|id| id.to_string()),
         "detail": record.event.detail,
+        "before": record.event.before,
+        "after": record.event.after,
     })
 }
 

@@ -21,6 +21,8 @@ pub enum Line {
 pub struct Header {
     /// Entries begin behind this number; 0 for a whole export.
     pub after: u64,
+    /// When it was made, milliseconds since 1970.
+    pub at: u64,
     /// Who signs, as PEM. Whoever can change the export can change this too.
     pub public_key: String,
 }
@@ -35,7 +37,7 @@ impl Line {
     pub fn text(&self) -> String {
         match self {
             Self::Header(header) => json!({
-                "kind": "sectag-audit-1", "after": header.after, "publicKey": header.public_key,
+                "kind": "sectag-audit-1", "after": header.after, "at": header.at, "publicKey": header.public_key,
             })
             .to_string(),
             Self::Checkpoint(c) => json!({
@@ -62,6 +64,7 @@ impl Line {
         let line = match members.text("kind")?.as_str() {
             "sectag-audit-1" => Self::Header(Header {
                 after: members.number("after")?,
+                at: members.number("at")?,
                 public_key: members.text("publicKey")?,
             }),
             "checkpoint" => Self::Checkpoint(Checkpoint {

@@ -149,6 +149,40 @@ pub fn verify(
     judge.finish(end)
 }
 
+/// Whether `tail`, which begins with the entry that `signed` is about (with entry 1 where nothing is signed), continues it.
+pub fn verify_tail(tail: &[AuditEntry], signed: Option<&Checkpoint>) -> bool {
+    let (mut previous, tail) = match (signed, tail) {
+        (None, tail) => (
+            AuditHead {
+                number: 0,
+                hash: NO_HASH,
+            },
+            tail,
+        ),
+        (Some(signed), [first, tail @ ..])
+            if first.number == signed.number && first.hash == signed.hash =>
+        {
+            (
+                AuditHead {
+                    number: first.number,
+                    hash: first.hash,
+                },
+                tail,
+            )
+        }
+        (Some(_), _) => return false,
+    };
+    tail.iter().all(|entry| {
+        let fits =
+            entry.number == previous.number + 1 && entry.chained(&previous.hash) == entry.hash;
+        previous = AuditHead {
+            number: entry.number,
+            hash: entry.hash,
+        };
+        fits
+    })
+}
+
 struct Judge {
     /// Hash of the entry before; unknown behind a gap.
     previous: Option<[u8; 32]>,

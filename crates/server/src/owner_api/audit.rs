@@ -1,0 +1,135 @@
+//! The export of the audit trail: NDJSON, a page at a time, so that its length costs no memory.
+
+use super::handlers::{Answer, Query};
+use super::{Api, Refused};
+use crate::app::OwnerError;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::IntoResponse;
+use hyper::body::{Body as HttpBody, Frame};
+use sectag_store::audit::{Header, Line};
+use sectag_store::{Store, StoreError};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// Entries read at once.
+const PAGE: usize = 200;
+
+/// `GET /v1/audit/export[?after=NUMBER][&limit=ENTRIES]`. The last line says that it is the last one; an answer without it
+/// reached its limit, or broke off, and goes on with `after`.
+pub(super) async fn export(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::of(query)?;
+    let number = |name: &'static str| match query.text(name) {
+        Some(text) => text
+            .parse::<u64>()
+            .map(Some)
+            .map_err(|_| Query::wrong(name)),
+        None => Ok(None),
+    };
+    let after = number("after")?.unwrap_or(0);
+    let limit = number("limit")?.unwrap_or(u64::MAX);
+    let head = api.app.store().audit_head().await?;
+    if after > head.number {
+        return Err(Refused(OwnerError::NotFound {
+            what: "entry of the audit trail",
+            id: after.to_string(),
+        }));
+    }
+    // One page on its way and one being read.
+    let (pages, body) = mpsc::channel(1);
+    let header = Header {
+        after,
+        at: api.app.now().0,
+        public_key: api.audit_key.to_string(),
+    };
+    let export = Export {
+        store: api.app.store().clone(),
+        pages,
+        text: String::new(),
+    };
+    tokio::spawn(export.run(header, limit));
+    let json_lines = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((json_lines, Body::new(Pages(body))).into_response())
+}
+
+struct Export {
+    store: Arc<dyn Store>,
+    pages: mpsc::Sender<Result<Bytes, StoreError>>,
+    text: String,
+}
+
+impl Export {
+    async fn run(mut self, header: Header, limit: u64) {
+        if let Err(e) = self.write(header, limit).await {
+            tracing::warn!(reason = %e, "an export of the audit trail broke off");
+            // A caller that went away needs no answer.
+            let _ = self.pages.send(Err(e)).await;
+        }
+    }
+
+    async fn write(&mut self, header: Header, limit: u64) -> Result<(), StoreError> {
+        let mut after = header.after;
+        let mut signed = 0;
+        self.line(&Line::Header(header));
+        // A continued export had them in its first part.
+        while after == 0 {
+            let page = self.store.checkpoints(signed, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            signed = last.number;
+            for checkpoint in page {
+                self.line(&Line::Checkpoint(checkpoint));
+            }
+            if !self.flush().await {
+                return Ok(());
+            }
+        }
+        // After the checkpoints: what they are about is there by then, or was cut off.
+        let head = self.store.audit_head().await?;
+        let stop = after.saturating_add(limit).min(head.number);
+        while after < stop {
+            let page = self.store.audit_entries(after, stop, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.number;
+            for entry in page {
+                self.line(&Line::Entry(Box::new(entry)));
+            }
+            if !self.flush().await {
+                return Ok(());
+            }
+        }
+        if stop == head.number {
+            self.line(&Line::End(head));
+        }
+        self.flush().await;
+        Ok(())
+    }
+
+    fn line(&mut self, line: &Line) {
+        self.text.push_str(&line.text());
+        self.text.push('\n');
+    }
+
+    /// Whether somebody is still reading.
+    async fn flush(&mut self) -> bool {
+        let page = std::mem::take(&mut self.text);
+        self.pages.send(Ok(page.into())).await.is_ok()
+    }
+}
+
+struct Pages(mpsc::Receiver<Result<Bytes, StoreError>>);
+
+impl HttpBody for Pages {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        let page = self.0.poll_recv(task);
+        page.map(|page| page.map(|page| page.map(Frame::data)))
+    }
+}
