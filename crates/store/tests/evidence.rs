@@ -321,3 +321,13 @@ proptest! {
         prop_assert_eq!(report.findings.is_empty(), whole, "{:?}", report);
     }
 }
+
+#[tokio::test]
+async fn a_store_that_was_read_leaves_no_log_beside_the_database() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    store.record(vec![event(1, None)]).await.unwrap();
+    assert_eq!(store.audit_head().await.unwrap().number, 1);
+    drop(store);
+    assert!(!home.path().join("sectag.db-wal").exists());
+}

@@ -261,12 +261,19 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.handles = None;
-        for thread in self.threads.drain(..) {
+        let (mut writer, readers) = self.handles.take().unzip();
+        drop(readers);
+        let mut threads = std::mem::take(&mut self.threads).into_iter();
+        while let Some(thread) = threads.next() {
+            if threads.len() == 0 {
+                // The writer ends when all readers have closed, or its log would stay beside the database.
+                writer = None;
+            }
             if thread.join().is_err() {
                 tracing::error!("a thread of the store ended by a panic");
             }
         }
+        drop(writer);
     }
 }
 
