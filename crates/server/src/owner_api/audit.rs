@@ -75,8 +75,12 @@ impl Export {
         let mut signed = 0;
         self.line(&Line::Header(header));
         // A continued export had them in its first part.
-        while after == 0 {
-            let page = self.store.checkpoints(signed, PAGE).await?;
+        let wanted = after == 0;
+        loop {
+            let page = match wanted {
+                true => self.store.checkpoints(signed, PAGE).await?,
+                false => Vec::new(),
+            };
             let Some(last) = page.last() else { break };
             signed = last.number;
             for checkpoint in page {
