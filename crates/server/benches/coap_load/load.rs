@@ -326,9 +326,14 @@ impl Device {
     }
 }
 
+/// Options of a request for the root, which has none.
+pub const ROOT: &[u8] = b"";
+/// Options of what devices ask over DTLS: Uri-Path `p`, `cmd`, Uri-Query `after=`.
+pub const COMMANDS: &[u8] = b"\xb1p\x03cmd\x46after=";
+
 /// Requests answered in that time over plain UDP, one out per socket: message ids of one address must not return within an
 /// exchange's life.
-pub fn plain(address: SocketAddr, window: usize, time: Duration) -> usize {
+pub fn plain(address: SocketAddr, options: &[u8], window: usize, time: Duration) -> usize {
     let sockets: Vec<UdpSocket> = (0..window)
         .map(|_| {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -341,8 +346,9 @@ pub fn plain(address: SocketAddr, window: usize, time: Duration) -> usize {
     let mut buffer = [0; 2048];
     let ask = |socket: &UdpSocket, id: u16| {
         let [high, low] = id.to_be_bytes();
-        // Version 1, CON, token of two bytes; 0.01 GET of the root.
-        socket.send(&[0x42, 0x01, high, low, high, low]).unwrap();
+        // Version 1, CON, token of two bytes; 0.01 GET.
+        let head = [0x42, 0x01, high, low, high, low];
+        socket.send(&[&head[..], options].concat()).unwrap();
     };
     sockets
         .iter()

@@ -44,8 +44,11 @@ impl Watch {
 /// Until this process is killed, or its parent is gone.
 pub fn serve(role: &str, words: &[String]) {
     match role {
-        "plain" => plain(),
-        "dtls" => dtls(Path::new(&words[0])),
+        "plain" => plain(words.first().is_none_or(|word| word == "text")),
+        "dtls" => dtls(
+            Path::new(&words[0]),
+            words.get(1).is_none_or(|word| word == "text"),
+        ),
         "service" => service(Path::new(&words[0])),
         role => panic!("no server is called {role}"),
     }
@@ -92,11 +95,16 @@ fn address_of(number: u64) -> SocketAddr {
     SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low])))
 }
 
-fn answer() -> Response {
-    Response::new(Code::CONTENT).payload(0, TEXT.as_bytes().to_vec())
+fn answer(text: bool) -> Response {
+    let answer = Response::new(Code::CONTENT);
+    if text {
+        answer.payload(0, TEXT.as_bytes().to_vec())
+    } else {
+        answer
+    }
 }
 
-fn plain() {
+fn plain(text: bool) {
     let socket = listen();
     let watch = Watch::new();
     let mut coap = Server::new(Limits::default(), 1);
@@ -112,14 +120,14 @@ fn plain() {
                 Output::Send { session, bytes } => {
                     let _ = socket.send_to(&bytes, address_of(session));
                 }
-                Output::Request(request) => coap.respond(request.exchange, answer(), now),
+                Output::Request(request) => coap.respond(request.exchange, answer(text), now),
                 Output::Wait(_) => break,
             }
         }
     }
 }
 
-fn dtls(folder: &Path) {
+fn dtls(folder: &Path, text: bool) {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let identity = Identity::from_pem(&read("chain.pem"), &read("server.key")).unwrap();
     let config = ServerConfig::new(identity, MasterSecret::new([7; 32]));
@@ -147,7 +155,7 @@ fn dtls(folder: &Path) {
                                 let _ = endpoint.send(SessionKey(session), &bytes, now);
                             }
                             Output::Request(request) => {
-                                coap.respond(request.exchange, answer(), now.uptime)
+                                coap.respond(request.exchange, answer(text), now.uptime)
                             }
                             Output::Wait(_) => break,
                         }
