@@ -192,12 +192,12 @@ async fn a_checkpoint_of_another_key_and_an_export_that_breaks_off_are_named() {
     let report = verify(entries.clone().into_iter(), signed, &signer.key(), all);
     assert_eq!(report.findings, [Finding::BadSignature { number: 3 }]);
     assert_eq!((report.holds_to, report.signed_to), (3, 0));
-    let broken = |end| verify(entries[..2].to_vec().into_iter(), [], &signer.key(), end).findings;
+    let broken = |end| verify(entries[..2].iter().cloned(), [], &signer.key(), end).findings;
     let off = Finding::BreaksOff {
         last: 2,
         announced: 3,
     };
-    assert_eq!(broken(all), [off.clone()]);
+    assert_eq!(broken(all), std::slice::from_ref(&off));
     assert_eq!(broken(None), [off]);
 }
 
@@ -248,7 +248,10 @@ async fn checkpoints_are_kept_once_and_listed_in_order() {
     }
     let kept = store.checkpoints(0, 9).await.unwrap();
     assert_eq!(kept, [first, second.clone()]);
-    assert_eq!(store.checkpoints(1, 9).await.unwrap(), [second.clone()]);
+    assert_eq!(
+        store.checkpoints(1, 9).await.unwrap(),
+        std::slice::from_ref(&second)
+    );
     assert_eq!(Checkpoint::parse(&second.line()), Some(second));
 }
 
