@@ -25,6 +25,7 @@ use crate::config::{CachedSession, ConfigError, Identity, Now, Random, ServerCon
 use crate::counters::Counters;
 use crate::event::{CloseReason, Output, SendError, SessionKey};
 use crate::ffi::{self, Config, Context, Hands, Role, Settings};
+use crate::hello::is_hello;
 use crate::layout;
 use crate::record::split;
 use crate::roster::{Queue, Roster};
@@ -106,8 +107,13 @@ impl Endpoint {
         self.counters.received.datagrams += 1;
         let (records, garbage) = split(datagram, usize::from(self.config.cid_bytes));
         self.counters.dropped_garbage += u64::from(garbage);
-        let mut counted = None;
+        let (mut counted, mut greeted) = (None, false);
         for record in &records {
+            // No client sends two, and handshakes are let in by the datagram (`opens_handshake`).
+            if is_hello(record) && std::mem::replace(&mut greeted, true) {
+                self.counters.dropped_garbage += 1;
+                continue;
+            }
             let Some(key) = self.route(record, from, now) else {
                 continue;
             };

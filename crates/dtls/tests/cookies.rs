@@ -250,3 +250,35 @@ fn a_full_handshake_is_known_before_it_is_fed() {
     let now = other.now();
     assert!(other.endpoint().opens_handshake(&second, address(3), now));
 }
+
+#[test]
+fn nobody_begins_a_handshake_unseen() {
+    let mut table = Table::new(7);
+    let (_, _, second) = hellos(&mut table, 1, 1);
+    let (_, _, another) = hellos(&mut table, 1, 2);
+    let now = table.now();
+    // Behind another record.
+    let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0];
+    let hidden = [&alert[..], &second].concat();
+    assert!(table.endpoint().opens_handshake(&hidden, address(1), now));
+    // In place of a handshake that is under way.
+    table.endpoint().feed(&second, address(1), now);
+    assert_eq!(table.endpoint().sessions(), 1);
+    assert!(!table.endpoint().opens_handshake(&second, address(1), now));
+    assert!(table.endpoint().opens_handshake(&another, address(1), now));
+    // Behind a copy, which is all that is taken of such a datagram.
+    let both = [&second[..], &another].concat();
+    assert!(!table.endpoint().opens_handshake(&both, address(1), now));
+    let before = table.endpoint().counters();
+    table.endpoint().feed(&both, address(1), now);
+    let after = table.endpoint().counters();
+    assert_eq!(after.handshakes_failed, before.handshakes_failed);
+    assert_eq!(after.dropped_garbage, before.dropped_garbage + 1);
+    // A copy of the ClientHello that began a session.
+    let config = table.pki.client();
+    let mark = table.wire.len();
+    let guest = table.connected(&config);
+    let hello = table.sent_since(mark, false).swap_remove(1);
+    let (from, now) = (table.guests[guest].address, table.now());
+    assert!(!table.endpoint().opens_handshake(&hello, from, now));
+}

@@ -1,5 +1,6 @@
 //! Whose a record is, and how a stranger becomes a peer: ClientHello, cookie, room for one more.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::{CID_BYTES_MAX, Endpoint, padded};
@@ -8,26 +9,45 @@ use crate::event::{CloseReason, Event, Output, SessionKey};
 use crate::ffi::{self, Context};
 use crate::hello::{Hello, is_hello};
 use crate::record::{Record, WITH_CID, split};
-use crate::roster::{Queue, Roster};
+use crate::roster::Queue;
 use crate::session::Session;
 
 impl Endpoint {
-    /// Whether this datagram would begin a full handshake: a ClientHello whose cookie is good for this address, that is not
-    /// part of a handshake under way and resumes no session that is known. For whoever lets handshakes in at a pace of his
-    /// own; nothing is kept, counted or answered.
+    /// Whether this datagram would begin a full handshake: a ClientHello whose cookie is good for this address, that is no
+    /// copy of one before and resumes no session that is known. For whoever lets handshakes in at a pace of his own; nothing is
+    /// kept, counted or answered.
     pub fn opens_handshake(&mut self, datagram: &[u8], from: SocketAddr, now: Now) -> bool {
         ffi::at(now);
         let (records, _) = split(datagram, usize::from(self.config.cid_bytes));
-        let Some(hello) = records.first().and_then(Hello::parse) else {
+        // The one that `feed` takes, whatever stands before it.
+        let Some(hello) = records
+            .iter()
+            .find(|record| is_hello(record))
+            .and_then(Hello::parse)
+        else {
             return false;
         };
-        !self.handshaking_at.contains_key(&from)
+        !self.repeats(&self.handshaking_at, from, &hello)
+            && !self.repeats(&self.established_at, from, &hello)
             && self
                 .cookies
                 .check(now.unix_s, from, hello.random, hello.cookie)
             && !self
                 .hands
                 .resumes(hello.session_id, hello.ticket, now.unix_s)
+    }
+
+    /// Whether this is the ClientHello that began the session at its address.
+    fn repeats(
+        &self,
+        sessions_at: &HashMap<SocketAddr, SessionKey>,
+        from: SocketAddr,
+        hello: &Hello<'_>,
+    ) -> bool {
+        sessions_at
+            .get(&from)
+            .and_then(|key| self.sessions.get(*key))
+            .is_some_and(|session| session.hello == hello.random[..16])
     }
 
     /// Whose record this is. A ClientHello is dealt with here, up to the session it is to be given to.
@@ -91,22 +111,14 @@ impl Endpoint {
             }
             return None;
         }
-        let repeats = |key: &SessionKey, sessions: &Roster<Session>| {
-            sessions
-                .get(*key)
-                .is_some_and(|session| session.hello == hello.random[..16])
-        };
-        match self.handshaking_at.get(&from).copied() {
-            Some(key) if repeats(&key, &self.sessions) => return Some(key),
+        if let Some(key) = self.handshaking_at.get(&from).copied() {
+            if self.repeats(&self.handshaking_at, from, &hello) {
+                return Some(key);
+            }
             // The client has begun anew: the handshake it has given up is in the way of the next.
-            Some(key) => self.end(key, CloseReason::Replaced),
-            None => {}
+            self.end(key, CloseReason::Replaced);
         }
-        if self
-            .established_at
-            .get(&from)
-            .is_some_and(|key| repeats(key, &self.sessions))
-        {
+        if self.repeats(&self.established_at, from, &hello) {
             self.counters.dropped_records += 1; // a copy of the ClientHello that began this session
             return None;
         }
