@@ -92,6 +92,13 @@ impl<'a> Hello<'a> {
         walk.0.is_empty().then_some(hello)
     }
 
+    /// The suite of a handshake with this client: the first of ours that it offers.
+    pub(crate) fn suite(&self, ours: &[u16]) -> Option<u16> {
+        ours.iter()
+            .copied()
+            .find(|suite| self.suites.contains(&suite.to_be_bytes()))
+    }
+
     /// What is missing for a handshake, with the number of the alert that says so.
     pub(crate) fn refused(
         &self,

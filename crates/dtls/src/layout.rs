@@ -20,6 +20,24 @@ pub(crate) fn session(bytes: &[u8], side: Side) -> bool {
         && walk.0.is_empty()
 }
 
+/// What is read off a saved session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SessionHead {
+    /// IANA number.
+    pub(crate) suite: u16,
+    /// When its full handshake was, seconds since 1970.
+    pub(crate) start_s: u64,
+}
+
+/// The beginning of a server's saved session with its header; `None` when it is laid out otherwise.
+pub(crate) fn session_head(bytes: &[u8]) -> Option<SessionHead> {
+    let mut walk = Walk(bytes);
+    walk.skip(SESSION_HEADER_BYTES + 2)?; // version, end
+    let suite = u16::from_be_bytes(*walk.chunk()?);
+    let start_s = u64::from_be_bytes(*walk.chunk()?);
+    session(bytes, Side::Server).then_some(SessionHead { suite, start_s })
+}
+
 /// What is read off a saved context.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SavedContext<'a> {

@@ -6,7 +6,7 @@ mod desk;
 use std::time::Duration;
 
 use desk::{Pki, Seeded, Table, address};
-use sectag_dtls::{Client, ClientConfig, ClientOutput, Limits, MasterSecret, ServerConfig};
+use sectag_dtls::{Client, ClientConfig, ClientOutput, Limits, MasterSecret, ServerConfig, Suites};
 
 /// The first and the second ClientHello of a client, and the HelloVerifyRequest between them.
 fn hellos(table: &mut Table, from: u64, seed: u64) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
@@ -281,4 +281,42 @@ fn nobody_begins_a_handshake_unseen() {
     let hello = table.sent_since(mark, false).swap_remove(1);
     let (from, now) = (table.guests[guest].address, table.now());
     assert!(!table.endpoint().opens_handshake(&hello, from, now));
+}
+
+#[test]
+fn a_hello_that_names_a_session_and_cannot_go_on_with_it_begins_a_full_handshake() {
+    for tickets in [true, false] {
+        let pki = Pki::new();
+        let server = ServerConfig {
+            tickets,
+            ..pki.server()
+        };
+        let mut table = Table::with(8, pki, server);
+        let config = table.pki.client();
+        let guest = table.connected(&config);
+        let resume = table.guests[guest].client.resumption();
+        let config = ClientConfig { resume, ..config };
+        let mut from = 10;
+        let mut opens = |table: &mut Table, config: &ClientConfig| {
+            from += 1;
+            let (_, _, second) = hellos_of(table, config, from, from);
+            let now = table.now();
+            table
+                .endpoint()
+                .opens_handshake(&second, address(from), now)
+        };
+        assert!(!opens(&mut table, &config));
+        // Under another suite a session ID resumes nothing; a ticket does.
+        let other = ClientConfig {
+            suites: Suites::these(&[0xc0ae]).unwrap(),
+            ..config.clone()
+        };
+        assert_eq!(opens(&mut table, &other), !tickets);
+        // Too old, though the key of a ticket is still known.
+        table.pass(Duration::from_secs(7 * 86_400 + 600));
+        assert!(opens(&mut table, &config));
+        let again = table.guest(&config);
+        table.connect(again);
+        assert_eq!(table.endpoint().counters().handshakes_full, 2);
+    }
 }

@@ -32,9 +32,20 @@ impl Endpoint {
             && self
                 .cookies
                 .check(now.unix_s, from, hello.random, hello.cookie)
-            && !self
-                .hands
-                .resumes(hello.session_id, hello.ticket, now.unix_s)
+            && !self.resumes(&hello, now)
+    }
+
+    /// Whether this ClientHello goes on with a session that is known.
+    fn resumes(&self, hello: &Hello<'_>, now: Now) -> bool {
+        let config = &self.config;
+        let id = config.session_ids.then_some(hello.session_id);
+        let ticket = config.tickets.then_some(hello.ticket);
+        self.hands.resumes(
+            id.unwrap_or_default(),
+            ticket.unwrap_or_default(),
+            hello.suite(config.suites.numbers()),
+            now.unix_s,
+        )
     }
 
     /// Whether this is the ClientHello that began the session at its address.

@@ -60,15 +60,26 @@ impl Hands {
         }
     }
 
-    /// Whether a session that is known has this ID, or this ticket opens.
-    pub(crate) fn resumes(&self, id: &[u8], ticket: &[u8], now_s: u64) -> bool {
+    /// Whether a session that is known and not too old has this ID and this suite, or this ticket holds one.
+    pub(crate) fn resumes(&self, id: &[u8], ticket: &[u8], suite: Option<u16>, now_s: u64) -> bool {
         let inner = self.inner();
-        inner.cache.sessions.contains_key(id)
-            || !ticket.is_empty()
-                && inner
-                    .tickets
-                    .as_ref()
-                    .is_some_and(|keys| keys.open(now_s, ticket).is_some())
+        let lifetime_s = inner.lifetime_s();
+        let in_time = |start_s: u64| !too_old(start_s, now_s, lifetime_s);
+        let by_ticket = !ticket.is_empty()
+            && inner
+                .tickets
+                .as_ref()
+                .and_then(|keys| keys.open(now_s, ticket))
+                .and_then(|session| layout::session_head(&session))
+                .is_some_and(|head| in_time(head.start_s));
+        // Mbed TLS goes on with a session by its ID only under the suite it was made with.
+        by_ticket
+            || inner
+                .cache
+                .sessions
+                .get(id)
+                .and_then(|session| layout::session_head(session))
+                .is_some_and(|head| Some(head.suite) == suite && in_time(head.start_s))
     }
 
     /// Full handshakes since the last call whose sessions can be resumed by ID.
@@ -84,6 +95,15 @@ impl Hands {
     /// A generator that panicked has left no half-made state here, so a poisoned lock is as good as another.
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Seconds for which a session can be resumed.
+    fn lifetime_s(&self) -> u32 {
+        self.tickets
+            .as_ref()
+            .map_or(u32::MAX, TicketKeys::lifetime_s)
     }
 }
 
@@ -216,10 +236,7 @@ pub(super) unsafe extern "C" fn cache_get(
     let Some(bytes) = inner.cache.sessions.get(id) else {
         return sys::MBEDTLS_ERR_SSL_CACHE_ENTRY_NOT_FOUND;
     };
-    let lifetime_s = inner
-        .tickets
-        .as_ref()
-        .map_or(u32::MAX, TicketKeys::lifetime_s);
+    let lifetime_s = inner.lifetime_s();
     // SAFETY: Mbed TLS's session, initialised and empty.
     unsafe { load_session(session, bytes, clock::now().unix_s, lifetime_s) }
 }
@@ -302,14 +319,18 @@ unsafe fn load_session(
     }
     // SAFETY: loaded above.
     let started = u64::try_from(unsafe { (*session).private_start }).unwrap_or(u64::MAX);
-    if now_s.saturating_sub(started) > u64::from(lifetime_s)
-        || started > now_s.saturating_add(CLOCK_STEP_S)
-    {
+    if too_old(started, now_s, lifetime_s) {
         // SAFETY: loaded above; Mbed TLS frees it again, which an emptied session bears.
         unsafe { sys::mbedtls_ssl_session_free(session) };
         return sys::MBEDTLS_ERR_SSL_SESSION_TICKET_EXPIRED;
     }
     0
+}
+
+/// Whether a session that began then can be resumed no more.
+fn too_old(start_s: u64, now_s: u64, lifetime_s: u32) -> bool {
+    now_s.saturating_sub(start_s) > u64::from(lifetime_s)
+        || start_s > now_s.saturating_add(CLOCK_STEP_S)
 }
 
 /// A session may start this long in the future: the calendar was set back by so much after a start with a wrong clock.
