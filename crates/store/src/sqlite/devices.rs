@@ -153,7 +153,7 @@ pub(crate) fn set_tags(
 /// A claim, for the audit trail.
 fn said(device: &Device) -> Value {
     json!({
-        "owner": device.owner,
+        "ownerId": device.owner,
         "tags": device.tags,
         "blocked": device.blocked,
         "keyIds": key_ids(device),
