@@ -261,7 +261,16 @@ impl Endpoint {
             return Err(LoadError::CidLength);
         }
         let cid = padded(&saved.cid);
-        if cid.is_some_and(|cid| self.cids.contains_key(&cid)) {
+        let twice = match cid {
+            Some(cid) => self.cids.contains_key(&cid),
+            // Without Connection ID a session is told by its address, which two of them cannot share.
+            None => self
+                .established_at
+                .get(&saved.peer)
+                .and_then(|other| self.sessions.get(*other))
+                .is_some_and(|other| !other.cid_used()),
+        };
+        if twice {
             return Err(LoadError::Twice);
         }
         let idle = Duration::from_secs(now.unix_s.saturating_sub(saved.heard_s));
@@ -281,10 +290,15 @@ impl Endpoint {
             Queue::Established,
             Session::loaded(context, saved.peer, cid, heard, now.uptime),
         );
-        if let Some(cid) = cid {
-            self.cids.insert(cid, key);
+        match cid {
+            Some(cid) => {
+                self.cids.insert(cid, key);
+                self.established_at.entry(saved.peer).or_insert(key);
+            }
+            None => {
+                self.established_at.insert(saved.peer, key);
+            }
         }
-        self.established_at.entry(saved.peer).or_insert(key);
         self.reschedule(key);
         Ok(key)
     }

@@ -113,8 +113,8 @@ pub enum LoadError {
     /// Its Connection ID has another length than this endpoint's.
     #[error("its Connection ID has another length than this endpoint's")]
     CidLength,
-    /// A session with this Connection ID is here already.
-    #[error("a session with this Connection ID is here already")]
+    /// A session with this Connection ID, or without one at this address, is here already.
+    #[error("a session with this Connection ID or at this address is here already")]
     Twice,
     /// It has been idle for longer than the limit.
     #[error("it has been idle for too long")]

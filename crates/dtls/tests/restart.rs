@@ -326,3 +326,40 @@ fn bytes_that_are_no_session_are_refused() {
         "{loaded}: keys and counters are not checked, they are sealed"
     );
 }
+
+#[test]
+fn a_session_without_connection_id_keeps_its_address_and_is_not_loaded_twice() {
+    let mut table = Table::new(10);
+    let config = table.pki.client();
+    let mover = table.connected(&config);
+    table.exchange(mover, b"first");
+    let plain = ClientConfig {
+        cid: None,
+        ..config.clone()
+    };
+    let guest = table.connected(&plain);
+    table.exchange(guest, b"by address");
+    // The other moves to the same address, as behind a proxy, and is loaded first.
+    table.guests[mover].address = table.guests[guest].address;
+    table.say(mover, b"moved");
+    let now = table.now();
+    let saved = table.endpoint.take().unwrap().into_saved(now);
+    let bytes: Vec<_> = saved.iter().map(SavedSession::to_bytes).collect();
+    assert_eq!(saved[0].peer, saved[1].peer);
+    drop(saved);
+    let server = table.pki.server();
+    let mut endpoint = Endpoint::new(server, Box::new(Seeded::new(1))).unwrap();
+    for bytes in &bytes {
+        let saved = SavedSession::from_bytes(bytes).unwrap();
+        assert!(endpoint.load(saved, now).is_ok());
+    }
+    for bytes in &bytes {
+        let saved = SavedSession::from_bytes(bytes).unwrap();
+        assert_eq!(endpoint.load(saved, now), Err(LoadError::Twice));
+    }
+    assert_eq!(endpoint.sessions(), 2);
+    table.endpoint = Some(endpoint);
+    table.guests[mover].address = address(77);
+    table.exchange(guest, b"still by address");
+    table.exchange(mover, b"still by its Connection ID");
+}
