@@ -228,7 +228,10 @@ impl Endpoint {
     pub fn into_saved(mut self, now: Now) -> Vec<SavedSession> {
         ffi::at(now);
         let save = |(key, session): (SessionKey, Session)| {
-            let idle = now.uptime.saturating_sub(session.heard);
+            let idle = now
+                .uptime
+                .saturating_sub(session.heard)
+                .saturating_add(session.silent);
             let peer = session.peer;
             let state = session.context.save()?;
             let cid = layout::context(&state, layout::Side::Server)?
@@ -284,11 +287,10 @@ impl Endpoint {
             .map_err(|_| LoadError::Full)?;
         context.load(&saved.state).map_err(|_| LoadError::Garbage)?;
         let key = self.next_key();
-        let heard = now.uptime.saturating_sub(idle);
         self.sessions.insert(
             key,
             Queue::Established,
-            Session::loaded(context, saved.peer, cid, heard, now.uptime),
+            Session::loaded(context, saved.peer, cid, idle, now.uptime),
         );
         match cid {
             Some(cid) => {

@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) since: Duration,
     /// Uptime when the peer was last heard.
     pub(crate) heard: Duration,
+    /// Of a loaded session: how long it had been silent at `heard`, which may be longer than the uptime.
+    pub(crate) silent: Duration,
     /// The entry among the timers that counts.
     pub(crate) scheduled: Option<Duration>,
     /// Of a peer that has moved and not been answered there yet.
@@ -67,6 +69,7 @@ impl Session {
             hello,
             since: now,
             heard: now,
+            silent: Duration::ZERO,
             scheduled: None,
             path: None,
             progress: Some(Box::default()),
@@ -80,7 +83,7 @@ impl Session {
         context: Context,
         peer: SocketAddr,
         cid: Option<u128>,
-        heard: Duration,
+        silent: Duration,
         now: Duration,
     ) -> Self {
         let cid_used = cid.is_some();
@@ -88,7 +91,7 @@ impl Session {
             cid,
             cid_used,
             hello: [0; 16],
-            heard,
+            silent,
             progress: None,
             ..Self::new(context, peer, 0, [0; 16], now)
         }
@@ -122,10 +125,22 @@ impl Session {
         self.leftovers = false;
     }
 
+    /// Its peer has been heard.
+    pub(crate) fn hear(&mut self, now: Duration) {
+        self.heard = now;
+        self.silent = Duration::ZERO;
+    }
+
+    /// Uptime when it has been silent for too long.
+    pub(crate) fn idle_at(&self, limits: &Limits) -> Duration {
+        self.heard
+            .saturating_add(limits.idle.saturating_sub(self.silent))
+    }
+
     /// When to look at it again.
     pub(crate) fn deadline(&self, limits: &Limits) -> Duration {
         let end = if self.established() {
-            self.heard.saturating_add(limits.idle)
+            self.idle_at(limits)
         } else {
             self.since.saturating_add(limits.handshake)
         };

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use desk::{Pki, Seeded, Table, address};
 use sectag_dtls::{
-    Client, ClientConfig, CloseReason, Endpoint, Event, LoadError, SavedSession, ServerConfig,
-    Suites,
+    Client, ClientConfig, CloseReason, Endpoint, Event, LoadError, Output, SavedSession,
+    ServerConfig, Suites,
 };
 
 /// Ends the endpoint in order and starts another one, as a program does: through bytes.
@@ -362,4 +362,39 @@ fn a_session_without_connection_id_keeps_its_address_and_is_not_loaded_twice() {
     table.guests[mover].address = address(77);
     table.exchange(guest, b"still by address");
     table.exchange(mover, b"still by its Connection ID");
+}
+
+#[test]
+fn idle_time_counts_on_when_uptime_begins_anew() {
+    let mut table = Table::new(11);
+    let config = table.pki.client();
+    let guest = table.connected(&config);
+    table.exchange(guest, b"hello");
+    let mut bytes = table
+        .endpoint
+        .take()
+        .unwrap()
+        .into_saved(table.now())
+        .remove(0)
+        .to_bytes();
+    let heard_s = table.now().unix_s;
+    // Three programs, each ten days long and with a clock of its own.
+    for life in 1..=3 {
+        let server = table.pki.server();
+        let mut endpoint = Endpoint::new(server, Box::new(Seeded::new(life))).unwrap();
+        let at = |uptime_s: u64| sectag_dtls::Now {
+            uptime: Duration::from_secs(uptime_s),
+            unix_s: heard_s + (life - 1) * 864_000 + uptime_s,
+        };
+        let saved = SavedSession::from_bytes(&bytes).unwrap();
+        endpoint.load(saved, at(1)).unwrap();
+        while !matches!(endpoint.poll(at(863_999)), Output::Wait(_)) {}
+        assert_eq!(endpoint.sessions(), 1, "life {life}");
+        if life < 3 {
+            bytes = endpoint.into_saved(at(863_999)).remove(0).to_bytes();
+        } else {
+            while !matches!(endpoint.poll(at(864_001)), Output::Wait(_)) {}
+            assert_eq!(endpoint.sessions(), 0);
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl Endpoint {
             self.counters.dropped_records += 1;
         }
         if authentic {
-            session.heard = now.uptime;
+            session.hear(now.uptime);
             self.sessions.touch(key, Queue::Established);
             // Only what is newer than all before tells where the peer is: an older record may have been held back.
             self.locate(key, record, from, after.0 > before.0);
@@ -243,7 +243,7 @@ impl Endpoint {
             self.settle(key, advance, true, now);
             return;
         }
-        if now.uptime >= session.heard.saturating_add(limits.idle) {
+        if now.uptime >= session.idle_at(&limits) {
             self.end(key, CloseReason::Idle);
             return;
         }
