@@ -224,7 +224,8 @@ impl Endpoint {
     }
 
     /// Orderly shutdown: ends the endpoint and hands out the sessions that can go on in another one: those that are established
-    /// under an AEAD suite, in the order of their keys. What waited to be polled is lost, as datagrams may be.
+    /// under an AEAD suite, the longest unheard first, so that loaded in this order they make room in this order. What waited
+    /// to be polled is lost, as datagrams may be.
     pub fn into_saved(mut self, now: Now) -> Vec<SavedSession> {
         ffi::at(now);
         let save = |(key, session): (SessionKey, Session)| {
@@ -246,7 +247,9 @@ impl Endpoint {
                 state,
             })
         };
-        self.sessions.drain().into_iter().filter_map(save).collect()
+        let mut saved: Vec<_> = self.sessions.drain().into_iter().filter_map(save).collect();
+        saved.sort_by_key(|session| session.heard_s);
+        saved
     }
 
     /// Goes on with a saved session, which is consumed, under a new key.

@@ -398,3 +398,22 @@ fn idle_time_counts_on_when_uptime_begins_anew() {
         }
     }
 }
+
+#[test]
+fn the_session_idle_for_the_longest_time_makes_room_after_a_restart_too() {
+    let mut table = Table::new(12);
+    let config = table.pki.client();
+    let guests: Vec<_> = (0..3).map(|_| table.connected(&config)).collect();
+    for guest in [guests[1], guests[2], guests[0]] {
+        table.pass(Duration::from_secs(100));
+        table.exchange(guest, b"hello");
+    }
+    let mut server = table.pki.server();
+    server.limits.sessions_max = 3;
+    assert!(restart(&mut table, server).iter().all(Result::is_ok));
+    table.connected(&config);
+    table.exchange(guests[0], b"heard last");
+    table.exchange(guests[2], b"heard before");
+    table.say(guests[1], b"evicted");
+    assert_eq!(table.endpoint().counters().dropped_unknown, 1);
+}
