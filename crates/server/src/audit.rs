@@ -30,15 +30,15 @@ pub(crate) struct Keeper {
     store: Arc<SqliteStore>,
     key: PrivateKey,
     file: PathBuf,
-    clock: Clock4Debug,
+    clock: Silent,
     /// The newest entry that is signed.
     signed: u64,
 }
 
 /// A clock that says nothing about itself.
-struct Clock4Debug(Clock);
+struct Silent(Clock);
 
-impl std::fmt::Debug for Clock4Debug {
+impl std::fmt::Debug for Silent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Clock")
     }
@@ -72,7 +72,7 @@ impl Keeper {
             store,
             key,
             file,
-            clock: Clock4Debug(clock),
+            clock: Silent(clock),
             signed: newest.as_ref().map_or(0, |newest| newest.number),
         };
         let looked = keeper.look(newest.as_ref()).await;

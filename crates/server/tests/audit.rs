@@ -1,0 +1,115 @@
+//! The audit trail of a service: who may take it out, in which pieces, and when it is signed.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use sectag_proto::Timestamp;
+use sectag_store::audit::{AuditHead, CHECKPOINT_EVERY, Checkpoint, Line};
+use sectag_store::{AuditEvent, Role};
+use std::time::Duration;
+use support::Town;
+
+fn event(n: u64) -> AuditEvent {
+    AuditEvent {
+        at: Timestamp(n),
+        by: "service".to_owned(),
+        action: "noted".to_owned(),
+        device: None,
+        command: None,
+        detail: format!("event {n}"),
+        before: None,
+        after: None,
+    }
+}
+
+async fn note(town: &Town, events: u64) -> AuditHead {
+    let store = town.service().app().store();
+    store
+        .record((1..=events).map(event).collect())
+        .await
+        .unwrap();
+    store.audit_head().await.unwrap()
+}
+
+async fn export(town: &Town, query: &str) -> Vec<Line> {
+    let path = format!("/v1/audit/export{query}");
+    let reply = town.owner("GET", &path, None).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
+    let text = String::from_utf8(reply.body).unwrap();
+    // Between the lines stand the lengths of the pieces.
+    let lines = text.lines().filter(|line| line.starts_with('{'));
+    lines.map(|line| Line::parse(line).unwrap()).collect()
+}
+
+fn numbers(lines: &[Line]) -> Vec<u64> {
+    let entries = lines.iter().filter_map(|line| match line {
+        Line::Entry(entry) => Some(entry.number),
+        _ => None,
+    });
+    entries.collect()
+}
+
+fn signed(town: &Town) -> Vec<u64> {
+    let file = town.dir.path().join("home/audit.checkpoints");
+    let text = std::fs::read_to_string(file).unwrap();
+    let lines = text.lines().filter_map(Checkpoint::parse);
+    lines.map(|checkpoint| checkpoint.number).collect()
+}
+
+#[tokio::test]
+async fn an_export_is_whole_or_goes_on_where_it_ended() {
+    let town = Town::start().await;
+    let head = note(&town, 500).await;
+    let whole = export(&town, "").await;
+    assert!(matches!(&whole[0], Line::Header(header) if header.after == 0));
+    assert!(matches!(&whole[1], Line::Checkpoint(first) if first.number == 1));
+    assert_eq!(whole.last(), Some(&Line::End(head)));
+    assert_eq!(numbers(&whole), (1..=head.number).collect::<Vec<_>>());
+    let part = export(&town, "?after=10&limit=5").await;
+    assert_eq!(numbers(&part), [11, 12, 13, 14, 15]);
+    assert!(
+        !part
+            .iter()
+            .any(|line| matches!(line, Line::End(_) | Line::Checkpoint(_)))
+    );
+    let rest = export(&town, &format!("?after={}", head.number)).await;
+    assert_eq!(rest[1..], [Line::End(head)]);
+    for (query, status) in [("?after=x", 400), ("?after=9999", 404)] {
+        let path = format!("/v1/audit/export{query}");
+        assert_eq!(town.owner("GET", &path, None).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn only_admins_and_owners_take_it_out() {
+    let town = Town::start().await;
+    for (role, status) in Role::ALL.into_iter().zip([403, 403, 200, 200]) {
+        let app = town.service().app();
+        let (_, key) = app
+            .create_key(&format!("a-{}", role.as_str()), role, "test")
+            .await
+            .unwrap();
+        let headers = format!("Authorization: Bearer {}\r\n", key.0.expose());
+        let reply = town
+            .owner_raw("GET", "/v1/audit/export", &headers, "")
+            .await;
+        assert_eq!(reply.status, status, "{role:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_signed_at_each_start_at_the_orderly_end_and_in_between() {
+    let mut town = Town::start().await;
+    assert_eq!(signed(&town), [1], "the owner's key is the first entry");
+    let head = note(&town, CHECKPOINT_EVERY).await;
+    while signed(&town).len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(signed(&town), [1, head.number]);
+    let head = note(&town, 1).await;
+    town.down().await;
+    assert_eq!(signed(&town)[2..], [head.number]);
+    town.up().await;
+    assert_eq!(signed(&town).len(), 3, "nothing came since");
+}
