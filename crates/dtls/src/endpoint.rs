@@ -109,8 +109,11 @@ impl Endpoint {
         self.counters.dropped_garbage += u64::from(garbage);
         let (mut counted, mut greeted) = (None, false);
         for record in &records {
-            // No client sends two, and handshakes are let in by the datagram (`opens_handshake`).
-            if is_hello(record) && std::mem::replace(&mut greeted, true) {
+            // No client sends two, or one with much around it; handshakes are let in by the datagram (`opens_handshake`).
+            if is_hello(record)
+                && (datagram.len() > HELLO_DATAGRAM_BYTES_MAX
+                    || std::mem::replace(&mut greeted, true))
+            {
                 self.counters.dropped_garbage += 1;
                 continue;
             }
@@ -353,6 +356,10 @@ const CID_BYTES_MAX: usize = 16;
 
 /// The least that a handshake gets through with (RFC 6347 §4.1.1.1 falls back to 508), and the most that a record of 2,048 bytes needs.
 const DATAGRAM_BYTES: std::ops::RangeInclusive<u16> = 256..=2304;
+
+/// The largest datagram in which a ClientHello is taken: what an Ethernet frame carries. It comes in one piece, real ones have 100
+/// to 300 bytes, and whoever lets handshakes in one by one need not keep larger ones.
+const HELLO_DATAGRAM_BYTES_MAX: usize = 1472;
 
 /// `ssl-in-content-len-2048`, and room for the padding that a record under a Connection ID may have.
 const PLAINTEXT_BYTES_MAX: usize = 2048 + 64;

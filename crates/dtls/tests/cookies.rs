@@ -274,6 +274,13 @@ fn nobody_begins_a_handshake_unseen() {
     let after = table.endpoint().counters();
     assert_eq!(after.handshakes_failed, before.handshakes_failed);
     assert_eq!(after.dropped_garbage, before.dropped_garbage + 1);
+    // In a datagram too large to be kept by whoever lets handshakes in.
+    let large = [&another[..], &[0; 1500]].concat();
+    table.endpoint().feed(&large, address(1), now);
+    assert_eq!(
+        table.endpoint().counters().handshakes_failed,
+        before.handshakes_failed
+    );
     // A copy of the ClientHello that began a session.
     let config = table.pki.client();
     let mark = table.wire.len();
