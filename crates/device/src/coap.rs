@@ -235,10 +235,11 @@ impl Coap {
         };
         if roots != self.roots_pem {
             self.roots_pem = roots;
-            self.resumption = None;
             if self.retire() {
                 self.link.handle(LinkInput::Lost, sectag_proto::Uptime(0));
             }
+            // After the session, which leaves one behind: a short handshake shows no certificate.
+            self.resumption = None;
         }
         outcome
     }
@@ -361,7 +362,6 @@ impl Coap {
         let roots = self.roots_pem.clone().ok_or(Failure::NoRoots)?;
         let mut config = sectag_dtls::ClientConfig::new(roots, self.host.clone());
         config.session_cache = self.session_cache;
-        config.resume = self.resumption.take().filter(|_| self.session_cache);
         let addresses: Vec<SocketAddr> = match (self.address, self.host.parse::<IpAddr>()) {
             (Some(address), _) => vec![address],
             (None, Ok(ip)) => vec![SocketAddr::new(ip, self.port)],
@@ -370,12 +370,17 @@ impl Coap {
                 .map_err(Failure::Name)?
                 .collect(),
         };
+        config.resume = self.resumption.take().filter(|_| self.session_cache);
         let mut last = Failure::NoAddress;
         for address in addresses {
             match self.connect_to(address, &mut config, clock).await {
                 Ok(handshake) => return Ok(handshake),
                 Err(why) => last = why,
             }
+        }
+        // A server that was not reached has not refused it either.
+        if !matches!(last.kind(), TransportError::Tls) {
+            self.remember(config.resume);
         }
         Err(last)
     }
@@ -435,9 +440,16 @@ impl Coap {
         };
         self.past = self.past.plus(session.spent());
         if self.session_cache {
-            self.resumption = session.resumption();
+            self.remember(session.resumption());
         }
         true
+    }
+
+    /// How to resume. A session taken up from an earlier life does not know; then what was kept beside it still holds.
+    fn remember(&mut self, newer: Option<Resumption>) {
+        if newer.is_some() {
+            self.resumption = newer;
+        }
     }
 
     fn coap_config(&self) -> sectag_coap::ClientConfig {

@@ -244,6 +244,41 @@ async fn after_a_crash_of_the_service_the_session_is_resumed_once() {
 }
 
 #[tokio::test]
+async fn a_session_that_went_through_programs_can_still_be_resumed() {
+    let service = CoapService::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("coap-session");
+    for crash in [false, false, true] {
+        if crash {
+            service.restart(Restart::Crash).await;
+        }
+        service.events();
+        let coap = service.coap().timeout(Duration::from_secs(1));
+        let mut device = Device::new(Conduct::Careful, coap.kept_in(file.clone()));
+        assert_eq!(device.run().await, NO_DATA, "{:?}", device.told);
+        device.agent.finish().await;
+        if crash {
+            assert_eq!(service.events(), ["short"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_was_not_reached_is_still_resumed_later() {
+    let service = CoapService::start().await;
+    let coap = service.coap().timeout(Duration::from_secs(1));
+    let mut device = Device::new(Conduct::Careful, coap);
+    device.run().await;
+    service.restart(Restart::Crash).await;
+    service.set_deaf(true);
+    assert_ne!(device.run().await, NO_DATA);
+    service.set_deaf(false);
+    service.events();
+    assert_eq!(device.run().await, NO_DATA, "{:?}", device.told);
+    assert_eq!(service.handshakes().last(), Some(&"short"));
+}
+
+#[tokio::test]
 async fn without_a_session_cache_each_handshake_is_a_full_one() {
     let service = CoapService::start().await;
     let coap = service.coap().session_cache(false);

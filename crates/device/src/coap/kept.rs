@@ -129,7 +129,7 @@ impl Coap {
             self.link.handle(LinkInput::Lost, clock.now());
             kept.address = Some(session.server());
             kept.cid = session.has_cid();
-            kept.resumption = session.resumption();
+            kept.resumption = session.resumption().or(kept.resumption);
             kept.session = session.save();
         }
         if !self.session_cache {

@@ -419,7 +419,10 @@ impl CoapLink {
             match (cid, &state, self.conduct) {
                 // The firmware's socket is what it is; the service will not know it again.
                 (true, ..) | (false, State::Idle, LinkConduct::Firmware { .. }) => {
-                    self.outputs.push_back(LinkOutput::Rebind);
+                    // A network that comes and goes while nobody polls is one new address.
+                    if !self.outputs.contains(&LinkOutput::Rebind) {
+                        self.outputs.push_back(LinkOutput::Rebind);
+                    }
                 }
                 (false, State::Idle, LinkConduct::Ours) => self.close(),
                 (false, State::Busy(_), _) => {}

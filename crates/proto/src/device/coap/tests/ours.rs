@@ -51,6 +51,17 @@ fn the_next_run_is_one_round_trip() {
 }
 
 #[test]
+fn a_network_that_comes_and_goes_is_one_new_address() {
+    let mut table = table();
+    table.run();
+    for _ in 0..1000 {
+        table.link.handle(LinkInput::Moved, table.now);
+    }
+    assert_eq!(table.link.poll(), LinkOutput::Rebind);
+    assert_eq!(table.link.poll(), LinkOutput::Wait);
+}
+
+#[test]
 fn a_grant_that_ran_out_is_asked_for_again() {
     let mut table = table().answers("auth-jwt", [granted(HOUR), granted(HOUR)]);
     table.run();
