@@ -83,6 +83,7 @@ Commands:
   devices   The claimed devices
   commands  The command queue of a device
   keys      API keys of owners
+  audit     Who did what, and the proof that nobody changed the record of it
   device    Be a device: a virtual modem and the provisioning client
   modem     A virtual modem on a pty or TCP; one AT line to any modem
   creds     Credentials under security tags: over AT serial, a virtual modem, or files
