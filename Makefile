@@ -5,7 +5,10 @@
 CARGO ?= cargo
 SECTAG = target/release/sectag
 
-.PHONY: demo test build bench soak advisories fuzz-check packages
+# Targets whose bytes come from strangers over UDP; a bounded, seeded run of each is part of the tests where tools are installed for us.
+FUZZ = coap_server coap_client dtls_datagrams dtls_saved
+
+.PHONY: demo test build bench soak advisories fuzz-check fuzz-bounded packages
 
 demo: packages build
 	@$(SECTAG) demo $(DEMO)
@@ -25,6 +28,15 @@ test: packages
 	$(CARGO) clippy --locked -p sectag-cli --no-default-features -- -D warnings
 	tools/embedded
 	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked --workspace $$(tools/slim workspace)
+	@if [ "$$(tools/packages --mode)" = require ] && [ -z "$$(tools/slim)" ]; then $(MAKE) --no-print-directory fuzz-bounded; \
+	else echo "fuzz targets are not run here; make fuzz-bounded does"; fi
+
+fuzz-bounded:
+	$(CARGO) build --locked --manifest-path fuzz/Cargo.toml $(FUZZ:%=--bin %)
+	@for target in $(FUZZ); do \
+		echo "fuzz $$target: 50000 runs"; \
+		log=$$(fuzz/target/debug/$$target -runs=50000 -seed=1 -len_control=0 -max_len=1200 2>&1) || { echo "$$log" >&2; exit 1; }; \
+	done
 
 # Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
 bench:
