@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::{CID_BYTES_MAX, Endpoint, padded};
+use super::{CID_BYTES_MAX, Endpoint, HELLO_DATAGRAM_BYTES_MAX, padded};
 use crate::config::Now;
 use crate::event::{CloseReason, Event, Output, SessionKey};
 use crate::ffi::{self, Context};
@@ -27,7 +27,8 @@ impl Endpoint {
         else {
             return false;
         };
-        !self.repeats(&self.handshaking_at, from, &hello)
+        datagram.len() <= HELLO_DATAGRAM_BYTES_MAX
+            && !self.repeats(&self.handshaking_at, from, &hello)
             && !self.repeats(&self.established_at, from, &hello)
             && self
                 .cookies

@@ -20,13 +20,11 @@ use std::time::Duration;
 pub(crate) const HANDSHAKES_PER_S: u32 = 400;
 /// Handshakes that may begin at once after a pause: 60 ms of a core, unnoticed by those who wait for an answer.
 pub(crate) const HANDSHAKES_AT_ONCE: u32 = 50;
-/// ClientHellos that wait, one per address, about 300 bytes each. What comes on top is not taken: its client sends it again
+/// ClientHellos that wait, one per address, about 300 bytes each; the endpoint takes none larger than one datagram on a LAN. What comes on top is not taken: its client sends it again
 /// after one second, then after two.
 pub(crate) const WAITING_MAX: usize = 8192;
 /// A ClientHello that waited longer is thrown away: its client has sent another.
 pub(crate) const WAITING_TIME_MAX: Duration = Duration::from_secs(30);
-/// Bytes of a ClientHello that waits; larger ones (none is known) are fed at once.
-const HELLO_BYTES_MAX: usize = 1500;
 
 /// The waiting room.
 #[derive(Debug)]
@@ -62,7 +60,7 @@ impl Pace {
         from: SocketAddr,
         now: Duration,
     ) -> bool {
-        if datagram.len() > HELLO_BYTES_MAX || !opens_handshake {
+        if !opens_handshake {
             return false;
         }
         if let Some(waiting) = self.waiting.get_mut(&from) {
