@@ -155,16 +155,7 @@ impl Keeper {
             "the audit trail does not continue what was signed at entry {from}; `sectag audit verify` tells more"
         );
         tracing::warn!(%detail, "audit alarm");
-        let alarm = AuditEvent {
-            at: (self.clock.0)(),
-            by: "service".to_owned(),
-            action: "audit-alarm".to_owned(),
-            device: None,
-            command: None,
-            detail,
-            before: None,
-            after: None,
-        };
+        let alarm = AuditEvent::new((self.clock.0)(), "service", "audit-alarm").detail(detail);
         self.store.record(vec![alarm]).await
     }
 }

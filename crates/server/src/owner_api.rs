@@ -6,11 +6,16 @@
 //! ```
 //! Statuses are decided in one place, [`status_of`].
 
+mod allow_list;
 mod audit;
+mod commands;
 mod csv;
+mod devices;
 mod guard;
-mod handlers;
+mod keys;
+mod request;
 mod shapes;
+mod status;
 
 pub use csv::rows as csv_rows;
 pub(crate) use guard::Names;
@@ -22,7 +27,6 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, put};
 use sectag_store::StoreError;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -59,50 +63,16 @@ pub(crate) struct Api {
 
 /// All paths.
 pub(crate) fn router(api: Api) -> Router {
-    let devices = |prefix: &str| {
-        Router::new()
-            .route(
-                &format!("{prefix}/claimed-devices"),
-                get(handlers::list_devices).post(handlers::claim),
-            )
-            .route(
-                &format!("{prefix}/claimed-devices/{{id}}"),
-                get(handlers::get_device)
-                    .delete(handlers::unclaim)
-                    .patch(handlers::change_device),
-            )
-            .route(
-                &format!("{prefix}/claimed-devices/{{id}}/certificates"),
-                get(handlers::list_certificates),
-            )
-            .route(
-                &format!("{prefix}/claimed-devices/{{id}}/provisioning"),
-                get(handlers::list_commands)
-                    .post(handlers::create_command)
-                    .delete(handlers::delete_commands),
-            )
-            .route(
-                &format!("{prefix}/claimed-devices/{{id}}/provisioning/{{command}}"),
-                get(handlers::get_command).delete(handlers::delete_command),
-            )
-    };
+    let devices = || devices::routes().merge(commands::routes());
+    let v1 = Router::new()
+        .merge(devices())
+        .nest("/identities", devices())
+        .merge(keys::routes())
+        .merge(allow_list::routes())
+        .merge(audit::routes());
     Router::new()
-        .merge(devices("/v1"))
-        .merge(devices("/v1/identities"))
-        .route(
-            "/v1/keys",
-            get(handlers::list_keys).post(handlers::create_key),
-        )
-        .route("/v1/keys/{name}", delete(handlers::revoke_key))
-        .route("/v1/allow-list", get(handlers::list_allowed))
-        .route(
-            "/v1/allow-list/{id}",
-            put(handlers::allow).delete(handlers::disallow),
-        )
-        .route("/v1/audit", get(handlers::list_audit))
-        .route("/v1/audit/export", get(audit::export))
-        .route("/v1/status", get(handlers::status))
-        .route("/healthz", get(handlers::healthz))
+        .nest("/v1", v1)
+        .merge(status::routes())
         .fallback(async || Refused(OwnerError::UnknownPath))
         .method_not_allowed_fallback(async |method: axum::http::Method| {
             Refused(OwnerError::WrongMethod {

@@ -10,16 +10,7 @@ use std::time::Duration;
 use support::Town;
 
 fn event(n: u64) -> AuditEvent {
-    AuditEvent {
-        at: Timestamp(n),
-        by: "service".to_owned(),
-        action: "noted".to_owned(),
-        device: None,
-        command: None,
-        detail: format!("event {n}"),
-        before: None,
-        after: None,
-    }
+    AuditEvent::new(Timestamp(n), "service", "noted").detail(format!("event {n}"))
 }
 
 async fn note(town: &Town, events: u64) -> AuditHead {

@@ -276,6 +276,8 @@ pub struct AuditEvent {
     pub by: String,
     /// What, as a short stable word: `claim`, `accept-new-key`, `certificate-issued`.
     pub action: String,
+    /// The team it concerns; `None` for the service itself.
+    pub team: Option<String>,
     /// The device it concerns.
     pub device: Option<DeviceId>,
     /// The command it concerns.
@@ -286,6 +288,62 @@ pub struct AuditEvent {
     pub before: Option<Value>,
     /// What was changed, as it is from then on; an object.
     pub after: Option<Value>,
+}
+
+impl AuditEvent {
+    /// An event of which nothing but time, person and deed is known.
+    pub fn new(at: Timestamp, by: &str, action: &str) -> Self {
+        Self {
+            at,
+            by: by.to_owned(),
+            action: action.to_owned(),
+            team: None,
+            device: None,
+            command: None,
+            detail: String::new(),
+            before: None,
+            after: None,
+        }
+    }
+
+    /// Of this team.
+    #[must_use]
+    pub fn team(self, team: &str) -> Self {
+        let team = Some(team.to_owned());
+        Self { team, ..self }
+    }
+
+    /// About this device.
+    #[must_use]
+    pub fn device(self, device: impl Into<Option<DeviceId>>) -> Self {
+        let device = device.into();
+        Self { device, ..self }
+    }
+
+    /// About this command.
+    #[must_use]
+    pub fn command(self, command: impl Into<Option<CommandId>>) -> Self {
+        let command = command.into();
+        Self { command, ..self }
+    }
+
+    /// In words, with the facts.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { detail, ..self }
+    }
+
+    /// What was and what is, as objects; `Value::Null` where there is nothing.
+    #[must_use]
+    pub fn changed(self, before: Value, after: Value) -> Self {
+        let some = |value: Value| (!value.is_null()).then_some(value);
+        Self {
+            before: some(before),
+            after: some(after),
+            ..self
+        }
+    }
 }
 
 /// An event with its place in the trail.

@@ -168,16 +168,9 @@ impl App {
             kids.join(", ")
         );
         tracing::warn!(%device, by, %detail, "key alarm");
-        let event = AuditEvent {
-            at: self.now(),
-            by: by.to_owned(),
-            action: "key-alarm".to_owned(),
-            device: Some(device),
-            command: None,
-            detail,
-            before: None,
-            after: None,
-        };
+        let event = AuditEvent::new(self.now(), by, "key-alarm")
+            .device(device)
+            .detail(detail);
         if let Err(e) = self.store.record(vec![event]).await {
             return OwnerError::Store(e);
         }

@@ -57,16 +57,12 @@ impl App {
                 .add(vec![new], self.open_commands_max, now)
                 .map_err(|(_, e)| refused(e))?;
             let mut change = DeviceChange::from_owner(&changes);
-            change.audit.push(AuditEvent {
-                at: now,
-                by: by.to_owned(),
-                action: "command-created".to_owned(),
-                device: Some(device),
-                command: Some(id),
-                detail: kind.member().to_owned(),
-                before: None,
-                after: None,
-            });
+            change.audit.push(
+                AuditEvent::new(now, by, "command-created")
+                    .device(device)
+                    .command(id)
+                    .detail(kind.member()),
+            );
             match self
                 .store
                 .commit(device, loaded.device.version, change)
@@ -249,15 +245,11 @@ impl App {
             removed: removed.iter().map(|(id, _)| *id).collect(),
             audit: removed
                 .into_iter()
-                .map(|(id, detail)| AuditEvent {
-                    at: now,
-                    by: by.to_owned(),
-                    action: "command-deleted".to_owned(),
-                    device: Some(device),
-                    command: Some(id),
-                    detail,
-                    before: None,
-                    after: None,
+                .map(|(id, detail)| {
+                    AuditEvent::new(now, by, "command-deleted")
+                        .device(device)
+                        .command(id)
+                        .detail(detail)
                 })
                 .collect(),
             ..DeviceChange::default()

@@ -312,16 +312,9 @@ impl App {
             }
             alarmed.insert(device, now);
         }
-        let event = AuditEvent {
-            at: now,
-            by: "service".to_owned(),
-            action: "key-alarm".to_owned(),
-            device: Some(device),
-            command: None,
-            detail,
-            before: None,
-            after: None,
-        };
+        let event = AuditEvent::new(now, "service", "key-alarm")
+            .device(device)
+            .detail(detail);
         if let Err(e) = self.store.record(vec![event]).await {
             tracing::warn!(%device, reason = %e, "cannot write a key alarm into the audit trail");
         }

@@ -200,16 +200,12 @@ impl App {
                     ("certificate-refused", reason)
                 }
             };
-            audit.push(AuditEvent {
-                at: now,
-                by: "service".to_owned(),
-                action: action.to_owned(),
-                device: Some(device),
-                command: Some(need.command),
-                detail,
-                before: None,
-                after: None,
-            });
+            audit.push(
+                AuditEvent::new(now, "service", action)
+                    .device(device)
+                    .command(need.command)
+                    .detail(detail),
+            );
         }
         Ok(issued)
     }

@@ -1,11 +1,13 @@
 //! API keys: 256 random bits, shown once, stored hashed.
 
+use super::claim::not_claimed;
 use super::{App, OwnerError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sectag_pki::sha256;
+use sectag_proto::DeviceId;
 use sectag_proto::secret::SecretText;
-use sectag_store::{AddKeyError, ApiKey, Role};
+use sectag_store::{AddKeyError, ApiKey, Device, Role};
 
 /// Characters of a key's name.
 pub(super) const KEY_NAME_CHARS_MAX: usize = 64;
@@ -43,9 +45,19 @@ pub struct Caller {
     pub name: String,
     /// What it may do.
     pub role: Role,
+    /// Whose devices it sees: [`Device::owner`].
+    pub team: String,
+    /// Only devices with one of these tags; empty: all of the team's.
+    pub scope: Vec<String>,
 }
 
 impl Caller {
+    /// Whether this key may know that `device` exists.
+    pub fn sees(&self, device: &Device) -> bool {
+        let in_scope = |tag: &String| self.scope.contains(tag);
+        device.owner == self.team && (self.scope.is_empty() || device.tags.iter().any(in_scope))
+    }
+
     /// # Errors
     /// [`OwnerError::Forbidden`] when the role is below `needed`.
     pub fn need(&self, needed: Role) -> Result<(), OwnerError> {
@@ -78,7 +90,20 @@ impl App {
         Ok(Caller {
             name: key.name,
             role: key.role,
+            team: self.owner.clone(),
+            scope: Vec::new(),
         })
+    }
+
+    /// A claimed device that `caller` may see. Others do not exist for it.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
+    pub async fn device_of(&self, caller: &Caller, device: DeviceId) -> Result<Device, OwnerError> {
+        let found = self.store.device(device).await?;
+        found
+            .filter(|found| caller.sees(found))
+            .ok_or_else(|| not_claimed(device))
     }
 
     /// Makes a key; its text exists in the answer only.

@@ -292,16 +292,11 @@ impl App {
             ..DeviceChange::seen(changes, now)
         };
         if caller.pin {
-            change.audit.push(AuditEvent {
-                at: now,
-                by: "device".to_owned(),
-                action: "pin".to_owned(),
-                device: Some(device),
-                command: None,
-                detail: format!("identity key pinned: kid {}", caller.key.kid()),
-                before: None,
-                after: None,
-            });
+            change.audit.push(
+                AuditEvent::new(now, "device", "pin")
+                    .device(device)
+                    .detail(format!("identity key pinned: kid {}", caller.key.kid())),
+            );
         }
         match self.store.commit(device, known.version, change).await {
             Ok(_) => {
@@ -380,16 +375,7 @@ fn alarms(changes: &Changes, device: DeviceId, now: Timestamp) -> Vec<AuditEvent
                     "a second, different report for a settled command".to_owned(),
                 ),
             };
-            AuditEvent {
-                at: now,
-                by: "device".to_owned(),
-                action: "report-alarm".to_owned(),
-                device: Some(device),
-                command,
-                detail,
-    before: None,
- after: None,
-}
+            AuditEvent::new(now, "device", "report-alarm").device(device).command(command).detail(detail)
         })
         .collect()
 }

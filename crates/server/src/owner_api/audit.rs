@@ -1,12 +1,14 @@
-//! The export of the audit trail: NDJSON, a page at a time, so that its length costs no memory.
+//! The audit trail: by pages, and its export as NDJSON, a page at a time, so that its length costs no memory.
 
-use super::handlers::{Answer, Query};
-use super::{Api, Refused};
+use super::request::{Answer, Query, device_id};
+use super::{Api, Refused, answer, shapes};
 use crate::app::OwnerError;
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use axum::routing::get;
 use hyper::body::{Body as HttpBody, Frame};
 use sectag_store::audit::{Header, Line};
 use sectag_store::{Store, StoreError};
@@ -18,9 +20,39 @@ use tokio::sync::mpsc;
 /// Entries read at once.
 const PAGE: usize = 200;
 
+/// Below `/v1`.
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/audit", get(list_audit))
+        .route("/audit/export", get(export))
+}
+
+async fn list_audit(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+    let query = Query::of(query)?;
+    let device = query.text("device").map(|id| device_id(&id)).transpose()?;
+    let before = match query.text("pageNextToken") {
+        Some(token) => Some(
+            token
+                .parse::<u64>()
+                .map_err(|_| Query::wrong("pageNextToken"))?,
+        ),
+        None => None,
+    };
+    let page = api
+        .app
+        .store()
+        .audit(device, before, query.page_limit()?)
+        .await?;
+    let items = page.items.iter().map(shapes::audit).collect();
+    Ok(answer(
+        StatusCode::OK,
+        &shapes::page(items, page.total, page.next.map(|n| n.to_string())),
+    ))
+}
+
 /// `GET /v1/audit/export[?after=NUMBER][&limit=ENTRIES]`. The last line says that it is the last one; an answer without it
 /// reached its limit, or broke off, and goes on with `after`.
-pub(super) async fn export(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+async fn export(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::of(query)?;
     let number = |name: &'static str| match query.text(name) {
         Some(text) => text

@@ -17,26 +17,14 @@ pub(crate) fn event(
     device: impl Into<Option<DeviceId>>,
     detail: String,
 ) -> AuditEvent {
-    AuditEvent {
-        at,
-        by: by.to_owned(),
-        action: action.to_owned(),
-        device: device.into(),
-        command: None,
-        detail,
-        before: None,
-        after: None,
-    }
+    AuditEvent::new(at, by, action)
+        .device(device)
+        .detail(detail)
 }
 
 /// An [`event`] that says what was and what is.
 pub(crate) fn changed(event: AuditEvent, before: Value, after: Value) -> AuditEvent {
-    let some = |value: Value| (!value.is_null()).then_some(value);
-    AuditEvent {
-        before: some(before),
-        after: some(after),
-        ..event
-    }
+    event.changed(before, after)
 }
 
 /// Appends to the chain: the entry's hash goes over the last one's, in the same transaction.

@@ -243,6 +243,7 @@ pub(crate) fn audit(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
             at: at(row, 1)?,
             by: get(row, 2)?,
             action: get(row, 3)?,
+            team: None,
             device: get::<Option<[u8; 16]>>(row, 4)?.map(DeviceId::from_bytes),
             command: get::<Option<[u8; 16]>>(row, 5)?.map(CommandId::from_bytes),
             detail: get(row, 6)?,

@@ -1,0 +1,106 @@
+//! What every handler reads a request with: body, JSON, query, ids.
+
+use super::Refused;
+use crate::app::OwnerError;
+use axum::body::{Body, to_bytes};
+use axum::http::Uri;
+use axum::response::Response;
+use sectag_proto::{CommandId, DeviceId};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+
+pub(super) type Answer = Result<Response, Refused>;
+
+const PAGE_LIMIT: usize = 10;
+const PAGE_LIMIT_MAX: usize = 100;
+
+pub(super) async fn read(body: Body, max: usize) -> Result<axum::body::Bytes, Refused> {
+    to_bytes(body, max).await.map_err(|e| {
+        let too_large = std::error::Error::source(&e)
+            .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+        Refused(if too_large {
+            OwnerError::TooLarge { max }
+        } else {
+            OwnerError::Malformed("the body ended early".to_owned())
+        })
+    })
+}
+
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+        Refused(if e.is_data() {
+            OwnerError::Unprocessable(e.to_string())
+        } else if is_json() {
+            // A command request that is empty, or has more than one member.
+            OwnerError::Unprocessable(format!(
+                "an object with exactly one member, named after the command, is expected ({e})"
+            ))
+        } else {
+            OwnerError::Malformed(format!("not JSON: {e}"))
+        })
+    })
+}
+
+pub(super) fn device_id(text: &str) -> Result<DeviceId, Refused> {
+    text.parse().map_err(|_| {
+        Refused(OwnerError::NotFound {
+            what: "claimed device",
+            id: text.chars().filter(|c| !c.is_control()).take(64).collect(),
+        })
+    })
+}
+
+pub(super) fn command_id(text: &str) -> Result<CommandId, Refused> {
+    text.parse().map_err(|_| {
+        Refused(OwnerError::NotFound {
+            what: "command",
+            id: text.chars().filter(|c| !c.is_control()).take(64).collect(),
+        })
+    })
+}
+
+/// Query parameters by name; unknown ones are not ours.
+pub(super) struct Query(HashMap<String, String>);
+
+impl Query {
+    pub(super) fn of(raw: Option<String>) -> Result<Self, OwnerError> {
+        let wrong = || OwnerError::Malformed("the query cannot be read".to_owned());
+        let uri: Uri = format!("/?{}", raw.unwrap_or_default())
+            .parse()
+            .map_err(|_| wrong())?;
+        let pairs = axum::extract::Query::try_from_uri(&uri).map_err(|_| wrong())?;
+        Ok(Self(pairs.0))
+    }
+
+    pub(super) fn wrong(name: &'static str) -> OwnerError {
+        OwnerError::Malformed(format!("query parameter `{name}` has no such value"))
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, OwnerError> {
+        match self
+            .0
+            .get(name)
+            .map(|value| value.to_ascii_lowercase())
+            .as_deref()
+        {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(_) => Err(Self::wrong(name)),
+        }
+    }
+
+    pub(super) fn page_limit(&self) -> Result<usize, OwnerError> {
+        match self.text("pageLimit") {
+            None => Ok(PAGE_LIMIT),
+            Some(text) => match text.parse::<usize>() {
+                Ok(limit) if limit > 0 => Ok(limit.min(PAGE_LIMIT_MAX)),
+                _ => Err(Self::wrong("pageLimit")),
+            },
+        }
+    }
+}
