@@ -119,6 +119,7 @@ impl Server {
         let mut chance = Chance::new(seed);
         let limits = Limits {
             body_bytes_max: limits.body_bytes_max.min(BODY_BYTES_MAX),
+            stranger_body_bytes_max: limits.stranger_body_bytes_max.min(limits.body_bytes_max),
             sessions_max: limits.sessions_max.max(1),
             ..limits
         };
@@ -142,16 +143,20 @@ impl Server {
 
     /// A datagram of this session arrived. A session begins with its first datagram.
     pub fn feed(&mut self, session: u64, datagram: &[u8], now: Duration) {
-        if !self.sessions.contains_key(&session) {
-            self.make_room();
-            self.sessions
-                .insert(session, Session::new(session, &mut self.shared.chance));
-            self.arrivals.push_back(session);
-        }
+        self.begin(session);
         self.with(session, |session, shared| {
             session.feed(datagram, now, shared)
         });
         self.keep_within_bytes();
+    }
+
+    /// Whether the application knows who is behind this session. Its bodies may have [`Limits::body_bytes_max`] bytes then,
+    /// else [`Limits::stranger_body_bytes_max`]. A session begins with this, too.
+    pub fn trust(&mut self, session: u64, trusted: bool) {
+        self.begin(session);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.trusted = trusted;
+        }
     }
 
     /// The answer to a request. Late is fine (it then travels as a message of its own); for a forgotten session, or after
@@ -235,6 +240,15 @@ impl Server {
     /// The same of one session, never more than [`SESSION_BYTES_MAX`].
     pub fn session_bytes_held(&self, session: u64) -> usize {
         self.sessions.get(&session).map_or(0, Session::bytes)
+    }
+
+    fn begin(&mut self, session: u64) {
+        if !self.sessions.contains_key(&session) {
+            self.make_room();
+            self.sessions
+                .insert(session, Session::new(session, &mut self.shared.chance));
+            self.arrivals.push_back(session);
+        }
     }
 
     /// Lets one session act, and keeps the sums, the timer and the list of holders right.

@@ -54,6 +54,42 @@ fn bodies_that_never_end_are_bounded_per_session() {
 }
 
 #[test]
+fn strangers_keep_little_whatever_they_send_and_are_told_how_much() {
+    let limits = Limits {
+        stranger_body_bytes_max: 2048,
+        ..Limits::default()
+    };
+    let mut server = Server::new(limits, 1);
+    for session in 0..100 {
+        for number in 0..2 {
+            server.feed(session, &block(number, b'p', number.into(), true), NOW);
+            assert_eq!(replies(&mut server, NOW).0[0][1], Code::CONTINUE.0);
+        }
+        assert!(server.session_bytes_held(session) < 4096);
+        server.feed(session, &block(2, b'p', 2, true), NOW);
+        let refused = &replies(&mut server, NOW).0[0];
+        assert_eq!(refused[1], Code::REQUEST_ENTITY_TOO_LARGE.0);
+        assert_eq!(
+            refused[refused.len() - 2..],
+            2048_u16.to_be_bytes(),
+            "Size1"
+        );
+        assert!(server.session_bytes_held(session) < 2048);
+    }
+    server.trust(7, true);
+    for number in 3..40 {
+        server.feed(7, &block(number, b'p', u32::from(number) - 3, true), NOW);
+        assert_eq!(replies(&mut server, NOW).0[0][1], Code::CONTINUE.0);
+    }
+    server.trust(7, false);
+    server.feed(7, &block(40, b'p', 37, true), NOW);
+    assert_eq!(
+        replies(&mut server, NOW).0[0][1],
+        Code::REQUEST_ENTITY_TOO_LARGE.0
+    );
+}
+
+#[test]
 fn the_worst_session_holds_no_more_than_its_bound() {
     let mut server = Server::new(Limits::default(), 1);
     let mut dice = Dice(9);

@@ -64,6 +64,9 @@ pub struct Limits {
     pub block_size: BlockSize,
     /// Bytes of a request's body; default and most: [`BODY_BYTES_MAX`]. More is answered 4.13 with this number as Size1.
     pub body_bytes_max: usize,
+    /// The same for a session that nobody has vouched for by [`Server::trust`](crate::Server::trust); default
+    /// [`BODY_BYTES_MAX`]. Whoever takes requests from strangers sets it to what a stranger has to say.
+    pub stranger_body_bytes_max: usize,
     /// Bytes kept for all sessions; default [`TOTAL_BYTES_MAX`].
     pub total_bytes_max: usize,
     /// Sessions known at once; default [`SESSIONS_MAX`]. Over it a session that was quiet is forgotten.
@@ -75,6 +78,7 @@ impl Default for Limits {
         Limits {
             block_size: BlockSize::B1024,
             body_bytes_max: BODY_BYTES_MAX,
+            stranger_body_bytes_max: BODY_BYTES_MAX,
             total_bytes_max: TOTAL_BYTES_MAX,
             sessions_max: SESSIONS_MAX,
         }

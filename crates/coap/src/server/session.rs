@@ -48,6 +48,8 @@ pub(super) struct Session {
     pub(super) holding: bool,
     /// Whether something arrived since the server last looked for quiet sessions.
     pub(super) active: bool,
+    /// Whether the application knows who this is.
+    pub(super) trusted: bool,
 }
 
 /// A request that the application has.
@@ -96,6 +98,7 @@ impl Session {
             scheduled: None,
             holding: false,
             active: true,
+            trusted: false,
         }
     }
 
@@ -155,7 +158,7 @@ impl Session {
         let Some(method) = Method::from_code(message.code) else {
             return self.refuse(&asked, Code::METHOD_NOT_ALLOWED, None, shared);
         };
-        let bytes_max = shared.limits.body_bytes_max;
+        let bytes_max = self.body_bytes_max(shared);
         let Some(block1) = options.block1 else {
             let payload = message.take_payload();
             if payload.len() > bytes_max {
@@ -306,7 +309,7 @@ impl Session {
             draft.option(option::BLOCK1, block.encode());
         }
         if code == Code::REQUEST_ENTITY_TOO_LARGE {
-            draft.uint(option::SIZE1, shared.limits.body_bytes_max as u32);
+            draft.uint(option::SIZE1, self.body_bytes_max(shared) as u32);
         }
         let bytes = draft.encode(&[]);
         self.counters.round_trips += 1;
@@ -573,6 +576,14 @@ impl Session {
                 .iter()
                 .map(|separate| separate.bytes.capacity())
                 .sum::<usize>()
+    }
+
+    const fn body_bytes_max(&self, shared: &Shared) -> usize {
+        if self.trusted {
+            shared.limits.body_bytes_max
+        } else {
+            shared.limits.stranger_body_bytes_max
+        }
     }
 
     fn transmit(&mut self, bytes: Vec<u8>, payload_bytes: usize, shared: &mut Shared) {
