@@ -18,6 +18,7 @@ pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
 pub use keys::{Caller, KeyText};
 
+use crate::admission::Admission;
 use crate::settings::Policy;
 use crate::verify::AwsLc;
 use sectag_proto::{DeviceId, Timestamp};
@@ -46,6 +47,8 @@ pub struct App {
     pub(crate) open_commands_max: usize,
     pub(crate) clock: Clock,
     pub(crate) verifier: AwsLc,
+    /// Who is let in when many come at once.
+    pub(crate) admission: Admission,
     /// `ownerId` of every device: one home, one owner.
     pub(crate) owner: String,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.
@@ -76,6 +79,12 @@ pub enum OwnerError {
         /// The key's role.
         role: &'static str,
     },
+    /// A key that is limited to tags, and a question that concerns more.
+    #[error("this API key is limited to devices with certain tags, and this concerns more")]
+    BeyondScope,
+    /// A key of another team than the home's own.
+    #[error("only keys of the home's own team may do this")]
+    HomeOnly,
     /// The Host or Origin header names somebody else: DNS rebinding, or a page of another site.
     #[error("{header} `{given}` is not a name of this service")]
     ForeignHost {
@@ -144,8 +153,13 @@ pub enum OwnerError {
     )]
     InProgress(String),
     /// The last key that may manage keys.
-    #[error("this is the last API key with the role `owner`; revoking it would lock everyone out")]
+    #[error(
+        "this is the team's last API key with the role `owner`; revoking it would lock everyone out"
+    )]
     LastOwnerKey,
+    /// A team that cannot be deleted.
+    #[error("{0}")]
+    TeamInUse(String),
     /// Too many writers at one device.
     #[error("the device's queue is changing too fast; try again")]
     Contention,
@@ -158,6 +172,16 @@ impl App {
     /// Now, by the clock that was handed in.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// Whether this is the team of the home itself.
+    pub fn is_home(&self, team: &str) -> bool {
+        self.owner == team
+    }
+
+    /// Who was turned away.
+    pub const fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The store behind the use cases.

@@ -4,8 +4,22 @@
 //!  request ─► Host, Origin (guard) ─► API key, role (guard) ─► handler: parse ─► app ─► shape ─► JSON
 //!                                                     every refusal: {code, message, title, status} as JSON
 //! ```
-//! Statuses are decided in one place, [`status_of`].
+//! Statuses are decided in one place, [`status_of`]. The OpenAPI document is made of what the handlers declare; it is
+//! `spec/owner.openapi.json`, `GET /v1/openapi.json`, and readable at `/docs`.
+//!
+//! # A further call
+//!
+//! 1. Its handler, in the file of its resource, with `#[utoipa::path(…)]`: method, path below `/v1`, `tag` (a chapter of
+//!    [`openapi`]), `params` (those of the query), `request_body`, and in `responses` the answer when all is well. The doc
+//!    comment is the summary and the description. [`status`] is a short example, [`commands`] one with bodies.
+//! 2. Refusals need not be declared: [`openapi`] derives 400, 401, 403, 404, 413, 422, 500 and 503. What only the handler knows
+//!    is named: `responses((status = 201, …), Conflict)` for 409, `Unknown` for 404 without a parameter in the path, `NotOurs` for 501.
+//! 3. Shapes are structs with `Serialize` and `ToSchema` (answers) or `Deserialize` and `ToSchema` (bodies); see [`shapes`].
+//!    A body that holds a command uses `#[schema(value_type = RequestSchema)]`.
+//! 4. `routes()` of the file registers it with `.routes(routes!(handler, …))`: all methods of one path in one `routes!`.
+//! 5. A row in the table of roles, and `make openapi`.
 
+pub mod access;
 mod allow_list;
 mod audit;
 mod commands;
@@ -13,12 +27,15 @@ mod csv;
 mod devices;
 mod guard;
 mod keys;
+mod openapi;
+mod page;
 mod request;
 mod shapes;
 mod status;
 
 pub use csv::rows as csv_rows;
 pub(crate) use guard::Names;
+pub use openapi::document;
 
 use crate::app::{App, OwnerError};
 use crate::listen::{Manners, one_line};
@@ -28,9 +45,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use sectag_store::StoreError;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use shapes::Problem;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa_axum::router::OpenApiRouter;
 
 /// Bytes of one JSON body: the largest is a command with a certificate chain of 4 kB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -63,16 +83,8 @@ pub(crate) struct Api {
 
 /// All paths.
 pub(crate) fn router(api: Api) -> Router {
-    let devices = || devices::routes().merge(commands::routes());
-    let v1 = Router::new()
-        .merge(devices())
-        .nest("/identities", devices())
-        .merge(keys::routes())
-        .merge(allow_list::routes())
-        .merge(audit::routes());
-    Router::new()
-        .nest("/v1", v1)
-        .merge(status::routes())
+    let (routes, _) = routes().split_for_parts();
+    routes
         .fallback(async || Refused(OwnerError::UnknownPath))
         .method_not_allowed_fallback(async |method: axum::http::Method| {
             Refused(OwnerError::WrongMethod {
@@ -81,6 +93,23 @@ pub(crate) fn router(api: Api) -> Router {
         })
         .layer(from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
+}
+
+/// All paths and what they declare.
+fn routes() -> OpenApiRouter<Api> {
+    let devices = || OpenApiRouter::from(devices::routes()).merge(commands::routes().into());
+    let v1 = OpenApiRouter::new()
+        .merge(devices())
+        .merge(keys::routes().into())
+        .merge(allow_list::routes().into())
+        .merge(audit::routes().into())
+        .merge(openapi::routes())
+        .merge(status::routes());
+    OpenApiRouter::with_openapi(openapi::frame())
+        .nest("/v1", v1)
+        .nest("/v1/identities", devices())
+        .merge(status::at_the_root())
+        .merge(page::routes())
 }
 
 /// An error on its way to becoming an answer.
@@ -101,6 +130,8 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::Unauthorized => (StatusCode::UNAUTHORIZED, 40100),
         OwnerError::Forbidden { .. } => (StatusCode::FORBIDDEN, 40300),
         OwnerError::ForeignHost { .. } => (StatusCode::FORBIDDEN, 40301),
+        OwnerError::BeyondScope => (StatusCode::FORBIDDEN, 40302),
+        OwnerError::HomeOnly => (StatusCode::FORBIDDEN, 40303),
         OwnerError::NotFound { .. } => (StatusCode::NOT_FOUND, 40400),
         OwnerError::UnknownPath => (StatusCode::NOT_FOUND, 40401),
         OwnerError::WrongMethod { .. } => (StatusCode::METHOD_NOT_ALLOWED, 40500),
@@ -110,6 +141,7 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::InProgress(_) => (StatusCode::CONFLICT, 40903),
         OwnerError::Exists(_) => (StatusCode::CONFLICT, 40904),
         OwnerError::LastOwnerKey => (StatusCode::CONFLICT, 40905),
+        OwnerError::TeamInUse(_) => (StatusCode::CONFLICT, 40906),
         OwnerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 41300),
         OwnerError::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42200),
         OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),
@@ -143,13 +175,20 @@ impl IntoResponse for Refused {
             let reason = one_line(&reason);
             tracing::info!(status = status.as_u16(), %reason, "owner request refused");
         }
-        let body = json!({
-            "code": code,
-            "message": self.0.to_string(),
-            "title": status.canonical_reason().unwrap_or("Error"),
-            "status": status.as_u16(),
-        });
-        let mut response = answer(status, &body);
+        let message = self.0.to_string();
+        let problem = Problem {
+            code,
+            detail: message.clone(),
+            message,
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            r#type: format!("{}#{code}", page::PATH),
+        };
+        let mut response = answer(status, &problem);
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(openapi::PROBLEM_JSON),
+        );
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()
@@ -159,14 +198,15 @@ impl IntoResponse for Refused {
     }
 }
 
-pub(crate) fn answer(status: StatusCode, body: &Value) -> Response {
+pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("names of members are text");
     (
         status,
         [(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         )],
-        Bytes::from(body.to_string()),
+        Bytes::from(body),
     )
         .into_response()
 }

@@ -1,13 +1,13 @@
 //! Who may come in: Host and Origin against DNS rebinding and pages of other sites, then the API key and its role.
 
+use super::access::{self, Found, Row, Scoped, What};
 use super::{Api, Refused};
 use crate::app::{Caller, OwnerError};
 use crate::listen::Answered;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sectag_store::Role;
 
 /// Under which names a listener answers.
 #[derive(Debug, Clone)]
@@ -91,18 +91,15 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     if let Err(e) = api.names.check(request.headers()) {
         return Refused(e).into_response();
     }
-    let path = request.uri().path();
-    if is_foreign(path) {
+    if is_foreign(request.uri().path()) {
         return Refused(OwnerError::UnknownPath).into_response();
     }
-    if path.starts_with("/v1/") {
-        let needed = needed(request.method(), path);
-        match caller(&api, request.headers(), needed).await {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-            }
-            Err(e) => return Refused(e).into_response(),
+    match admit(&api, Asked::of(&request)).await {
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller);
         }
+        Ok(None) => {}
+        Err(refused) => return refused,
     }
     let points = crash_points(request.method(), request.uri().path());
     let answered = request.extensions().get::<Answered>().cloned();
@@ -122,28 +119,72 @@ fn is_foreign(path: &str) -> bool {
     !path.is_ascii() || path.as_bytes().windows(2).any(high)
 }
 
-async fn caller(api: &Api, headers: &HeaderMap, needed: Role) -> Result<Caller, OwnerError> {
-    let authorization = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let caller = api.app.caller(authorization).await?;
-    caller.need(needed)?;
-    Ok(caller)
+/// What of a request decides who may in; a request with its body cannot be held while the store is asked.
+struct Asked {
+    method: Method,
+    template: Option<MatchedPath>,
+    authorization: Option<HeaderValue>,
+    is_of_api: bool,
 }
 
-/// The weakest role that may do this (spec/owner-api §1).
-fn needed(method: &Method, path: &str) -> Role {
-    if path == "/v1/keys" || path.starts_with("/v1/keys/") {
-        Role::Owner
-    } else if path == "/v1/audit/export"
-        || (path.starts_with("/v1/allow-list") && method != Method::GET)
-    {
-        Role::Admin
-    } else if matches!(*method, Method::GET | Method::HEAD) {
-        Role::Viewer
-    } else {
-        Role::Editor
+impl Asked {
+    fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            template: request.extensions().get().cloned(),
+            authorization: request.headers().get(header::AUTHORIZATION).cloned(),
+            is_of_api: request.uri().path().starts_with("/v1/"),
+        }
     }
+}
+
+/// Who asks, if they may, by the row of the route in [`access::TABLE`]; `None` where no key is asked for.
+async fn admit(api: &Api, asked: Asked) -> Result<Option<Caller>, Response> {
+    let template = asked.template.as_ref().map_or("", MatchedPath::as_str);
+    let found = access::of(&asked.method, template);
+    if let Found::Row(Row { role: None, .. }) = found {
+        return Ok(None);
+    }
+    let refuse = |e: OwnerError| Refused(e).into_response();
+    if found == Found::Unknown && !template.is_empty() {
+        tracing::error!(path = template, method = %asked.method, "refused: a route without a row in the table of access");
+    }
+    if found == Found::Unknown && !asked.is_of_api {
+        return Err(refuse(OwnerError::UnknownPath));
+    }
+    // Which paths there are, and what they take, is told to keys only.
+    let authorization = asked.authorization.as_ref();
+    let authorization = authorization.and_then(|value| value.to_str().ok());
+    let caller = api.app.caller(authorization).await.map_err(refuse)?;
+    match found {
+        Found::Row(row) => {
+            may(api, &caller, row).map_err(refuse)?;
+            Ok(Some(caller))
+        }
+        Found::OtherMethod => {
+            let mut refused = refuse(OwnerError::WrongMethod {
+                method: asked.method.to_string(),
+            });
+            if let Ok(allowed) = HeaderValue::try_from(access::allowed(template)) {
+                refused.headers_mut().insert(header::ALLOW, allowed);
+            }
+            Err(refused)
+        }
+        Found::Unknown => Err(refuse(OwnerError::UnknownPath)),
+    }
+}
+
+fn may(api: &Api, caller: &Caller, row: &Row) -> Result<(), OwnerError> {
+    if let Some(role) = row.role {
+        caller.need(role)?;
+    }
+    if row.what == What::Home && !api.app.is_home(&caller.team) {
+        return Err(OwnerError::HomeOnly);
+    }
+    if row.scoped == Scoped::Refused && !caller.scope.is_empty() {
+        return Err(OwnerError::BeyondScope);
+    }
+    Ok(())
 }
 
 fn crash_points(method: &Method, path: &str) -> Option<(&'static str, &'static str)> {
