@@ -47,6 +47,24 @@ pub enum Purpose {
     Devices,
 }
 
+/// What may differ between certificates of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceTerms {
+    /// Seconds of validity from the time of signing; cut where the authority itself ends. Default: two years.
+    pub lifetime_s: u64,
+    /// keyAgreement beside digitalSignature, for servers that look for it with ECDSA keys. Default: no.
+    pub key_agreement: bool,
+}
+
+impl Default for DeviceTerms {
+    fn default() -> Self {
+        Self {
+            lifetime_s: DEVICE_S,
+            key_agreement: false,
+        }
+    }
+}
+
 /// A name under which a server is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerName {
@@ -130,16 +148,35 @@ impl Authority {
         kind: KeyType,
         now_s: u64,
     ) -> Result<Self, PkiError> {
+        let suffix = match purpose {
+            Purpose::Servers => "servers",
+            Purpose::Devices => "devices",
+        };
+        let common_name = format!("{} {suffix}", common_name_of(&self.certificate)?);
+        self.issuing_named(&common_name, purpose, kind, now_s)
+    }
+
+    /// As [`Authority::issuing_with`], under this common name. Authorities of one root that issue beside each other need
+    /// different names: verifiers find the issuer of a certificate, and of a revocation list, by its name.
+    ///
+    /// # Errors
+    /// As [`Authority::issuing`].
+    pub fn issuing_named(
+        &self,
+        common_name: &str,
+        purpose: Purpose,
+        kind: KeyType,
+        now_s: u64,
+    ) -> Result<Self, PkiError> {
         if !self.is_root {
             return Err(self.wrong("other authorities"));
         }
-        let (suffix, usage) = match purpose {
-            Purpose::Servers => ("servers", ExtendedKeyUsagePurpose::ServerAuth),
-            Purpose::Devices => ("devices", ExtendedKeyUsagePurpose::ClientAuth),
+        let usage = match purpose {
+            Purpose::Servers => ExtendedKeyUsagePurpose::ServerAuth,
+            Purpose::Devices => ExtendedKeyUsagePurpose::ClientAuth,
         };
-        let common_name = format!("{} {suffix}", common_name_of(&self.certificate)?);
         let key = KeyPair::generate(kind)?;
-        let mut params = params(&common_name, None, now_s, self.end(now_s, ISSUING_S)?)?;
+        let mut params = params(common_name, None, now_s, self.end(now_s, ISSUING_S)?)?;
         certify(&mut params, 0);
         params.extended_key_usages = vec![usage];
         let certificate = self.sign(&mut params, &key.spki_der())?;
@@ -273,7 +310,21 @@ impl Authority {
     /// # Errors
     /// [`PkiError::BadName`] when topic rules could not be made from `cn`, and as [`Authority::issue_server`].
     pub fn issue_device(&self, spki: &[u8], cn: &str, now_s: u64) -> Result<Certificate, PkiError> {
-        self.issue_client(spki, cn, None, now_s, DEVICE_S)
+        self.issue_client(spki, cn, None, now_s, &DeviceTerms::default())
+    }
+
+    /// As [`Authority::issue_device`], on these terms.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_device`].
+    pub fn issue_device_on(
+        &self,
+        spki: &[u8],
+        cn: &str,
+        now_s: u64,
+        terms: &DeviceTerms,
+    ) -> Result<Certificate, PkiError> {
+        self.issue_client(spki, cn, None, now_s, terms)
     }
 
     /// As [`Authority::issue_device`], valid for `lifetime_s` seconds from now.
@@ -287,7 +338,11 @@ impl Authority {
         now_s: u64,
         lifetime_s: u64,
     ) -> Result<Certificate, PkiError> {
-        self.issue_client(spki, cn, None, now_s, lifetime_s)
+        let terms = DeviceTerms {
+            lifetime_s,
+            ..DeviceTerms::default()
+        };
+        self.issue_client(spki, cn, None, now_s, &terms)
     }
 
     /// Signs an operator certificate for two years: as a device's, with `OU=sectag-operator` ([`OPERATOR_UNIT`]).
@@ -300,7 +355,8 @@ impl Authority {
         cn: &str,
         now_s: u64,
     ) -> Result<Certificate, PkiError> {
-        self.issue_client(spki, cn, Some(OPERATOR_UNIT), now_s, DEVICE_S)
+        let terms = DeviceTerms::default();
+        self.issue_client(spki, cn, Some(OPERATOR_UNIT), now_s, &terms)
     }
 
     fn issue_client(
@@ -309,7 +365,7 @@ impl Authority {
         cn: &str,
         unit: Option<&str>,
         now_s: u64,
-        lifetime_s: u64,
+        terms: &DeviceTerms,
     ) -> Result<Certificate, PkiError> {
         check_p256_spki(spki)?;
         if self.purpose == Some(Purpose::Servers) {
@@ -321,8 +377,11 @@ impl Authority {
                 why: "a client's name has no `+`, `#`, `/`, `$` at the start or control characters, and is not empty",
             });
         }
-        let mut params = params(cn, unit, now_s, self.end(now_s, lifetime_s)?)?;
+        let mut params = params(cn, unit, now_s, self.end(now_s, terms.lifetime_s)?)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if terms.key_agreement {
+            params.key_usages.push(KeyUsagePurpose::KeyAgreement);
+        }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&mut params, spki)
     }

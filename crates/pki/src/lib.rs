@@ -19,6 +19,7 @@ pub mod at_script;
 mod authority;
 mod certificate;
 pub mod chain;
+mod crl;
 pub mod csr;
 mod der;
 mod encrypted;
@@ -35,9 +36,10 @@ pub mod pem;
 pub mod topics;
 
 pub use authority::{
-    Authority, Purpose, ServerName, Terms, identity_problem, looks_like_device_id,
+    Authority, DeviceTerms, Purpose, ServerName, Terms, identity_problem, looks_like_device_id,
 };
 pub use certificate::Certificate;
+pub use crl::RevocationList;
 pub use error::PkiError;
 pub use facts::{CertificateFacts, show};
 pub use identity::{ClientIdentity, OPERATOR_UNIT, Role, identity};

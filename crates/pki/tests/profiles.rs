@@ -5,7 +5,8 @@ use std::collections::HashSet;
 
 use sectag_pki::chain::{self, Check, VerifyError};
 use sectag_pki::{
-    Authority, Certificate, PkiError, PrivateKey, Purpose, Role, ServerName, identity, show,
+    Authority, Certificate, DeviceTerms, PkiError, PrivateKey, Purpose, Role, ServerName, identity,
+    show,
 };
 
 const NOW_S: u64 = 1_780_000_000;
@@ -108,6 +109,25 @@ fn a_device_certificate_has_a_cn_and_nothing_more() {
     assert_eq!(who.serial, made.serial_hex);
     assert_eq!(who.issuer, "CN=Town devices");
     assert_eq!(Certificate::from_pem(&made.pem()).unwrap(), made);
+}
+
+#[test]
+fn a_devices_lifetime_and_key_usage_can_be_chosen_and_nothing_else() {
+    let town = Town::new();
+    let key = PrivateKey::generate().unwrap();
+    let terms = DeviceTerms {
+        lifetime_s: 90 * DAY_S,
+        key_agreement: true,
+    };
+    let made = town
+        .devices
+        .issue_device_on(&key.spki_der(), "d", NOW_S, &terms)
+        .unwrap();
+    let facts = show(made.der()).unwrap();
+    assert_eq!(facts.not_after_s, NOW_S + 90 * DAY_S);
+    assert_eq!(facts.key_usages, ["digitalSignature", "keyAgreement"]);
+    assert_eq!(facts.extended_key_usages, ["clientAuth"]);
+    assert_eq!((facts.subject.as_str(), facts.is_ca), ("CN=d", false));
 }
 
 #[test]
