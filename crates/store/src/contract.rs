@@ -9,6 +9,8 @@
 //! Each operation is one transaction, and its answer leaves after the transaction is durable. Reads see everything
 //! that was answered before. A future dropped halfway does not undo a write that was already handed over.
 
+pub(crate) mod lives;
+
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::record::{
     Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
@@ -27,7 +29,7 @@ pub const PAGE_ROWS_MAX: usize = 1000;
 /// `by` is who did it, for the audit trail (the name of an API key, or `service`); every change made through an
 /// operation that takes it is audited in the same transaction.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: lives::Lives + Send + Sync + std::fmt::Debug {
     /// Claims a device, or says why not.
     ///
     /// A device whose key is known (claimed at this moment, or the tombstone of an earlier claim) must show a token

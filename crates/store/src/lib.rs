@@ -20,6 +20,10 @@ mod record;
 mod seal;
 mod sqlite;
 
+pub use contract::lives::{
+    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, Life, LifeChange, LifeNotes, LifeState, Lives,
+    RenewalQuery, RenewalRun, RenewalStep, Spki,
+};
 pub use contract::{AddKeyError, CommitError, PAGE_ROWS_MAX, Store, StoreError};
 pub use record::{
     Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,

@@ -1,5 +1,6 @@
 //! The records of the contract: what goes in and what comes out.
 
+use crate::contract::lives::LifeChange;
 use sectag_proto::es256::{Kid, PublicKey};
 use sectag_proto::service::{Changes, Command, Queue};
 use sectag_proto::token::{Candidate, DeviceType};
@@ -156,6 +157,8 @@ pub struct DeviceChange {
     pub removed: Vec<CommandId>,
     /// Certificates issued by this decision. The same one again changes nothing.
     pub issued: Vec<Issued>,
+    /// What becomes of certificates by this decision, in this order.
+    pub lives: Vec<LifeChange>,
     /// Events for the audit trail.
     pub audit: Vec<AuditEvent>,
     /// The request that led here was authenticated at this time.

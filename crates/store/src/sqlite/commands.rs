@@ -4,7 +4,7 @@ use crate::contract::{CommitError, StoreError};
 use crate::record::{Committed, DeviceChange, Issued, Loaded};
 use crate::seal::SealKey;
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql, time};
-use crate::sqlite::{audit, devices, execute, read_error};
+use crate::sqlite::{audit, devices, execute, lives, read_error};
 use rusqlite::{Connection, params};
 use sectag_proto::es256::PublicKey;
 use sectag_proto::service::{Command, Queue};
@@ -152,6 +152,9 @@ pub(crate) fn commit(db: &Connection, prepared: &Prepared) -> Result<Committed, 
     }
     for issued in &change.issued {
         put_issued(db, issued)?;
+    }
+    for life in &change.lives {
+        lives::apply(db, life)?;
     }
     for event in &change.audit {
         audit::insert(db, event)?;

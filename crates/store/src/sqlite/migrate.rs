@@ -1,7 +1,7 @@
 //! Brings a database to the schema this program knows: numbered files, each in its own transaction.
 
 use crate::contract::StoreError;
-use crate::sqlite::audit;
+use crate::sqlite::{audit, lives};
 use rusqlite::{Connection, TransactionBehavior};
 use sectag_keep::crash;
 
@@ -11,6 +11,10 @@ const STEPS: &[Step] = &[
     Step {
         sql: include_str!("../../sql/sqlite/migrations/0002_audit_chain.sql"),
         then: audit::chain_all,
+    },
+    Step {
+        sql: include_str!("../../sql/sqlite/migrations/0005_lives.sql"),
+        then: lives::bear_all,
     },
 ];
 

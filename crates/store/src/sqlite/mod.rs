@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod commands;
 mod devices;
+mod lives;
 mod migrate;
 mod readers;
 mod rows;

@@ -1,0 +1,457 @@
+//! Lives of certificates and their renewals.
+
+use crate::contract::lives::{
+    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, Life, LifeChange, LifeNotes,
+    LifeState, Lives, RenewalQuery, RenewalRun, RenewalStep, Spki,
+};
+use crate::contract::{PAGE_ROWS_MAX, StoreError};
+use crate::record::{AuditEvent, Page};
+use crate::sqlite::rows::{all, damaged, first, get, sql, time};
+use crate::sqlite::writer::Kind;
+use crate::sqlite::{SqliteStore, audit, devices, execute, read_error};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use sectag_proto::command::CommandRequest;
+use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp};
+
+#[async_trait]
+impl Lives for SqliteStore {
+    async fn lives(&self, device: DeviceId) -> Result<DeviceLives, StoreError> {
+        self.read(move |db| {
+            let _snapshot = db.unchecked_transaction().map_err(read_error)?;
+            let key = [device.as_bytes()];
+            Ok(DeviceLives {
+                lives: all(db, sql!("lives_of_device"), key, life)?,
+                renewals: all(db, sql!("renewals_of_device"), key, renewal)?,
+            })
+        })
+        .await
+    }
+
+    async fn life_history(&self, device: DeviceId) -> Result<DeviceLives, StoreError> {
+        self.read(move |db| {
+            let _snapshot = db.unchecked_transaction().map_err(read_error)?;
+            let key = [device.as_bytes()];
+            Ok(DeviceLives {
+                lives: all(db, sql!("lives_all_of_device"), key, life)?,
+                renewals: all(db, sql!("renewals_all_of_device"), key, renewal)?,
+            })
+        })
+        .await
+    }
+
+    async fn life(&self, spki_sha256: Spki) -> Result<Option<Life>, StoreError> {
+        self.read(move |db| by_spki(db, &spki_sha256)).await
+    }
+
+    async fn certificates_used(
+        &self,
+        uses: Vec<(Spki, Timestamp)>,
+    ) -> Result<Vec<FirstUse>, StoreError> {
+        self.write(Kind::RECORD, move |db| {
+            let mut first_uses = Vec::new();
+            for (spki, at) in &uses {
+                first_uses.extend(used(db, spki, *at)?);
+            }
+            Ok(first_uses)
+        })
+        .await
+    }
+
+    async fn endings(&self, query: EndingQuery) -> Result<Page<Ending, EndingCursor>, StoreError> {
+        self.read(move |db| {
+            let _snapshot = db.unchecked_transaction().map_err(read_error)?;
+            endings(db, &query)
+        })
+        .await
+    }
+
+    async fn renewals(
+        &self,
+        query: RenewalQuery,
+    ) -> Result<Page<RenewalRun, EndingCursor>, StoreError> {
+        self.read(move |db| {
+            let (limit, rows) = limits(query.limit);
+            let (after, old) = cursor(query.after);
+            let mut items = match &query.team {
+                None => all(
+                    db,
+                    sql!("renewals_open"),
+                    params![after, &old[..], rows],
+                    renewal,
+                ),
+                Some(team) => all(
+                    db,
+                    sql!("renewals_open_of_team"),
+                    params![after, &old[..], rows, team],
+                    renewal,
+                ),
+            }?;
+            let next = devices::cut(&mut items, limit).map(|last| (last.started_at, last.old));
+            let total = items.len() as u64;
+            Ok(Page { items, next, total })
+        })
+        .await
+    }
+
+    async fn revoke_lives(
+        &self,
+        device: DeviceId,
+        only: Option<Spki>,
+        at: Timestamp,
+    ) -> Result<usize, StoreError> {
+        self.write(Kind::RECORD, move |db| {
+            let only = only.as_ref().map(|spki| &spki[..]);
+            let row = params![device.as_bytes(), only, time(at)];
+            execute(db, sql!("renewals_abandon"), row)?;
+            let row = params![device.as_bytes(), only, time(at)];
+            execute(db, sql!("lives_revoke"), row)
+        })
+        .await
+    }
+
+    async fn note_lives(&self, notes: LifeNotes) -> Result<(), StoreError> {
+        self.write(Kind::RECORD, move |db| {
+            for spki in &notes.expired {
+                execute(db, sql!("life_expired"), [&spki[..]])?;
+            }
+            for (spki, days) in &notes.alarmed {
+                execute(db, sql!("life_alarmed"), params![&spki[..], days])?;
+            }
+            for (old, at) in &notes.renewals_alarmed {
+                execute(db, sql!("renewal_alarmed"), params![&old[..], time(*at)])?;
+            }
+            for (old, at) in &notes.abandoned {
+                end_renewal(db, old, RenewalStep::Abandoned, *at)?;
+            }
+            for event in &notes.audit {
+                audit::insert(db, event)?;
+            }
+            Ok::<(), StoreError>(())
+        })
+        .await
+    }
+}
+
+/// A part of a device's commit.
+pub(crate) fn apply(db: &Connection, change: &LifeChange) -> Result<(), StoreError> {
+    match change {
+        LifeChange::Born(life) => insert(db, life),
+        LifeChange::Written { spki_sha256, at } => {
+            let row = params![&spki_sha256[..], time(*at)];
+            execute(db, sql!("life_written"), row).map(drop)
+        }
+        LifeChange::Superseded { spki_sha256, at } => supersede(db, spki_sha256, *at),
+        LifeChange::Renewal(run) => put_renewal(db, run),
+    }
+}
+
+fn by_spki(db: &Connection, spki: &Spki) -> Result<Option<Life>, StoreError> {
+    first(db, sql!("life_by_spki"), [&spki[..]], life)
+}
+
+fn supersede(db: &Connection, spki: &Spki, at: Timestamp) -> Result<(), StoreError> {
+    let row = params![&spki[..], time(at)];
+    execute(db, sql!("life_superseded"), row).map(drop)
+}
+
+fn end_renewal(
+    db: &Connection,
+    old: &Spki,
+    step: RenewalStep,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let row = params![&old[..], step.as_str(), time(at)];
+    execute(db, sql!("renewal_end"), row).map(drop)
+}
+
+/// A connection; what it proves is written once.
+fn used(db: &Connection, spki: &Spki, at: Timestamp) -> Result<Option<FirstUse>, StoreError> {
+    let Some(before) = by_spki(db, spki)? else {
+        return Ok(None);
+    };
+    execute(db, sql!("life_used"), params![&spki[..], time(at)])?;
+    if before.used_at.is_some() || !before.state.counts() {
+        return Ok(None);
+    }
+    let run = first(db, sql!("renewal_by_new"), [&spki[..]], renewal)?;
+    if let Some(run) = &run {
+        supersede(db, &run.old, at)?;
+        end_renewal(db, &run.old, RenewalStep::Done, at)?;
+        let detail = format!(
+            "connected with certificate {} from sec tag {}, valid until {}",
+            before.serial,
+            run.sec_tag,
+            before.not_after.as_secs()
+        );
+        let done = AuditEvent::new(at, "service", "renewal-done")
+            .team(&run.team)
+            .device(run.device)
+            .detail(detail);
+        audit::insert(db, &done)?;
+    }
+    let life = by_spki(db, spki)?.unwrap_or(before);
+    Ok(Some(FirstUse { life, renewal: run }))
+}
+
+fn endings(db: &Connection, query: &EndingQuery) -> Result<Page<Ending, EndingCursor>, StoreError> {
+    let (limit, rows) = limits(query.limit);
+    let (after, spki) = cursor(query.after);
+    let until = time(query.until);
+    let mut lives = match &query.team {
+        None => all(
+            db,
+            sql!("lives_ending"),
+            params![after, &spki[..], until, rows],
+            life,
+        ),
+        Some(team) => all(
+            db,
+            sql!("lives_ending_of_team"),
+            params![after, &spki[..], until, rows, team],
+            life,
+        ),
+    }?;
+    let next = devices::cut(&mut lives, limit).map(|last| (last.not_after, last.spki_sha256));
+    let mut items = Vec::with_capacity(lives.len());
+    for life in lives {
+        let Some(device) = devices::device(db, life.device)? else {
+            continue;
+        };
+        if device.owner != life.team {
+            continue;
+        }
+        items.push(Ending {
+            renewal: first(db, sql!("renewal_by_old"), [&life.spki_sha256[..]], renewal)?,
+            tags: device.tags,
+            blocked: device.blocked,
+            last_seen_at: device.last_seen_at,
+            life,
+        });
+    }
+    let total = items.len() as u64;
+    Ok(Page { items, next, total })
+}
+
+/// Rows of a page, and one more, which tells whether there is a next page.
+fn limits(limit: usize) -> (usize, i64) {
+    let limit = limit.clamp(1, PAGE_ROWS_MAX);
+    (limit, i64::try_from(limit + 1).unwrap_or(i64::MAX))
+}
+
+/// Before everything, when there is no cursor.
+fn cursor(after: Option<EndingCursor>) -> (i64, Spki) {
+    after.map_or((-1, [0; 32]), |(at, spki)| (time(at), spki))
+}
+
+/// One life per public key, as there is one certificate.
+fn insert(db: &Connection, life: &Life) -> Result<(), StoreError> {
+    let row = params![
+        &life.spki_sha256[..],
+        life.device.as_bytes(),
+        life.team,
+        life.serial,
+        life.csr.as_bytes(),
+        life.certificate.as_ref().map(CommandId::as_bytes),
+        life.sec_tag.map(SecTag::get),
+        life.rule_id,
+        time(life.not_before),
+        time(life.not_after),
+        time(life.issued_at),
+        life.written_at.map(time),
+        life.used_at.map(time),
+        life.last_used_at.map(time),
+        life.state.as_str(),
+        life.ended_at.map(time),
+        life.alarm_days,
+    ];
+    execute(db, sql!("life_insert"), row).map(drop)
+}
+
+fn put_renewal(db: &Connection, run: &RenewalRun) -> Result<(), StoreError> {
+    let row = params![
+        &run.old[..],
+        run.device.as_bytes(),
+        run.team,
+        run.rule_id,
+        run.sec_tag.get(),
+        run.in_place,
+        time(run.started_at),
+        run.step.as_str(),
+        time(run.step_at),
+        run.command.as_ref().map(CommandId::as_bytes),
+        run.new.as_ref().map(|spki| &spki[..]),
+        run.attempts,
+        time(run.retry_at),
+        run.failing_since.map(time),
+        run.reason,
+        run.alarmed_at.map(time),
+        run.ended_at.map(time),
+    ];
+    execute(db, sql!("renewal_put"), row).map(drop)
+}
+
+fn life(row: &Row<'_>) -> Result<Life, StoreError> {
+    let device = DeviceId::from_bytes(get(row, 1)?);
+    let serial: String = get(row, 3)?;
+    let what = || format!("life of certificate {serial} of device {device}");
+    let state: String = get(row, 14)?;
+    Ok(Life {
+        spki_sha256: get(row, 0)?,
+        device,
+        team: get(row, 2)?,
+        csr: CommandId::from_bytes(get(row, 4)?),
+        certificate: get::<Option<[u8; 16]>>(row, 5)?.map(CommandId::from_bytes),
+        sec_tag: get::<Option<u32>>(row, 6)?
+            .map(|tag| SecTag::new(tag.into()))
+            .transpose()
+            .map_err(|e| damaged(what(), e))?,
+        rule_id: get(row, 7)?,
+        not_before: at(row, 8)?,
+        not_after: at(row, 9)?,
+        issued_at: at(row, 10)?,
+        written_at: at_or_none(row, 11)?,
+        used_at: at_or_none(row, 12)?,
+        last_used_at: at_or_none(row, 13)?,
+        state: LifeState::parse(&state).ok_or_else(|| damaged(what(), format!("state {state}")))?,
+        ended_at: at_or_none(row, 15)?,
+        alarm_days: get(row, 16)?,
+        serial,
+    })
+}
+
+fn renewal(row: &Row<'_>) -> Result<RenewalRun, StoreError> {
+    let device = DeviceId::from_bytes(get(row, 1)?);
+    let what = || format!("renewal of device {device}");
+    let step: String = get(row, 7)?;
+    Ok(RenewalRun {
+        old: get(row, 0)?,
+        device,
+        team: get(row, 2)?,
+        rule_id: get(row, 3)?,
+        sec_tag: SecTag::new(get::<u32>(row, 4)?.into()).map_err(|e| damaged(what(), e))?,
+        in_place: get(row, 5)?,
+        started_at: at(row, 6)?,
+        step: RenewalStep::parse(&step).ok_or_else(|| damaged(what(), format!("step {step}")))?,
+        step_at: at(row, 8)?,
+        command: get::<Option<[u8; 16]>>(row, 9)?.map(CommandId::from_bytes),
+        new: get(row, 10)?,
+        attempts: get(row, 11)?,
+        retry_at: at(row, 12)?,
+        failing_since: at_or_none(row, 13)?,
+        reason: get(row, 14)?,
+        alarmed_at: at_or_none(row, 15)?,
+        ended_at: at_or_none(row, 16)?,
+    })
+}
+
+fn at(row: &Row<'_>, column: usize) -> Result<Timestamp, StoreError> {
+    let time: i64 = get(row, column)?;
+    let time = u64::try_from(time).map_err(|e| damaged("time", e))?;
+    Ok(Timestamp(time))
+}
+
+fn at_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    match get::<Option<i64>>(row, column)? {
+        None => Ok(None),
+        Some(_) => at(row, column).map(Some),
+    }
+}
+
+/// Gives each certificate that was issued before there were lives one of its own. What became of it is known as far as
+/// the command that wrote it is still there; a certificate of an earlier claim is revoked.
+pub(crate) fn bear_all(db: &Connection) -> Result<(), StoreError> {
+    let issued = all(db, sql!("lives_missing"), [], |row| {
+        let der: Vec<u8> = get(row, 2)?;
+        let certificate = sectag_pki::Certificate::from_der(&der)
+            .map_err(|e| damaged("issued certificate", e))?;
+        let request: Option<String> = get(row, 6)?;
+        let sec_tag = request
+            .and_then(|json| serde_json::from_str(&json).ok())
+            .and_then(|request| match request {
+                CommandRequest::CertificateSigningRequest { sec_tag, .. } => Some(sec_tag),
+                _ => None,
+            });
+        let issued_at = at(row, 5)?;
+        let (team, claimed_at) = (get::<Option<String>>(row, 8)?, at_or_none(row, 9)?);
+        let is_of_this_claim = claimed_at.is_some_and(|claimed| claimed <= issued_at);
+        Ok(Life {
+            spki_sha256: get(row, 0)?,
+            serial: get(row, 1)?,
+            device: DeviceId::from_bytes(get(row, 3)?),
+            team: team.unwrap_or_default(),
+            csr: CommandId::from_bytes(get(row, 4)?),
+            certificate: None,
+            sec_tag,
+            rule_id: get(row, 7)?,
+            not_before: Timestamp::from_secs(certificate.not_before_s),
+            not_after: Timestamp::from_secs(certificate.not_after_s),
+            issued_at,
+            written_at: None,
+            used_at: None,
+            last_used_at: None,
+            state: match is_of_this_claim {
+                true => LifeState::Issued,
+                false => LifeState::Revoked,
+            },
+            ended_at: (!is_of_this_claim).then(|| claimed_at.unwrap_or(issued_at)),
+            alarm_days: None,
+        })
+    })?;
+    let mut later: Vec<(DeviceId, Option<SecTag>)> = Vec::new();
+    for mut life in issued {
+        let place = (life.device, life.sec_tag);
+        if life.state.counts() && life.sec_tag.is_some() && later.contains(&place) {
+            life.state = LifeState::Superseded;
+            life.ended_at = Some(life.issued_at);
+        }
+        if later
+            .last()
+            .is_some_and(|(device, _)| *device != life.device)
+        {
+            later.clear();
+        }
+        later.push(place);
+        insert(db, &life)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_per_fleet_is_found_by_an_index() {
+        let mut db = Connection::open_in_memory().unwrap();
+        crate::sqlite::migrate::migrate(&mut db).unwrap_or_else(|e| panic!("{e:?}"));
+        for (sql, index) in [
+            (sql!("lives_ending"), "lives_by_end"),
+            (sql!("lives_ending_of_team"), "lives_by_team_and_end"),
+            (sql!("lives_of_device"), "lives_by_device"),
+            (sql!("renewals_of_device"), "renewals_by_device"),
+            (sql!("renewal_by_new"), "renewals_by_new"),
+            (sql!("renewals_open"), "renewals_open"),
+            (sql!("renewals_open_of_team"), "renewals_open_by_team"),
+        ] {
+            let mut explained = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let count = explained.parameter_count();
+            let none = vec![rusqlite::types::Null; count];
+            let plan: Vec<String> = explained
+                .query_map(rusqlite::params_from_iter(none), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            let plan = plan.join("; ");
+            assert!(
+                plan.contains("SEARCH") && plan.contains(index),
+                "{plan}\n{sql}"
+            );
+            assert!(
+                !plan.contains("SCAN") && !plan.contains("TEMP B-TREE"),
+                "{plan}\n{sql}"
+            );
+        }
+    }
+}
