@@ -12,13 +12,13 @@
 
 mod accept;
 mod config;
+mod doors;
 mod socket;
 
 pub use config::{
     Bound, BrokerConfig, BrokerError, BrokerLimits, HANDSHAKE_DEADLINE, Level, Listener, Security,
 };
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,13 +28,14 @@ use arc_swap::ArcSwap;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sectag_pki::topics::Rules;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use doors::Doors;
 
 use crate::counters::{Counters, Snapshot};
 use crate::identity::Identity;
-use crate::link::Kick;
-use crate::router::{LinkId, Router};
+use crate::router::Router;
 use crate::trust::Trust;
 
 /// How long a client may take no bytes while some wait for it, before the connection is given up.
@@ -75,18 +76,18 @@ impl Broker {
         let first = bound.first().ok_or(BrokerError::Nowhere)?.address;
         let counters = Arc::new(Counters::default());
         let limits = config.limits;
-        let gates = config.listeners.into_iter().enumerate();
+        let ports = config.listeners.into_iter().enumerate();
         let shared = Arc::new(Shared {
             limits,
             connections: Arc::new(Semaphore::new(limits.connections_max)),
             handshakes: Arc::new(Semaphore::new(limits.handshakes_max)),
-            gates: gates
-                .map(|(at, listener)| Gate::new(at, listener))
+            ports: ports
+                .map(|(at, listener)| Port::new(at, listener))
                 .collect(),
             changes: watch::channel(Change::None).0,
             inner: Mutex::new(Inner {
                 router: Router::new(limits.router, counters.clone()),
-                doors: HashMap::new(),
+                doors: Doors::default(),
             }),
             counters,
             started: Instant::now(),
@@ -97,7 +98,7 @@ impl Broker {
             loops.spawn(accept::run(socket, listener, shared.clone()));
         }
         for Bound { listener, address } in &bound {
-            let level = shared.gates[*listener].level();
+            let level = shared.ports[*listener].level();
             tracing::info!(%address, %level, "MQTT broker listens");
         }
         Ok(Self {
@@ -120,7 +121,7 @@ impl Broker {
 
     /// The level of security of a listener at this moment; `None` when there is no such listener.
     pub fn level(&self, listener: usize) -> Option<Level> {
-        self.shared.gates.get(listener).map(Gate::level)
+        self.shared.ports.get(listener).map(Port::level)
     }
 
     /// What was counted until now.
@@ -132,8 +133,8 @@ impl Broker {
     /// certificate is trusted no more. False, and nothing changes, when the listener has no TLS: plaintext stays plaintext,
     /// and TLS stays TLS.
     pub fn set_trust(&self, listener: usize, trust: Arc<Trust>) -> bool {
-        let gate = self.shared.gates.get(listener);
-        let Some(current) = gate.and_then(|gate| gate.trust.as_ref()) else {
+        let port = self.shared.ports.get(listener);
+        let Some(current) = port.and_then(|port| port.trust.as_ref()) else {
             return false;
         };
         current.store(trust);
@@ -147,6 +148,19 @@ impl Broker {
             }
         });
         true
+    }
+
+    /// Asks the gates about every live session again, and closes those that are let in no more or on other terms.
+    pub fn judge_again(&self) {
+        let doors = self.shared.with(|_, doors| doors.guests());
+        doors.iter().for_each(|door| door.judge());
+    }
+
+    /// As [`Broker::judge_again`], for the sessions whose certificates have one of these CNs. What it costs does not depend on
+    /// how many others there are.
+    pub fn judge_again_named<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let doors = self.shared.with(|_, doors| doors.named(names));
+        doors.iter().for_each(|door| door.judge());
     }
 
     /// Stops accepting, tells MQTT 5 clients that the server shuts down, closes everything. Wills are not published.
@@ -173,7 +187,7 @@ struct Shared {
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     /// In the order of the configuration.
-    gates: Vec<Gate>,
+    ports: Vec<Port>,
     changes: watch::Sender<Change>,
     inner: Mutex<Inner>,
     counters: Arc<Counters>,
@@ -181,7 +195,7 @@ struct Shared {
 }
 
 /// One listener at run time.
-struct Gate {
+struct Port {
     /// `None`: plaintext.
     trust: Option<ArcSwap<Trust>>,
     rules: Arc<Rules>,
@@ -191,18 +205,10 @@ struct Gate {
 
 struct Inner {
     router: Router,
-    doors: HashMap<LinkId, Arc<Door>>,
+    doors: Doors,
 }
 
-/// How others reach a connection's task.
-#[derive(Debug, Default)]
-struct Door {
-    /// Something waits in the session queue, or `kick` was set.
-    bell: Notify,
-    kick: Mutex<Option<Kick>>,
-}
-
-impl Gate {
+impl Port {
     fn new(at: usize, listener: Listener) -> Self {
         Self {
             trust: match listener.security {
@@ -236,12 +242,12 @@ impl Shared {
     }
 
     /// Runs `work` on the router and rings at every door that has something to send.
-    fn with<T>(&self, work: impl FnOnce(&mut Router, &mut HashMap<LinkId, Arc<Door>>) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Router, &mut Doors) -> T) -> T {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let result = work(&mut inner.router, &mut inner.doors);
         for link in inner.router.take_woken() {
-            if let Some(door) = inner.doors.get(&link) {
+            if let Some(door) = inner.doors.get(link) {
                 door.bell.notify_one();
             }
         }
@@ -257,19 +263,5 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-impl Door {
-    fn kick(&self, kick: Kick) {
-        *self.kick.lock().unwrap_or_else(PoisonError::into_inner) = Some(kick);
-        self.bell.notify_one();
-    }
-
-    fn take_kick(&self) -> Option<Kick> {
-        self.kick
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
     }
 }

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use sectag_pki::topics::{Client, Rights, Rules};
 use sectag_pki::{ClientIdentity, PkiError, Role};
 
+use crate::gate::Admission;
+
 /// Identity of one connection, and its rights by the rules of its listener ([`sectag_pki::topics`]).
 #[derive(Debug)]
 pub struct Identity {
     /// The certificate's CN, which is the user name. `anonymous/<number of the listener>` without a certificate; no CN
     /// that is accepted here has a slash.
     pub name: Arc<str>,
-    /// The issuer's distinguished name; empty without a certificate.
+    /// The issuer's distinguished name, or the [`Admission::realm`] that stands for it; empty without a certificate.
     pub issuer: Arc<str>,
+    /// Before every topic, with a `/`; see [`Admission::prefix`].
+    prefix: Option<Arc<str>>,
     certificate: Option<ClientIdentity>,
     rules: Arc<Rules>,
     rights: Rights,
@@ -25,7 +29,24 @@ impl Identity {
     /// # Errors
     /// [`PkiError`] when the certificate has no single CN that can be a topic level.
     pub fn from_certificate(der: &[u8], rules: Arc<Rules>) -> Result<Self, PkiError> {
-        Ok(Self::new(sectag_pki::identity(der)?, rules))
+        Self::admitted(der, rules, &Admission::default())
+    }
+
+    /// As [`Identity::from_certificate`], on the terms of a gate.
+    ///
+    /// # Errors
+    /// As [`Identity::from_certificate`].
+    pub fn admitted(der: &[u8], rules: Arc<Rules>, terms: &Admission) -> Result<Self, PkiError> {
+        let mut certificate = sectag_pki::identity(der)?;
+        if !terms.may_operate {
+            certificate.role = Role::Device;
+        }
+        if let Some(realm) = &terms.realm {
+            certificate.issuer = realm.to_string();
+        }
+        let mut identity = Self::new(certificate, rules);
+        identity.prefix = terms.prefix.clone();
+        Ok(identity)
     }
 
     /// A client that was asked for no certificate, on listener `number`. A user name or client id that nobody proved opens no
@@ -34,6 +55,7 @@ impl Identity {
         Self {
             name: format!("anonymous/{number}").into(),
             issuer: "".into(),
+            prefix: None,
             certificate: None,
             rights: rules.rights(&Client::default()),
             rules,
@@ -48,6 +70,7 @@ impl Identity {
         Self {
             name: certificate.cn.as_str().into(),
             issuer: certificate.issuer.as_str().into(),
+            prefix: None,
             certificate: Some(certificate),
             rules,
             rights,
@@ -66,6 +89,7 @@ impl Identity {
         Arc::new(Self {
             name: self.name.clone(),
             issuer: self.issuer.clone(),
+            prefix: self.prefix.clone(),
             certificate: self.certificate.clone(),
             rules: self.rules.clone(),
             rights,
@@ -89,12 +113,23 @@ impl Identity {
 
     /// May it publish to `topic`?
     pub fn may_publish(&self, topic: &str) -> bool {
-        self.rights.may_publish(topic)
+        self.own(topic)
+            .is_some_and(|topic| self.rights.may_publish(topic))
     }
 
     /// May it subscribe to `filter`?
     pub fn may_subscribe(&self, filter: &str) -> bool {
-        self.rights.may_subscribe(filter)
+        self.own(filter)
+            .is_some_and(|filter| self.rights.may_subscribe(filter))
+    }
+
+    /// What follows the prefix of this client; `None` outside of it. The prefix is plain text, so what a filter matches
+    /// behind it stays behind it.
+    fn own<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        match &self.prefix {
+            None => Some(topic),
+            Some(prefix) => topic.strip_prefix(&**prefix)?.strip_prefix('/'),
+        }
     }
 }
 

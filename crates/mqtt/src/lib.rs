@@ -9,7 +9,7 @@
 //!
 //! The certificate is the identity: its CN is the user name and, by the default rules, the first level of every topic. User
 //! name and password of CONNECT are ignored, any client id is taken, and a session belongs to (issuer, identity, client id),
-//! or without a certificate to (listener, client id). `link`, `router` and what is below have no sockets and no clock and
+//! or without a certificate to (listener, client id). A [`Gate`] may know more of a certificate than its chain says. `link`, `router` and what is below have no sockets and no clock and
 //! are tested without them.
 //!
 //! Offered: QoS 0, 1 and 2, retained messages, wills, persistent sessions (in memory), session and message expiry, flow
@@ -21,6 +21,7 @@ pub mod broker;
 pub mod client;
 mod counters;
 mod filters;
+mod gate;
 mod identity;
 pub mod link;
 mod message;
@@ -38,6 +39,7 @@ pub use client::{
     Client, ClientError, ConnectOptions, Incoming, Traffic, Transport, Version, Will,
 };
 pub use counters::{Counters, Snapshot};
+pub use gate::{Admission, ClientCertificate, Gate, Verdict};
 pub use identity::Identity;
 pub use message::Message;
 pub use mqtt_protocol_core::mqtt::packet::Qos;

@@ -69,6 +69,8 @@ pub enum Kick {
     Stopping,
     /// The certificate is trusted no more.
     TrustWithdrawn,
+    /// The certificate is trusted on other terms: other topics are its own.
+    TermsChanged,
 }
 
 /// How a link ended.
@@ -212,6 +214,7 @@ impl Link {
             Kick::TakenOver => DisconnectReasonCode::SessionTakenOver,
             Kick::Stopping => DisconnectReasonCode::ServerShuttingDown,
             Kick::TrustWithdrawn => DisconnectReasonCode::NotAuthorized,
+            Kick::TermsChanged => DisconnectReasonCode::AdministrativeAction,
         };
         if self.ended.is_none() {
             self.send_disconnect(reason, router, now);

@@ -42,6 +42,7 @@ pub(crate) fn certificate(reason: &CertificateError) -> String {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "not made for this purpose (extended key usage)".into()
         }
+        CertificateError::ApplicationVerificationFailure => "not admitted here".into(),
         CertificateError::NotValidForName => "made for another name".into(),
         CertificateError::NotValidForNameContext {
             expected,

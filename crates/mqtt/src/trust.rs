@@ -9,6 +9,8 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 
+use crate::gate::{Gate, Gated};
+
 /// Largest TLS record toward a client in bytes, header included. The nRF91 modem takes no more than 2048.
 pub const TLS_RECORD_BYTES_MAX: usize = 2048;
 
@@ -62,6 +64,7 @@ pub struct Trust {
     pub(crate) config: Arc<ServerConfig>,
     /// `None`: clients are not asked for a certificate.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pub(crate) gate: Option<Arc<dyn Gate>>,
 }
 
 /// Why a [`TrustMaterial`] is unusable.
@@ -108,6 +111,18 @@ impl Trust {
     /// # Errors
     /// [`TrustError`] says which piece is unusable.
     pub fn new(material: TrustMaterial) -> Result<Self, TrustError> {
+        Self::mutual(material, None)
+    }
+
+    /// As [`Trust::new`], with a gate that has the last word, and pins certificates whoever signed them.
+    ///
+    /// # Errors
+    /// As [`Trust::new`].
+    pub fn gated(material: TrustMaterial, gate: Arc<dyn Gate>) -> Result<Self, TrustError> {
+        Self::mutual(material, Some(gate))
+    }
+
+    fn mutual(material: TrustMaterial, gate: Option<Arc<dyn Gate>>) -> Result<Self, TrustError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         if material.client_roots.is_empty() {
             return Err(TrustError::NoClientRoots);
@@ -128,8 +143,16 @@ impl Trust {
                 .map_err(|error| TrustError::RevocationList {
                     reason: error.to_string(),
                 })?;
+        let verifier: Arc<dyn ClientCertVerifier> = match &gate {
+            None => verifier,
+            Some(gate) => Arc::new(Gated {
+                chains: verifier,
+                gate: gate.clone(),
+            }),
+        };
         Self::with(
             Some(verifier),
+            gate,
             material.server_chain,
             material.server_key,
             provider,
@@ -145,7 +168,7 @@ impl Trust {
         server_key: PrivateKeyDer<'static>,
     ) -> Result<Self, TrustError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Self::with(None, server_chain, server_key, provider)
+        Self::with(None, None, server_chain, server_key, provider)
     }
 
     /// Are clients asked for a certificate, and refused without?
@@ -155,6 +178,7 @@ impl Trust {
 
     fn with(
         verifier: Option<Arc<dyn ClientCertVerifier>>,
+        gate: Option<Arc<dyn Gate>>,
         server_chain: Vec<CertificateDer<'static>>,
         server_key: PrivateKeyDer<'static>,
         provider: Arc<CryptoProvider>,
@@ -173,6 +197,7 @@ impl Trust {
         Ok(Self {
             config: Arc::new(config),
             verifier,
+            gate,
         })
     }
 

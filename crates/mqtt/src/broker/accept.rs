@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sectag_pki::PkiError;
+use sectag_pki::topics::Rules;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -12,7 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::doors::Guest;
 use super::{Change, SHUTDOWN_DEADLINE, Shared, socket};
+use crate::gate::{Admission, ClientCertificate, Verdict};
 use crate::identity::Identity;
 use crate::tls_words;
 use crate::trust::Trust;
@@ -27,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// and the client could lose the alert.
 const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(listener: TcpListener, gate: usize, shared: Arc<Shared>) {
+pub(super) async fn run(listener: TcpListener, port: usize, shared: Arc<Shared>) {
     let mut changes = shared.changes.subscribe();
     let mut tasks = JoinSet::new();
     loop {
@@ -45,7 +49,7 @@ pub(super) async fn run(listener: TcpListener, gate: usize, shared: Arc<Shared>)
                     };
                     let shared = shared.clone();
                     tasks.spawn(async move {
-                        serve(tcp, gate, shared, peer, handshake).await;
+                        serve(tcp, port, shared, peer, handshake).await;
                         drop(connection);
                     });
                 }
@@ -81,7 +85,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 
 async fn serve(
     tcp: TcpStream,
-    gate: usize,
+    port: usize,
     shared: Arc<Shared>,
     peer: SocketAddr,
     handshake: OwnedSemaphorePermit,
@@ -90,11 +94,12 @@ async fn serve(
     let _ = tcp.set_nodelay(true);
     // Subscribed before trust is read, so that a change in between is seen by the connection's loop.
     let changes = shared.changes.subscribe();
-    let Some(trust) = &shared.gates[gate].trust else {
+    let Some(trust) = &shared.ports[port].trust else {
         let client = socket::Client {
             peer,
-            gate,
-            identity: shared.gates[gate].anonymous.clone(),
+            port,
+            identity: shared.ports[port].anonymous.clone(),
+            guest: None,
             chain: Vec::new(),
             connect_by,
         };
@@ -124,32 +129,62 @@ async fn serve(
             .collect();
         // A resumed TLS session skips the certificate check, and the certificate may have expired since.
         if session.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
-            && let Err(error) = shared.gates[gate].accepts(&chain)
+            && let Err(error) = shared.ports[port].accepts(&chain)
         {
             return refuse_tls(&format!("resumed session: {error}"));
         }
         chain
     };
-    let identity = match chain.first() {
-        Some(leaf) => match Identity::from_certificate(leaf, shared.gates[gate].rules.clone()) {
-            Ok(identity) => Arc::new(identity),
-            Err(error) => {
-                shared.counters.refused_connect.add(1);
-                tracing::info!(%peer, reason = %error, "MQTT connection refused: unusable identity");
-                return;
-            }
+    let refuse_connect = |reason: &str| {
+        shared.counters.refused_connect.add(1);
+        tracing::info!(%peer, reason, "MQTT connection refused: unusable identity");
+    };
+    let (identity, guest) = match chain.first() {
+        Some(leaf) => match let_in(leaf, &trust, &shared.ports[port].rules) {
+            Ok(let_in) => let_in,
+            Err(reason) => return refuse_connect(&reason),
         },
         None if trust.is_mutual() => return refuse_tls("the client sent no certificate"),
-        None => shared.gates[gate].anonymous.clone(),
+        None => (shared.ports[port].anonymous.clone(), None),
     };
     let client = socket::Client {
         peer,
-        gate,
+        port,
         identity,
+        guest,
         chain,
         connect_by,
     };
     socket::drive(stream, client, shared, changes, handshake).await;
+}
+
+/// Who it is, and on which terms it is let in. The gate was asked inside the handshake; what it said there may have changed.
+fn let_in(
+    leaf: &[u8],
+    trust: &Trust,
+    rules: &Arc<Rules>,
+) -> Result<(Arc<Identity>, Option<Guest>), String> {
+    let words = |error: PkiError| error.to_string();
+    let guest = match &trust.gate {
+        None => None,
+        Some(gate) => {
+            let certificate = Arc::new(ClientCertificate::read(leaf).map_err(words)?);
+            let terms = match gate.admit(&certificate) {
+                Verdict::Admit(terms) => terms,
+                Verdict::Revoked => return Err("its certificate was revoked".into()),
+                Verdict::Refuse { reason } => return Err(reason.into()),
+            };
+            Some(Guest {
+                certificate,
+                terms,
+                gate: gate.clone(),
+            })
+        }
+    };
+    let anybody = Admission::default();
+    let terms = guest.as_ref().map_or(&anybody, |guest| &guest.terms);
+    let identity = Identity::admitted(leaf, rules.clone(), terms).map_err(words)?;
+    Ok((Arc::new(identity), guest))
 }
 
 async fn handshaken(tcp: TcpStream, trust: &Trust) -> Result<TlsStream<TcpStream>, String> {

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-use super::{Change, Door, Shared, WRITE_STALL_MAX};
+use super::doors::{Door, Guest};
+use super::{Change, Shared, WRITE_STALL_MAX};
 use crate::identity::Identity;
 use crate::link::{Ended, Kick, Link};
 use crate::router::{Ending, LinkId};
@@ -24,8 +25,10 @@ const READ_PAUSE_BYTES: usize = 256 * 1024;
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
     /// The listener it came through.
-    pub(super) gate: usize,
+    pub(super) port: usize,
     pub(super) identity: Arc<Identity>,
+    /// With a gate.
+    pub(super) guest: Option<Guest>,
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// CONNECT must have arrived by then.
     pub(super) connect_by: Instant,
@@ -44,7 +47,7 @@ pub(super) async fn drive(
         shared.limits.link,
         assigned_id().into(),
     );
-    let door = Arc::new(Door::default());
+    let door = Arc::new(Door::new(client.guest.clone()));
     let mut handshake = Some(handshake);
     let mut name_in_log = false;
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -69,13 +72,15 @@ pub(super) async fn drive(
                     match read {
                         Ok(count) if count > 0 => {
                             if let Some(other) = link.received(&input[..count], router, now)
-                                && let Some(other) = doors.remove(&other)
+                                && let Some(other) = doors.remove(other)
                             {
                                 other.kick(Kick::TakenOver);
                             }
                             if entered.is_none() && let Some(id) = link.session() {
                                 entered = Some(Entry { shared: shared.clone(), id });
                                 doors.insert(id, door.clone());
+                                // What changed until now did not find this door.
+                                door.judge();
                             }
                         }
                         _ => link.closed(router, now),
@@ -119,7 +124,7 @@ pub(super) async fn drive(
             _ = changes.changed() => {
                 let kick = match *changes.borrow_and_update() {
                     Change::Stop => Some(Kick::Stopping),
-                    Change::Trust(_) | Change::None => shared.gates[client.gate]
+                    Change::Trust(_) | Change::None => shared.ports[client.port]
                         .accepts(&client.chain)
                         .is_err()
                         .then_some(Kick::TrustWithdrawn),
@@ -132,6 +137,9 @@ pub(super) async fn drive(
         }
         if link.session().is_some() && handshake.take().is_some() && !name_in_log {
             name_in_log = true;
+            if let Some(guest) = &client.guest {
+                guest.gate.connected(&guest.certificate);
+            }
             tracing::info!(peer = %client.peer, identity = %client.identity.name, client_id = link.client_id(), "MQTT client connected");
         }
     }
@@ -143,6 +151,23 @@ pub(super) async fn drive(
     };
     let _: Result<io::Result<()>, _> =
         tokio::time::timeout(super::SHUTDOWN_DEADLINE / 2, goodbye).await;
+    if let (Some(Ended::Kicked(Kick::TakenOver)), Some(guest)) = (link.ended(), &client.guest)
+        && answers(&mut reader).await
+    {
+        guest.gate.displaced(&guest.certificate);
+    }
+}
+
+/// Does the client that lost its session close in an orderly way, or say something? A connection that died with its network
+/// says nothing, and one whose owner restarted is reset.
+async fn answers(reader: &mut (impl AsyncRead + Unpin)) -> bool {
+    let mut some = [0; 64];
+    match tokio::time::timeout(super::SHUTDOWN_DEADLINE / 2, reader.read(&mut some)).await {
+        Ok(Ok(_)) => true,
+        // The end of TCP without the goodbye of TLS.
+        Ok(Err(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
+        Err(_) => false,
+    }
 }
 
 fn report(client: &Client, link: &Link, shared: &Shared) {
@@ -158,6 +183,10 @@ fn report(client: &Client, link: &Link, shared: &Shared) {
         Some(Ended::Kicked(Kick::TrustWithdrawn)) => {
             let reason = "its certificate is trusted no more";
             tracing::warn!(%peer, %identity, client_id, reason, "MQTT client disconnected by the broker");
+        }
+        Some(Ended::Kicked(Kick::TermsChanged)) => {
+            let reason = "its topics have changed";
+            tracing::info!(%peer, %identity, client_id, reason, "MQTT client disconnected by the broker");
         }
         Some(Ended::Kicked(Kick::TakenOver)) => {
             let reason = "another connection took the session";
@@ -177,7 +206,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let now = self.shared.now();
         self.shared.with(|router, doors| {
-            doors.remove(&self.id);
+            doors.remove(self.id);
             // Does nothing after an orderly end.
             router.detach(self.id, Ending::Lost, now);
         });
