@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
             sec_tag,
             attributes: String::new(),
             key_usage: None,
-            issue: true,
+            issue: Some(sectag_proto::rules::ClosedLoop::default()),
         },
         CommandRequest::ClientPrivateKeyGeneration { sec_tag },
         CommandRequest::Finished {},
@@ -33,12 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     let new = requests
         .into_iter()
         .zip(0u8..)
-        .map(|(request, number)| NewCommand {
-            id: CommandId::from_bytes([number; 16]),
-            rule_id: None,
-            description: None,
-            request,
-        });
+        .map(|(request, number)| NewCommand::by_hand(CommandId::from_bytes([number; 16]), request));
     let mut queue = Queue::new(DeviceId::from_bytes([0; 16]), Vec::new(), 0);
     let added = queue
         .add(new.collect(), 100, Timestamp(0))

@@ -10,12 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let queue = Queue::new(DeviceId::from_bytes([0; 16]), Vec::new(), 0);
-    let new = NewCommand {
-        id: CommandId::from_bytes([1; 16]),
-        rule_id: None,
-        description: None,
-        request,
-    };
+    let new = NewCommand::by_hand(CommandId::from_bytes([1; 16]), request);
     let Ok(changes) = queue.add(vec![new], 1, Timestamp(0)) else {
         return;
     };

@@ -3,6 +3,7 @@
 //! The serde form is the `request` object of the owner API: one member named after the type.
 
 use crate::SecTag;
+use crate::rules::ClosedLoop;
 use crate::secret::SecretText;
 use alloc::format;
 use alloc::string::String;
@@ -41,8 +42,13 @@ pub enum CommandRequest {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key_usage: Option<String>,
         /// Closed loop: the service signs the CSR and queues the certificate directly behind it (an addition of ours).
-        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-        issue: bool,
+        /// `true`, or an object that says which certificate.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "crate::rules::member"
+        )]
+        issue: Option<ClosedLoop>,
     },
     /// Write a client certificate.
     ClientCertificate {
@@ -199,7 +205,7 @@ impl CommandRequest {
     }
 
     /// The fields that hold secrets, in the order of [`CommandRequest::secrets`].
-    fn secret_fields(&mut self) -> Vec<&mut SecretField> {
+    pub(crate) fn secret_fields(&mut self) -> Vec<&mut SecretField> {
         let mut fields = Vec::new();
         match self {
             Self::ClientPrivateKey {
@@ -386,6 +392,7 @@ mod tests {
             r#"{"cloudAccessKeyGeneration":{"secTag":16842753}}"#,
             r#"{"certificateSigningRequest":{"secTag":1,"attributes":"CN=a","keyUsage":"101010000"}}"#,
             r#"{"certificateSigningRequest":{"secTag":1,"attributes":"","issue":true}}"#,
+            r#"{"certificateSigningRequest":{"secTag":1,"attributes":"","issue":{"profile":"client","validityDays":90}}}"#,
             r#"{"clientCertificate":{"secTag":1,"content":"x"}}"#,
             r#"{"serverCertificate":{"secTag":1,"content":"x"}}"#,
             r#"{"endorsementKeyGeneration":{"secTag":2147483647}}"#,

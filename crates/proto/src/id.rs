@@ -105,6 +105,10 @@ uuid_id! {
     CommandId, "command id"
 }
 uuid_id! {
+    /// The service's id of a rule; `ruleId` of the commands that it made.
+    RuleId, "rule id"
+}
+uuid_id! {
     /// The UUID of a modem firmware build (`%XMODEMUUID`).
     FirmwareId, "firmware id"
 }

@@ -28,6 +28,7 @@ pub mod es256;
 pub mod id;
 pub mod jwt;
 pub mod query;
+pub mod rules;
 pub mod secret;
 pub mod service;
 pub mod time;
@@ -36,7 +37,7 @@ pub mod wire;
 
 pub use command::{CommandKind, CommandRequest};
 pub use credential::CredentialType;
-pub use id::{CommandId, CorrelationId, DeviceId, FirmwareId, SecTag};
+pub use id::{CommandId, CorrelationId, DeviceId, FirmwareId, RuleId, SecTag};
 pub use jwt::Verified;
 pub use secret::Secret;
 pub use time::{Timestamp, Uptime};

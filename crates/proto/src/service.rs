@@ -11,6 +11,8 @@
 //!      └── an earlier command failed, or it fits no buffer ──► FAILED, not executed   (closed-loop CSR: PENDING, once)
 //! ```
 //!
+//! That is the vendor's way; [`ErrorPolicy`] names the others, and `service/failing.rs` decides.
+//!
 //! * [`Queue::add`] checks and numbers (`service/check.rs`); all commands or none.
 //! * [`Queue::next_batch`] decides what the device has done and what it gets (`service/fetch.rs`).
 //! * [`Queue::settle`] decides a report (`service/settle.rs`), whose closed-loop CSRs are then answered with
@@ -23,14 +25,20 @@
 mod check;
 mod draft;
 mod expansion;
+mod failing;
 mod fetch;
 mod follow;
 pub mod grants;
+mod operator;
+mod planned;
 mod settle;
 
 pub use expansion::{AT_CHARS_MAX_DEFAULT, SEQUENCE_END};
+pub use operator::OperatorError;
+pub use planned::{Planned, planned};
 
 use crate::command::CommandRequest;
+use crate::rules::{ClosedLoop, ErrorPolicy};
 use crate::token::KeygenOutput;
 use crate::wire::WireResponse;
 use crate::{CommandId, DeviceId, Timestamp};
@@ -76,8 +84,17 @@ pub struct Command {
     pub responded_at: Option<Timestamp>,
     /// When a fetch's `after` first covered it although no report had come (outcome unknown 10 minutes later).
     pub covered_at: Option<Timestamp>,
-    /// The result, once terminal.
+    /// The result, once terminal; of a command that is repeated or parked, its last failure.
     pub response: Option<Response>,
+    /// What happens when it fails; the same for all commands of a set.
+    #[serde(default)]
+    pub on_error: ErrorPolicy,
+    /// How often it was queued again.
+    #[serde(default)]
+    pub tries: u32,
+    /// It failed under [`ErrorPolicy::Park`] and waits for an operator; nothing behind it is delivered.
+    #[serde(default)]
+    pub parked: bool,
 }
 
 /// Where a command stands (spec/owner-api §3.3).
@@ -128,6 +145,37 @@ pub struct Response {
     pub failure: Option<Failure>,
     /// SHA-256 (hex) over the raw report of this command: tells "the same report again" from another one.
     pub report_digest: String,
+    /// What a KEYGEN answer was checked for; filled in by whoever knows the device's key, and changes nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verdict>,
+}
+
+/// What was checked of a KEYGEN answer (spec/device-protocol §2.3).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// All that was looked at holds.
+    pub holds: bool,
+    /// The COSE signature holds under the device's pinned key.
+    pub signature: bool,
+    /// In which of the two signing conventions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convention: Option<String>,
+    /// The signed payload names this device.
+    pub device: bool,
+    /// It names the tag that was asked for.
+    pub sec_tag: bool,
+    /// Its digest is the SHA-256 of the body.
+    pub digest: bool,
+    /// For a CSR: its subject is the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<bool>,
+    /// For a CSR: its key usage is the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_usage: Option<bool>,
+    /// In words, what does not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// Why a command is `FAILED`.
@@ -157,6 +205,8 @@ pub struct NewCommand {
     pub description: Option<String>,
     /// What to do.
     pub request: CommandRequest,
+    /// See [`Command::on_error`].
+    pub on_error: ErrorPolicy,
 }
 
 /// Why a command was refused when it was created. Nothing was changed.
@@ -257,6 +307,8 @@ pub struct NeedsCertificate {
     pub sec_tag: crate::SecTag,
     /// The subject attributes that were asked for; empty means `CN=<device uuid>`.
     pub attributes: String,
+    /// Which certificate is wanted.
+    pub closed_loop: ClosedLoop,
     /// Parsed, not proven: verify under the pinned key.
     pub output: KeygenOutput,
 }
@@ -399,6 +451,50 @@ impl Queue {
         follow::refuse_certificate(self, changes, csr, reason, now);
     }
 
+    /// Replaces the words or the request of a command that the device has not fetched, or that is parked. A new request
+    /// gets a new number and keeps its place.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn change(
+        &self,
+        id: CommandId,
+        description: Option<String>,
+        request: Option<CommandRequest>,
+        now: Timestamp,
+    ) -> Result<Changes, OperatorError> {
+        operator::change(self, id, description, request, now)
+    }
+
+    /// Lets a parked command be delivered again, and then what waits behind it.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn resume(&self, id: CommandId, now: Timestamp) -> Result<Changes, OperatorError> {
+        operator::resume(self, id, now)
+    }
+
+    /// Lets a parked command fail, and what waits behind it go on.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn skip(&self, id: CommandId, now: Timestamp) -> Result<Changes, OperatorError> {
+        operator::skip(self, id, now)
+    }
+
+    /// Lets a parked command fail, and drops what waits behind it: the vendor's way.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub fn discard(&self, id: CommandId, now: Timestamp) -> Result<Changes, OperatorError> {
+        operator::discard(self, id, now)
+    }
+
+    /// Ends open commands that were made by rules, before the rules are applied anew (spec/owner-api §2.4, reset).
+    pub fn discard_rules(&self, reason: &str, now: Timestamp) -> Changes {
+        operator::discard_rules(self, reason, now)
+    }
+
     /// The command ids that an `after` text or a report names, for loading terminal rows beside the open ones.
     pub fn ids_named(after: &str, report: &[WireResponse]) -> Vec<CommandId> {
         let texts = core::iter::once(after).chain(report.iter().map(|r| r.correlation.as_str()));
@@ -453,6 +549,17 @@ impl Changes {
 }
 
 impl NewCommand {
+    /// A command that no rule made, with the vendor's error policy.
+    pub const fn by_hand(id: CommandId, request: CommandRequest) -> Self {
+        Self {
+            id,
+            rule_id: None,
+            description: None,
+            request,
+            on_error: ErrorPolicy::VendorDefault,
+        }
+    }
+
     /// Checks, numbers, places.
     fn into_command(
         self,
@@ -460,13 +567,13 @@ impl NewCommand {
         position: (u32, u32),
         now: Timestamp,
     ) -> Result<Command, AddError> {
-        let command = Command {
+        Ok(Command {
             id: self.id,
             sequence,
             position,
             rule_id: self.rule_id,
             description: self.description,
-            request: check::check(self.request)?,
+            request: checked(self.request)?,
             status: Status::Pending,
             created_at: now,
             updated_at: None,
@@ -474,20 +581,27 @@ impl NewCommand {
             responded_at: None,
             covered_at: None,
             response: None,
-        };
-        for wire in expansion::expand(&command)
-            .iter()
-            .flat_map(|expansion| &expansion.commands)
-        {
-            let chars = expansion::at_chars(wire);
-            if chars > AT_CHARS_MAX_DEFAULT {
-                return Err(AddError::AtTooLong {
-                    chars,
-                    max: AT_CHARS_MAX_DEFAULT,
-                });
-            }
-        }
-        Ok(command)
+            on_error: self.on_error,
+            tries: 0,
+            parked: false,
+        })
+    }
+}
+
+/// A request as it would be queued: its texts normalised, or the reason why no device would take it.
+///
+/// # Errors
+/// [`AddError::Field`], [`AddError::AtTooLong`].
+pub fn checked(request: CommandRequest) -> Result<CommandRequest, AddError> {
+    let request = check::check(request)?;
+    let wire = expansion::wire_of(CommandId::from_bytes([0; 16]), 0, &request);
+    let longest = wire.iter().flatten().map(expansion::at_chars).max();
+    match longest {
+        Some(chars) if chars > AT_CHARS_MAX_DEFAULT => Err(AddError::AtTooLong {
+            chars,
+            max: AT_CHARS_MAX_DEFAULT,
+        }),
+        _ => Ok(request),
     }
 }
 
@@ -496,13 +610,18 @@ impl Command {
     const fn is_closed_loop(&self) -> bool {
         matches!(
             self.request,
-            CommandRequest::CertificateSigningRequest { issue: true, .. }
+            CommandRequest::CertificateSigningRequest { issue: Some(_), .. }
         )
     }
 
-    /// Whether it was queued again after an unknown outcome: only then its number differs from its place.
-    const fn was_queued_again(&self) -> bool {
-        self.position.1 == 0 && self.sequence != self.position.0
+    /// Whether it had this number before it was queued again.
+    const fn had_number(&self, number: u32) -> bool {
+        let first = if self.position.1 == 0 {
+            self.position.0
+        } else {
+            self.position.1
+        };
+        first <= number && number < self.sequence
     }
 }
 

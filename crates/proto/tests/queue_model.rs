@@ -99,7 +99,7 @@ impl World {
                 let waiting = |c: &&sectag_proto::service::Command| {
                     matches!(
                         c.request,
-                        CommandRequest::CertificateSigningRequest { issue: true, .. }
+                        CommandRequest::CertificateSigningRequest { issue: Some(_), .. }
                     ) && !c.status.is_terminal()
                 };
                 assert!(!self.queue.commands().iter().any(|c| waiting(&c)));
@@ -300,7 +300,7 @@ fn request(kind: u8) -> CommandRequest {
             sec_tag,
             attributes: "CN=a,O=b".into(),
             key_usage: None,
-            issue: k == 2,
+            issue: (k == 2).then(sectag_proto::rules::ClosedLoop::default),
         },
         4 => R::ClientCertificate {
             sec_tag,
@@ -358,12 +358,7 @@ proptest! {
         let requests = kinds.iter().map(|kind| request(*kind)).chain([request(11)]);
         let new: Vec<NewCommand> = requests
             .zip(1..)
-            .map(|(request, number)| NewCommand {
-                id: id(number),
-                rule_id: None,
-                description: None,
-                request,
-            })
+            .map(|(request, number)| NewCommand::by_hand(id(number), request))
             .collect();
         let now = Timestamp::from_secs(1_000_000);
         let mut queue = Queue::new(device(), Vec::new(), 1);
@@ -457,12 +452,7 @@ proptest! {
             1..10,
         ),
     ) {
-        let new = kinds.iter().zip(1..).map(|(kind, number)| NewCommand {
-            id: id(number),
-            rule_id: None,
-            description: None,
-            request: request(*kind),
-        });
+        let new = kinds.iter().zip(1..).map(|(kind, number)| NewCommand::by_hand(id(number), request(*kind)));
         let mut now = Timestamp::from_secs(1_000_000);
         let mut queue = Queue::new(device(), Vec::new(), 1);
         let changes = queue.add(new.collect(), OPEN_COMMANDS_MAX, now).unwrap();

@@ -495,7 +495,10 @@ fn owner_answers_use_our_words() {
             key_usage.as_deref(),
             "{id}: json.request keyUsage"
         );
-        assert!(!issue, "{id}: closed loop is asked for, never assumed");
+        assert!(
+            issue.is_none(),
+            "{id}: closed loop is asked for, never assumed"
+        );
         assert_eq!(
             serde_json::to_value(&parsed).unwrap(),
             request,

@@ -75,12 +75,7 @@ impl Desk {
     pub fn add(&mut self, requests: Vec<CommandRequest>, now: Timestamp) -> Vec<CommandId> {
         let new: Vec<NewCommand> = requests
             .into_iter()
-            .map(|request| NewCommand {
-                id: self.new_id(),
-                rule_id: None,
-                description: None,
-                request,
-            })
+            .map(|request| NewCommand::by_hand(self.new_id(), request))
             .collect();
         let ids = new.iter().map(|new| new.id).collect();
         let changes = self

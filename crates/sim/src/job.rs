@@ -26,7 +26,7 @@ pub fn csr(attributes: &str) -> CommandRequest {
         sec_tag: tag(42),
         attributes: attributes.into(),
         key_usage: Some("101010000".into()),
-        issue: true,
+        issue: Some(sectag_proto::rules::ClosedLoop::default()),
     }
 }
 

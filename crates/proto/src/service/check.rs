@@ -313,7 +313,7 @@ mod tests {
             sec_tag: tag(),
             attributes: attributes.into(),
             key_usage: key_usage.map(Into::into),
-            issue: false,
+            issue: None,
         }
     }
 

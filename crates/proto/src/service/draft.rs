@@ -1,5 +1,6 @@
 //! The changes of one question while it is being answered: the queue stays as it is, changed rows are laid over it.
 
+use super::failing::Repeat;
 use super::{Changes, Command, Failure, Queue, Response, Status, take_sequence};
 use crate::{CommandId, Timestamp};
 use alloc::collections::BTreeMap;
@@ -70,6 +71,10 @@ impl<'a> Draft<'a> {
         Some(row)
     }
 
+    pub(super) const fn now(&self) -> Timestamp {
+        self.now
+    }
+
     pub(super) fn insert(&mut self, command: Command) {
         self.changed.insert(command.position, command);
     }
@@ -86,20 +91,14 @@ impl<'a> Draft<'a> {
             row.status = status;
             row.responded_at = Some(now);
             row.response = Some(response);
+            row.parked = false;
             row.request.erase_secrets();
         }
     }
 
     /// Fails a command without dropping anything.
     pub(super) fn fail(&mut self, id: CommandId, failure: Failure, message: String) {
-        let response = Response {
-            message,
-            cme_error: None,
-            attestation: None,
-            failure: Some(failure),
-            report_digest: String::new(),
-        };
-        self.end(id, Status::Failed, response);
+        self.end(id, Status::Failed, Response::failed(failure, message));
     }
 
     /// Rule 7 of spec/device-protocol §10: after a failure everything that the device has not executed is dropped.
@@ -145,22 +144,32 @@ impl<'a> Draft<'a> {
             return;
         };
         let closed_loop = command.is_closed_loop();
-        if closed_loop
-            && !command.was_queued_again()
-            && let Ok(sequence) = take_sequence(&mut self.changes.next_sequence)
-            && let Some(row) = self.change(id)
-        {
-            row.sequence = sequence;
-            row.status = Status::Pending;
-            row.requested_at = None;
-            row.covered_at = None;
+        if closed_loop && command.tries == 0 && self.number_anew(id) {
             return;
         }
         let message = "outcome unknown: executed, report lost".to_string();
-        self.fail(id, Failure::OutcomeUnknown, message);
         if closed_loop {
-            self.drop_remaining(id);
+            let response = Response::failed(Failure::OutcomeUnknown, message);
+            self.fails(id, response, Repeat::No);
+        } else {
+            self.fail(id, Failure::OutcomeUnknown, message);
         }
+    }
+
+    /// Queues a command again under a new number. `false`: there are no numbers left.
+    pub(super) fn number_anew(&mut self, id: CommandId) -> bool {
+        let Ok(sequence) = take_sequence(&mut self.changes.next_sequence) else {
+            return false;
+        };
+        if let Some(row) = self.change(id) {
+            row.sequence = sequence;
+            row.tries = row.tries.saturating_add(1);
+            row.status = Status::Pending;
+            row.requested_at = None;
+            row.covered_at = None;
+            row.parked = false;
+        }
+        true
     }
 }
 

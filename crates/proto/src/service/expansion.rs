@@ -49,13 +49,18 @@ pub(super) struct Expansion {
     pub(super) report_bytes_min: usize,
 }
 
+/// The wire commands of a request under this id and number; `None` as in [`expand`].
+pub(super) fn wire_of(
+    id: CommandId,
+    sequence: u32,
+    request: &CommandRequest,
+) -> Option<Vec<WireCommand>> {
+    Steps { id, sequence }.of(request)
+}
+
 /// Expands; `None` when a secret is missing, which only a store that lost its key can cause.
 pub(super) fn expand(command: &Command) -> Option<Expansion> {
-    let steps = Steps {
-        id: command.id,
-        sequence: command.sequence,
-    };
-    let commands = steps.of(&command.request)?;
+    let commands = wire_of(command.id, command.sequence, &command.request)?;
     let frames = commands.len() * ANSWER_FRAME_BYTES;
     let short = (commands.len() - 1) * SHORT_ANSWER_BYTES;
     let (likely, least) = main_answer_bytes(&command.request);
@@ -351,6 +356,9 @@ mod tests {
             responded_at: None,
             covered_at: None,
             response: None,
+            on_error: crate::rules::ErrorPolicy::VendorDefault,
+            tries: 0,
+            parked: false,
         }
     }
 
@@ -471,7 +479,7 @@ mod tests {
             sec_tag,
             attributes: attributes.into(),
             key_usage: key_usage.map(Into::into),
-            issue: true,
+            issue: Some(crate::rules::ClosedLoop::default()),
         };
         let delete = |kind: u8| format!(".e.s %CMNG=3,42,{kind} [513]");
         assert_eq!(

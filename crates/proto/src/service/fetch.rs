@@ -2,8 +2,12 @@
 
 use super::draft::Draft;
 use super::expansion::{Expansion, Named, at_chars, expand};
-use super::{Changes, Command, Failure, FetchLimits, Fetched, Queue, REPORT_WAIT, Status};
+use super::failing::Repeat;
+use super::{
+    Changes, Command, Failure, FetchLimits, Fetched, Queue, REPORT_WAIT, Response, Status,
+};
 use crate::command::CommandKind;
+use crate::rules::ErrorPolicy;
 use crate::wire::{WireCommand, command_len, encode_commands};
 use crate::{CommandId, Timestamp};
 use alloc::format;
@@ -25,29 +29,17 @@ pub(super) fn next_batch(
             changes: draft.finish(),
         };
     }
-    let mut batch = Batch::new(limits);
-    let mut delivered = Vec::new();
-    let mut never = None;
-    for command in draft.commands().filter(|c| is_due(c)) {
-        if command.request.kind() == CommandKind::Finished && waits(&draft, command) {
-            break;
+    let (batch, delivered) = loop {
+        let (batch, delivered, never) = fill(&draft, limits);
+        let Some((id, response)) = never else {
+            break (batch, delivered);
+        };
+        draft.fails(id, response, Repeat::No);
+        let goes_on = |c: &Command| c.status.is_terminal() && c.on_error == ErrorPolicy::KeepRest;
+        if !draft.find(id).is_some_and(goes_on) {
+            break (batch, delivered);
         }
-        match batch.offer(command) {
-            Offer::Taken => delivered.push(command.id),
-            Offer::Later => break,
-            Offer::Never(failure, reason) => {
-                // What is before it goes first; the next fetch meets it again at the head.
-                if delivered.is_empty() {
-                    never = Some((command.id, failure, reason));
-                }
-                break;
-            }
-        }
-    }
-    if let Some((id, failure, reason)) = never {
-        draft.fail(id, failure, reason);
-        draft.drop_remaining(id);
-    }
+    };
     if delivered.is_empty() {
         return Fetched::Nothing {
             changes: draft.finish(),
@@ -59,6 +51,32 @@ pub(super) fn next_batch(
         count: batch.commands.len(),
         changes: draft.finish(),
     }
+}
+
+/// The longest run of due commands that fits, and a first one that never will.
+fn fill(
+    draft: &Draft<'_>,
+    limits: FetchLimits,
+) -> (Batch, Vec<CommandId>, Option<(CommandId, Response)>) {
+    let mut batch = Batch::new(limits);
+    let mut delivered = Vec::new();
+    for command in draft.commands().filter(|c| is_due(c)) {
+        let waits = command.request.kind() == CommandKind::Finished && waits(draft, command);
+        if command.parked || waits {
+            break;
+        }
+        match batch.offer(command) {
+            Offer::Taken => delivered.push(command.id),
+            Offer::Later => break,
+            // What is before it goes first; the next fetch meets it again at the head.
+            Offer::Never(..) if !delivered.is_empty() => break,
+            Offer::Never(failure, reason) => {
+                let response = Response::failed(failure, reason);
+                return (batch, delivered, Some((command.id, response)));
+            }
+        }
+    }
+    (batch, delivered, None)
 }
 
 pub(super) fn expire(queue: &Queue, now: Timestamp) -> Changes {
@@ -93,9 +111,7 @@ impl<'a> Progress<'a> {
                     Some(_) => Self::Before(command),
                 }
             }
-            Some(command) if command.was_queued_again() && command.position.0 == named.sequence => {
-                Self::NothingNew
-            }
+            Some(command) if command.had_number(named.sequence) => Self::NothingNew,
             _ => Self::FromTheStart,
         }
     }
@@ -115,7 +131,7 @@ impl<'a> Progress<'a> {
 fn note_progress(draft: &mut Draft<'_>, progress: &Progress<'_>, now: Timestamp) {
     let in_progress: Vec<(CommandId, bool, bool)> = draft
         .commands()
-        .filter(|command| command.status == Status::InProgress)
+        .filter(|command| command.status == Status::InProgress && !command.parked)
         .map(|c| (c.id, progress.covers(c), c.covered_at.is_some()))
         .collect();
     for (id, covered, was_covered) in in_progress {
@@ -131,7 +147,7 @@ fn note_progress(draft: &mut Draft<'_>, progress: &Progress<'_>, now: Timestamp)
 fn expire_covered(draft: &mut Draft<'_>, now: Timestamp) {
     let overdue: Vec<CommandId> = draft
         .commands()
-        .filter(|command| command.status == Status::InProgress)
+        .filter(|command| command.status == Status::InProgress && !command.parked)
         .filter(|c| c.covered_at.is_some_and(|at| now.since(at) >= REPORT_WAIT))
         .map(|command| command.id)
         .collect();

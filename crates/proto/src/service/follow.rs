@@ -1,6 +1,7 @@
 //! The end of the closed loop: a certificate, or the reason why there is none.
 
 use super::draft::Draft;
+use super::failing::Repeat;
 use super::{
     AddError, Changes, Command, Failure, NewCommand, Queue, Response, Status, take_sequence,
 };
@@ -31,6 +32,7 @@ pub(super) fn follow_with_certificate(
             sec_tag,
             content: pem,
         },
+        on_error: of.on_error,
     };
     let command = new.into_command(sequence, (of.position.0, sequence), now)?;
     let mut draft = Draft::resume(queue, core::mem::take(changes), now);
@@ -69,14 +71,11 @@ pub(super) fn refuse_certificate(
                 .map(|response| response.report_digest.clone())
                 .unwrap_or_default();
             let response = Response {
-                message: reason.into(),
-                cme_error: None,
-                attestation: None,
-                failure: Some(Failure::CertificateRefused),
                 report_digest,
+                ..Response::failed(Failure::CertificateRefused, reason.into())
             };
-            draft.end(csr, Status::Failed, response);
-            draft.drop_remaining(csr);
+            draft.reopen(csr);
+            draft.fails(csr, response, Repeat::Yes);
         }
         None => {}
     }

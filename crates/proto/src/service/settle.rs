@@ -5,6 +5,7 @@
 
 use super::draft::Draft;
 use super::expansion::{Named, digest, ignored, steps_in_front};
+use super::failing::Repeat;
 use super::{Alarm, Changes, Command, Failure, NeedsCertificate, Queue, Response, Status};
 use crate::at::{Answer, Verdict};
 use crate::command::{CommandKind, CommandRequest};
@@ -61,7 +62,7 @@ fn whose<'a>(queue: &'a Queue, response: &WireResponse) -> Whose<'a> {
     let Some(command) = queue.find(named.id) else {
         return Whose::Nobody;
     };
-    if command.was_queued_again() && named.sequence == command.position.0 {
+    if command.had_number(named.sequence) {
         return Whose::EarlierNumber;
     }
     let known_step = named
@@ -176,18 +177,27 @@ fn record(draft: &mut Draft<'_>, id: CommandId, decided: Decided) {
     };
     match decided.outcome {
         _ if command.status.is_terminal() => record_again(draft, &command, decided),
+        _ if command.parked => record_parked(draft, &command, &decided),
         Outcome::Done(text) => succeed(draft, &command, &text, decided.digest),
         Outcome::Refused { cme_error, message } => {
             let response = Response {
-                message,
                 cme_error,
-                attestation: None,
-                failure: Some(Failure::RefusedByDevice),
                 report_digest: decided.digest,
+                ..Response::failed(Failure::RefusedByDevice, message)
             };
-            draft.end(id, Status::Failed, response);
-            draft.drop_remaining(id);
+            draft.fails(id, response, Repeat::Yes);
         }
+    }
+}
+
+/// What stopped the queue is the report that counts; another one for it is an alarm.
+fn record_parked(draft: &mut Draft<'_>, command: &Command, decided: &Decided) {
+    let known = command.response.as_ref();
+    if known.is_none_or(|response| response.report_digest != decided.digest) {
+        let alarm = Alarm::ReportDiffers {
+            command: command.id,
+        };
+        draft.changes.alarms.push(alarm);
     }
 }
 
@@ -198,6 +208,7 @@ fn succeed(draft: &mut Draft<'_>, command: &Command, text: &str, report_digest: 
         attestation: None,
         failure: None,
         report_digest,
+        verified: None,
     };
     if is_keygen(command.request.kind()) {
         match KeygenOutput::parse(text) {
@@ -209,8 +220,7 @@ fn succeed(draft: &mut Draft<'_>, command: &Command, text: &str, report_digest: 
             Err(reason) if command.is_closed_loop() => {
                 response.failure = Some(Failure::CertificateRefused);
                 response.message = format!("no certificate: {reason}");
-                draft.end(command.id, Status::Failed, response);
-                draft.drop_remaining(command.id);
+                draft.fails(command.id, response, Repeat::Yes);
                 return;
             }
             Err(_) => {}
@@ -253,6 +263,7 @@ fn record_again(draft: &mut Draft<'_>, command: &Command, decided: Decided) {
         attestation: Some(output.cose_text()),
         failure: None,
         report_digest: decided.digest,
+        verified: None,
     };
     draft.changes.needs_certificate.retain(|n| n.command != id);
     draft.changes.needs_certificate.extend(ask(command, output));
@@ -265,12 +276,13 @@ fn ask(command: &Command, output: KeygenOutput) -> Option<NeedsCertificate> {
         CommandRequest::CertificateSigningRequest {
             sec_tag,
             attributes,
-            issue: true,
+            issue: Some(closed_loop),
             ..
         } => Some(NeedsCertificate {
             command: command.id,
             sec_tag: *sec_tag,
             attributes: attributes.clone(),
+            closed_loop: *closed_loop,
             output,
         }),
         _ => None,

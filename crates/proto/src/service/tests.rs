@@ -51,12 +51,7 @@ impl Desk {
         let new = requests
             .into_iter()
             .zip(first..)
-            .map(|(request, number)| NewCommand {
-                id: id(number),
-                rule_id: None,
-                description: None,
-                request,
-            });
+            .map(|(request, number)| NewCommand::by_hand(id(number), request));
         let changes = self.queue.add(new.collect(), OPEN_COMMANDS_MAX, self.now)?;
         self.queue.apply(&changes);
         Ok(())
@@ -195,7 +190,7 @@ fn csr(issue: bool) -> CommandRequest {
         sec_tag: tag(),
         attributes: String::new(),
         key_usage: None,
-        issue,
+        issue: issue.then(crate::rules::ClosedLoop::default),
     }
 }
 
@@ -292,12 +287,7 @@ fn what_can_never_fit_a_device_is_refused_when_created() {
 #[test]
 fn a_device_that_used_up_its_numbers_gets_no_more_commands() {
     let queue = Queue::new(DeviceId::from_bytes([7; 16]), Vec::new(), SEQUENCE_END - 1);
-    let new = |number| NewCommand {
-        id: id(number),
-        rule_id: None,
-        description: None,
-        request: finished(),
-    };
+    let new = |number| NewCommand::by_hand(id(number), finished());
     let error = queue
         .add(vec![new(1), new(2)], 100, Timestamp(0))
         .unwrap_err();

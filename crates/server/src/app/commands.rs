@@ -7,6 +7,7 @@ use super::claim::not_claimed;
 use super::{App, COMMIT_ATTEMPTS, DESCRIPTION_CHARS_MAX, OwnerError};
 use sectag_pki::csr;
 use sectag_proto::command::CommandRequest;
+use sectag_proto::rules::ErrorPolicy;
 use sectag_proto::service::{AddError, Command, NewCommand, REPORT_WAIT, Status};
 use sectag_proto::{CommandId, DeviceId};
 use sectag_store::{AuditEvent, CommitError, DeviceChange};
@@ -51,6 +52,7 @@ impl App {
                 rule_id: None,
                 description: description.clone(),
                 request: request.clone(),
+                on_error: ErrorPolicy::VendorDefault,
             };
             let changes = loaded
                 .queue
@@ -287,7 +289,7 @@ fn signable(request: &CommandRequest) -> Result<(), OwnerError> {
     match request {
         CommandRequest::CertificateSigningRequest {
             attributes,
-            issue: true,
+            issue: Some(_),
             ..
         } if !attributes.trim().is_empty() => match csr::attributes(attributes) {
             Ok(_) => Ok(()),

@@ -182,6 +182,9 @@ pub(crate) fn command(
         requested_at: at_or_none(row, 11)?,
         responded_at: at_or_none(row, 12)?,
         covered_at: at_or_none(row, 13)?,
+        on_error: sectag_proto::rules::ErrorPolicy::VendorDefault,
+        tries: 0,
+        parked: false,
         response: response
             .map(|response| serde_json::from_str(&response))
             .transpose()
