@@ -95,6 +95,8 @@ pub const TABLE: &[Row] = &[
     row("GET",    "/v1/audit/export",                                       ADMIN,  Home,    Refused),
     // The service.
     row("GET",    "/v1/status",                                             VIEWER, Service, Whole),
+    row("GET",    "/v1/openapi.json",                                       NOBODY, Service, Whole),
+    row("GET",    "/docs",                                                  NOBODY, Service, Whole),
     row("GET",    "/healthz",                                               NOBODY, Service, Whole),
 ];
 

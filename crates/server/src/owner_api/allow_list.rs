@@ -1,31 +1,43 @@
 //! The allow-list: which device may be claimed, under which key.
 
-use super::request::{Answer, Query, device_id, parse, read};
+use super::request::{Answer, Paging, Query, device_id, parse, read};
 use super::{Api, BODY_BYTES_MAX, Refused, answer, shapes};
 use crate::app::{Caller, OwnerError};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, put};
-use axum::{Extension, Router};
 use sectag_proto::DeviceId;
 use sectag_proto::es256::Kid;
 use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Below `/v1`.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/allow-list", get(list_allowed))
-        .route("/allow-list/{id}", put(allow).delete(disallow))
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(list_allowed))
+        .routes(routes!(allow, disallow))
 }
 
-#[derive(Deserialize)]
+/// The key under which a device may be claimed.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct AllowBody {
+struct AllowedKey {
+    /// The key id, as `sectag device token` and the bench's list show it.
     key_id: String,
 }
 
+/// The allow-list
+#[utoipa::path(
+    get,
+    path = "/allow-list",
+    tag = "devices",
+    params(Paging),
+    responses((status = 200, description = "A page of it, by device.", body = shapes::Page<shapes::AllowListEntry>)),
+)]
 async fn list_allowed(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::of(query)?;
     let after = match query.text("pageNextToken") {
@@ -48,6 +60,16 @@ async fn list_allowed(State(api): State<Api>, RawQuery(query): RawQuery) -> Answ
     ))
 }
 
+/// Allow a device
+///
+/// It may be claimed from then on, if it shows this key.
+#[utoipa::path(
+    put,
+    path = "/allow-list/{id}",
+    tag = "devices",
+    request_body = AllowedKey,
+    responses((status = 204, description = "Allowed.")),
+)]
 async fn allow(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -55,7 +77,7 @@ async fn allow(
     body: Body,
 ) -> Answer {
     let device = device_id(&id)?;
-    let body: AllowBody = parse(&read(body, BODY_BYTES_MAX).await?)?;
+    let body: AllowedKey = parse(&read(body, BODY_BYTES_MAX).await?)?;
     let kid = Kid::parse(&body.key_id).map_err(|e| OwnerError::Invalid {
         field: "keyId",
         reason: e.to_string(),
@@ -67,6 +89,15 @@ async fn allow(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Take a device off the allow-list
+///
+/// A device that is claimed stays claimed.
+#[utoipa::path(
+    delete,
+    path = "/allow-list/{id}",
+    tag = "devices",
+    responses((status = 204, description = "Not allowed any more.")),
+)]
 async fn disallow(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,

@@ -11,7 +11,6 @@ use axum::routing::{delete, get};
 use axum::{Extension, Router};
 use sectag_store::Role;
 use serde::Deserialize;
-use serde_json::json;
 
 /// Below `/v1`.
 pub(super) fn routes() -> Router<Api> {
@@ -45,10 +44,7 @@ async fn create_key(
         reason: "one of viewer, editor, admin, owner".to_owned(),
     })?;
     let (key, text) = api.app.create_key(&body.name, role, &caller.name).await?;
-    let mut shape = shapes::key(&key);
-    // The only time that this text leaves the service.
-    shape["key"] = json!(text.0.expose());
-    Ok(answer(StatusCode::CREATED, &shape))
+    Ok(answer(StatusCode::CREATED, &shapes::new_key(&key, &text)))
 }
 
 async fn revoke_key(

@@ -8,11 +8,24 @@ use axum::response::Response;
 use sectag_proto::{CommandId, DeviceId};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use utoipa::IntoParams;
 
 pub(super) type Answer = Result<Response, Refused>;
 
 const PAGE_LIMIT: usize = 10;
 const PAGE_LIMIT_MAX: usize = 100;
+
+/// The parameters of a list that comes in pages, for `params(…)`; [`Query`] reads them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "read by name")]
+pub(super) struct Paging {
+    /// Items on a page; more than 100 are not given.
+    #[param(minimum = 1, default = 10)]
+    page_limit: Option<u32>,
+    /// Of the page before.
+    page_next_token: Option<String>,
+}
 
 pub(super) async fn read(body: Body, max: usize) -> Result<axum::body::Bytes, Refused> {
     to_bytes(body, max).await.map_err(|e| {

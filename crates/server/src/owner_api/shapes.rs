@@ -1,133 +1,309 @@
 //! JSON as owners see it. Recorded shapes first; members that no recording shows are ours (spec/owner-api §8).
+//!
+//! A shape is a struct with `Serialize` and `ToSchema`, its members in the order of the recording. A member that is there
+//! even when it is null is an `Option` with `#[schema(required)]`; one that is left out has `skip_serializing_if`.
 
-use crate::app::hex;
+mod command;
+
+pub(crate) use command::{Command, RequestSchema, command};
+
+use crate::app::{KeyText, hex};
 use sectag_proto::Timestamp;
-use sectag_proto::service::Command;
-use sectag_store::{Allowed, ApiKey, AuditRecord, Device, Issued};
-use serde_json::{Map, Value, json};
+use sectag_store::{Allowed, AuditRecord, Issued, Role};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::macros::format_description;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
-/// spec/owner-api §2.1; `blocked`, `keyId`, `lastSeenAt` and `finishedAt` are ours. `keyId` is the pinned kid, null
-/// until the device's first request. `imei` is not in a claim token: null.
-pub(crate) fn device(device: &Device) -> Value {
-    json!({
-        "id": device.id.to_string(),
-        "deviceType": device.device_type.owner_name(),
-        "firmwareId": device.firmware.to_string(),
-        "imei": null,
-        "ownerId": device.owner,
-        "ownershipStatus": "IDENTIFIED",
-        "tags": device.tags,
-        "status": if device.blocked { "BLOCKED" } else { "READY" },
-        "claimedAt": moment(device.claimed_at),
-        "blocked": device.blocked,
-        "keyId": device.pin.as_ref().map(|key| key.kid().to_string()),
-        "lastSeenAt": device.last_seen_at.map(moment),
-        "finishedAt": device.finished_at.map(moment),
-    })
+/// A claimed device (spec/owner-api §2.1; `blocked`, `keyId`, `lastSeenAt` and `finishedAt` are ours).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Device {
+    /// The modem's UUID.
+    #[schema(format = "uuid")]
+    id: String,
+    /// Chip and variant.
+    #[schema(example = "nrf9160_SICA")]
+    device_type: String,
+    /// Of the modem's firmware.
+    #[schema(format = "uuid")]
+    firmware_id: String,
+    /// A claim token does not say it: null.
+    #[schema(required)]
+    imei: Option<String>,
+    /// The team that claimed it.
+    owner_id: String,
+    #[schema(example = "IDENTIFIED")]
+    ownership_status: &'static str,
+    tags: Vec<String>,
+    status: DeviceStatus,
+    claimed_at: Moment,
+    /// A blocked device keeps its claim and gets nothing.
+    blocked: bool,
+    /// Of the key that the device has shown; null until its first request.
+    #[schema(required)]
+    key_id: Option<String>,
+    /// Its last authenticated request.
+    #[schema(required)]
+    last_seen_at: Option<Moment>,
+    /// Last time it acknowledged `finished`.
+    #[schema(required)]
+    finished_at: Option<Moment>,
 }
 
-/// spec/owner-api §3.2: `requestedAt` inside `request`, `respondedAt` inside `response`.
-pub(crate) fn command(device: &str, command: &Command) -> Value {
-    let member = command.request.kind().member();
-    let mut request = match serde_json::to_value(&command.request) {
-        Ok(Value::Object(object)) => object,
-        _ => Map::new(), // every request is an object with one member
-    };
-    request.insert(
-        "requestedAt".into(),
-        json!(command.requested_at.map(moment)),
-    );
-    let response = command.response.as_ref().map(|response| {
-        let mut inner = Map::new();
-        inner.insert("message".into(), json!(response.message));
-        if let Some(code) = response.cme_error {
-            inner.insert("cmeError".into(), json!(code));
-        }
-        if let Some(cose) = &response.attestation {
-            inner.insert("attestation".into(), json!(cose));
-        }
-        if let Some(failure) = response.failure {
-            inner.insert("failure".into(), json!(failure));
-        }
-        let mut outer = Map::new();
-        outer.insert(member.into(), Value::Object(inner));
-        outer.insert(
-            "respondedAt".into(),
-            json!(command.responded_at.map(moment)),
-        );
-        Value::Object(outer)
-    });
-    json!({
-        "id": command.id.to_string(),
-        "deviceId": device,
-        "ruleId": command.rule_id,
-        "description": command.description,
-        "request": request,
-        "response": response,
-        "status": command.status.as_str(),
-        "createdAt": moment(command.created_at),
-        "updatedAt": command.updated_at.map(moment),
-    })
+/// Whether a device gets what is queued for it.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum DeviceStatus {
+    Ready,
+    Blocked,
+}
+
+pub(crate) fn device(device: &sectag_store::Device) -> Device {
+    Device {
+        id: device.id.to_string(),
+        device_type: device.device_type.owner_name(),
+        firmware_id: device.firmware.to_string(),
+        imei: None,
+        owner_id: device.owner.clone(),
+        ownership_status: "IDENTIFIED",
+        tags: device.tags.clone(),
+        status: match device.blocked {
+            true => DeviceStatus::Blocked,
+            false => DeviceStatus::Ready,
+        },
+        claimed_at: Moment(device.claimed_at),
+        blocked: device.blocked,
+        key_id: device.pin.as_ref().map(|key| key.kid().to_string()),
+        last_seen_at: device.last_seen_at.map(Moment),
+        finished_at: device.finished_at.map(Moment),
+    }
 }
 
 /// A certificate on record (ours).
-pub(crate) fn certificate(issued: &Issued) -> Value {
-    json!({
-        "serial": issued.serial,
-        "deviceId": issued.device.to_string(),
-        "commandId": issued.command.to_string(),
-        "publicKeySha256": hex(&issued.spki_sha256),
-        "issuedAt": moment(issued.issued_at),
-        "content": sectag_pki::pem::encode("CERTIFICATE", &issued.certificate_der),
-    })
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Certificate {
+    /// Lower-case hexadecimal digits.
+    serial: String,
+    #[schema(format = "uuid")]
+    device_id: String,
+    /// The command whose CSR it answers.
+    #[schema(format = "uuid")]
+    command_id: String,
+    /// Over the SubjectPublicKeyInfo, hexadecimal.
+    public_key_sha256: String,
+    issued_at: Moment,
+    /// PEM.
+    content: String,
+}
+
+pub(crate) fn certificate(issued: &Issued) -> Certificate {
+    Certificate {
+        serial: issued.serial.clone(),
+        device_id: issued.device.to_string(),
+        command_id: issued.command.to_string(),
+        public_key_sha256: hex(&issued.spki_sha256),
+        issued_at: Moment(issued.issued_at),
+        content: sectag_pki::pem::encode("CERTIFICATE", &issued.certificate_der),
+    }
 }
 
 /// An API key without its text (ours).
-pub(crate) fn key(key: &ApiKey) -> Value {
-    json!({
-        "name": key.name,
-        "role": key.role.as_str(),
-        "createdAt": moment(key.created_at),
-        "revokedAt": key.revoked_at.map(moment),
-    })
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ApiKey {
+    name: String,
+    role: RoleName,
+    created_at: Moment,
+    #[schema(required)]
+    revoked_at: Option<Moment>,
+}
+
+pub(crate) fn key(key: &sectag_store::ApiKey) -> ApiKey {
+    ApiKey {
+        name: key.name.clone(),
+        role: RoleName(key.role),
+        created_at: Moment(key.created_at),
+        revoked_at: key.revoked_at.map(Moment),
+    }
+}
+
+/// An API key with its text: the only time that it leaves the service.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewApiKey<'a> {
+    #[serde(flatten)]
+    known: ApiKey,
+    /// Shown this once.
+    key: &'a str,
+}
+
+pub(crate) fn new_key<'a>(known: &sectag_store::ApiKey, text: &'a KeyText) -> NewApiKey<'a> {
+    NewApiKey {
+        known: key(known),
+        key: text.0.expose(),
+    }
 }
 
 /// An entry of the allow-list (ours).
-pub(crate) fn allowed(allowed: &Allowed) -> Value {
-    json!({
-        "id": allowed.device.to_string(),
-        "keyId": allowed.kid.to_string(),
-        "addedAt": moment(allowed.added_at),
-    })
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AllowListEntry {
+    /// The device that may be claimed.
+    #[schema(format = "uuid")]
+    id: String,
+    /// Under this key.
+    key_id: String,
+    added_at: Moment,
+}
+
+pub(crate) fn allowed(allowed: &Allowed) -> AllowListEntry {
+    AllowListEntry {
+        id: allowed.device.to_string(),
+        key_id: allowed.kid.to_string(),
+        added_at: Moment(allowed.added_at),
+    }
 }
 
 /// An entry of the audit trail (ours).
-pub(crate) fn audit(record: &AuditRecord) -> Value {
-    json!({
-        "number": record.number,
-        "at": moment(record.event.at),
-        "by": record.event.by,
-        "action": record.event.action,
-        "deviceId": record.event.device.map(|id| id.to_string()),
-        "commandId": record.event.command.map(|id| id.to_string()),
-        "detail": record.event.detail,
-        "before": record.event.before,
-        "after": record.event.after,
-    })
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AuditEntry {
+    /// From 1, without gaps.
+    number: u64,
+    at: Moment,
+    /// Name of an API key, `device`, or `service`.
+    by: String,
+    /// A stable word.
+    #[schema(example = "command-created")]
+    action: String,
+    #[schema(required, format = "uuid")]
+    device_id: Option<String>,
+    #[schema(required, format = "uuid")]
+    command_id: Option<String>,
+    detail: String,
+    /// What was changed, as it was.
+    #[schema(required, value_type = Option<Object>)]
+    before: Option<Value>,
+    /// And as it is from then on.
+    #[schema(required, value_type = Option<Object>)]
+    after: Option<Value>,
+}
+
+pub(crate) fn audit(record: &AuditRecord) -> AuditEntry {
+    let event = &record.event;
+    AuditEntry {
+        number: record.number,
+        at: Moment(event.at),
+        by: event.by.clone(),
+        action: event.action.clone(),
+        device_id: event.device.map(|id| id.to_string()),
+        command_id: event.command.map(|id| id.to_string()),
+        detail: event.detail.clone(),
+        before: event.before.clone(),
+        after: event.after.clone(),
+    }
 }
 
 /// A list on one page, or a page of a list.
-pub(crate) fn page(items: Vec<Value>, total: u64, next: Option<String>) -> Value {
-    let mut page = json!({ "items": items, "total": total });
-    if let Some(next) = next {
-        page["pageNextToken"] = json!(next);
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Page<T> {
+    items: Vec<T>,
+    /// All that the filters match, on all pages.
+    total: u64,
+    /// Sent as `pageNextToken`, it gets the next page; left out on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    page_next_token: Option<String>,
+}
+
+pub(crate) const fn page<T>(items: Vec<T>, total: u64, next: Option<String>) -> Page<T> {
+    Page {
+        items,
+        total,
+        page_next_token: next,
     }
-    page
+}
+
+/// A refusal (RFC 9457): nothing was changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Problem {
+    /// The status and two digits that tell its refusals apart.
+    #[schema(example = 40900)]
+    pub(crate) code: u32,
+    /// What is wrong, with the facts.
+    pub(crate) message: String,
+    /// The status in words.
+    #[schema(example = "Conflict")]
+    pub(crate) title: &'static str,
+    #[schema(example = 409)]
+    pub(crate) status: u16,
+    /// Where `code` is explained, relative to this service.
+    #[schema(format = "uri-reference", example = "/docs#40900")]
+    pub(crate) r#type: String,
+    /// As `message`.
+    pub(crate) detail: String,
 }
 
 /// ISO 8601 UTC with milliseconds and `Z` (spec/owner-api §1).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&moment(self.0))
+    }
+}
+
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("UTC with milliseconds."))
+            .examples(["2025-04-29T11:02:33.377Z"])
+            .into()
+    }
+}
+
+impl ToSchema for Moment {}
+
+/// What an API key may do, by its word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoleName(pub(crate) Role);
+
+impl Serialize for RoleName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.as_str())
+    }
+}
+
+impl PartialSchema for RoleName {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(Role::ALL.map(Role::as_str)))
+            .description(Some(
+                "What an API key may do; each role may do all that the one before may.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for RoleName {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Role")
+    }
+}
+
+/// See [`Moment`].
 pub(crate) fn moment(at: Timestamp) -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");

@@ -2,23 +2,63 @@
 
 use super::request::Answer;
 use super::{Api, answer, shapes};
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
 use sectag_store::DeviceQuery;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-/// From the root.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/v1/status", get(status))
-        .route("/healthz", get(healthz))
+/// Below `/v1`.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default().routes(routes!(status))
 }
 
+/// From the root.
+pub(super) fn at_the_root() -> OpenApiRouter<Api> {
+    OpenApiRouter::default().routes(routes!(healthz))
+}
+
+/// What the service is and does.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    /// Version, process id, policy, listeners, and the counters of the broker and of CoAP.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    facts: Value,
+    devices: DeviceCounts,
+    /// The service's clock.
+    time: shapes::Moment,
+}
+
+/// How many devices there are.
+#[derive(Serialize, ToSchema)]
+struct DeviceCounts {
+    claimed: u64,
+    blocked: u64,
+}
+
+/// Says that it is alive.
+#[derive(Serialize, ToSchema)]
+struct Health {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+/// What runs
+///
+/// Version, policy, listeners with their addresses, and counters.
+#[utoipa::path(
+    get,
+    path = "/status",
+    tag = "service",
+    responses((status = 200, description = "The service's facts.", body = Status)),
+)]
 async fn status(State(api): State<Api>) -> Answer {
-    let mut facts = (api.facts)();
-    let devices = api.app.store().devices(DeviceQuery::first(1)).await?.total;
+    let claimed = api.app.store().devices(DeviceQuery::first(1)).await?.total;
     let blocked = api
         .app
         .store()
@@ -28,13 +68,24 @@ async fn status(State(api): State<Api>) -> Answer {
         })
         .await?
         .total;
-    facts["devices"] = json!({ "claimed": devices, "blocked": blocked });
-    facts["time"] = json!(shapes::moment(api.app.now()));
-    Ok(answer(StatusCode::OK, &facts))
+    let status = Status {
+        facts: (api.facts)(),
+        devices: DeviceCounts { claimed, blocked },
+        time: shapes::Moment(api.app.now()),
+    };
+    Ok(answer(StatusCode::OK, &status))
 }
 
+/// Whether the service can answer
+///
+/// It reads its database: alive means able to answer, not only able to accept.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    responses((status = 200, description = "It can.", body = Health)),
+)]
 async fn healthz(State(api): State<Api>) -> Answer {
-    // A read through the store: alive means able to answer, not only able to accept.
     api.app.store().devices(DeviceQuery::first(1)).await?;
-    Ok(answer(StatusCode::OK, &json!({ "status": "ok" })))
+    Ok(answer(StatusCode::OK, &Health { status: "ok" }))
 }
