@@ -70,6 +70,8 @@ pub enum Event {
     Closed {
         /// Which.
         session: SessionKey,
+        /// Its last address.
+        peer: SocketAddr,
         /// Why.
         reason: CloseReason,
     },

@@ -187,7 +187,7 @@ fn a_peer_that_reboots_gets_a_new_session_and_the_old_one_ends_then() {
     assert!(table.guests[guest].client.is_connected());
     assert!(table.session() > old);
     table.exchange(guest, b"after");
-    let over = |event: &Event| matches!(event, Event::Closed { session, reason: CloseReason::Replaced } if *session == old);
+    let over = |event: &Event| matches!(event, Event::Closed { session, reason: CloseReason::Replaced, .. } if *session == old);
     assert!(table.events.iter().any(over), "{:?}", table.events);
     assert_eq!(table.endpoint().sessions(), 1);
 }

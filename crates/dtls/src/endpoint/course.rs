@@ -314,6 +314,7 @@ impl Endpoint {
         }
         self.push(Output::Event(Event::Closed {
             session: key,
+            peer: session.peer,
             reason,
         }));
     }
