@@ -25,8 +25,10 @@ pub const CHECKPOINT_EVERY: u64 = 256;
 /// What stands before the first entry.
 pub const NO_HASH: [u8; 32] = [0; 32];
 
-/// First bytes of what is hashed, so that no other hash of ours can be taken for one of these.
+/// First bytes of what is hashed, so that no other hash of ours can be taken for one of these. An entry without a team.
 const DOMAIN: &[u8] = b"sectag-audit-1\n";
+/// The same of an entry with a team, which stands directly behind the hash of the entry before.
+const DOMAIN_WITH_TEAM: &[u8] = b"sectag-audit-2\n";
 
 /// An entry as it is kept, hashed and exported; `before` and `after` are JSON texts, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct AuditEntry {
     pub by: String,
     /// What.
     pub action: String,
+    /// The team it is about; `None` for the service itself, and in entries made before there were teams.
+    pub team: Option<String>,
     /// The device it concerns.
     pub device: Option<DeviceId>,
     /// The command it concerns.
@@ -62,8 +66,17 @@ impl AuditEntry {
     /// [`AuditEntry::chained`], had it another number.
     pub(crate) fn chained_as(&self, number: u64, previous: &[u8; 32]) -> [u8; 32] {
         let mut hash = Context::new(&SHA256);
-        hash.update(DOMAIN);
-        hash.update(previous);
+        match &self.team {
+            None => {
+                hash.update(DOMAIN);
+                hash.update(previous);
+            }
+            Some(team) => {
+                hash.update(DOMAIN_WITH_TEAM);
+                hash.update(previous);
+                text(&mut hash, team);
+            }
+        }
         hash.update(&number.to_be_bytes());
         hash.update(&self.at.to_be_bytes());
         text(&mut hash, &self.by);

@@ -76,7 +76,8 @@ impl SealKey {
             .is_ok_and(|plain| plain[..] == *CHECK)
     }
 
-    fn seal_bytes(&self, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
+    /// Seals what belongs to no command; `aad` is what it is bound to.
+    pub(crate) fn seal_bytes(&self, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
         let mut body = Zeroizing::new(Vec::with_capacity(plain.len() + MAX_TAG_LEN));
         body.extend_from_slice(plain);
         let nonce = self
@@ -90,7 +91,8 @@ impl SealKey {
         Ok(sealed)
     }
 
-    fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    /// The reverse of [`SealKey::seal_bytes`].
+    pub(crate) fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
         let body = sealed.strip_prefix(&[FORM]).ok_or(DoesNotOpen)?;
         let (nonce, body) = body.split_first_chunk::<NONCE_LEN>().ok_or(DoesNotOpen)?;
         let mut body = Zeroizing::new(body.to_vec());

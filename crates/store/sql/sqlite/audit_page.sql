@@ -1,1 +1,1 @@
-SELECT number, at, by, action, device, command, detail, before, after FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2
+SELECT number, at, by, action, device, command, detail, before, after, team FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2

@@ -1,4 +1,4 @@
-SELECT number, at, by, action, device, command, detail, before, after
+SELECT number, at, by, action, device, command, detail, before, after, team
 FROM audit
 WHERE device = ?3 AND number < ?1
 ORDER BY number DESC

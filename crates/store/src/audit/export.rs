@@ -78,6 +78,11 @@ impl Line {
                 at: members.number("at")?,
                 by: members.text("by")?,
                 action: members.text("action")?,
+                // Exports of before there were teams do not have it.
+                team: match members.0.contains_key("team") {
+                    true => members.text_or_null("team")?,
+                    false => None,
+                },
                 device: members.id("deviceId")?,
                 command: members.id("commandId")?,
                 detail: members.text("detail")?,
@@ -109,6 +114,7 @@ pub fn entry_line(entry: &AuditEntry) -> String {
         "at": entry.at,
         "by": entry.by,
         "action": entry.action,
+        "team": entry.team,
         "deviceId": entry.device.map(|id| id.to_string()),
         "commandId": entry.command.map(|id| id.to_string()),
         "detail": entry.detail,

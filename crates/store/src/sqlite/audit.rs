@@ -1,41 +1,31 @@
 //! The audit trail: written by other operations, read by pages.
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint, NO_HASH};
-use crate::contract::{PAGE_ROWS_MAX, StoreError};
+use crate::contract::{PAGE_ROWS_MAX, StoreError, kind_of};
 use crate::record::{AuditEvent, AuditRecord, Page};
 use crate::sqlite::devices::cut;
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql};
-use crate::sqlite::{execute, read_error};
+use crate::sqlite::{execute, outbox, read_error};
 use rusqlite::{Connection, params};
-use sectag_proto::{DeviceId, Timestamp};
-use serde_json::Value;
+use sectag_proto::DeviceId;
 
-pub(crate) fn event(
-    at: Timestamp,
-    by: &str,
-    action: &str,
-    device: impl Into<Option<DeviceId>>,
-    detail: String,
-) -> AuditEvent {
-    AuditEvent::new(at, by, action)
-        .device(device)
-        .detail(detail)
-}
-
-/// An [`event`] that says what was and what is.
-pub(crate) fn changed(event: AuditEvent, before: Value, after: Value) -> AuditEvent {
-    event.changed(before, after)
-}
-
-/// Appends to the chain: the entry's hash goes over the last one's, in the same transaction.
+/// Appends to the chain: the entry's hash goes over the last one's, in the same transaction, and so do the event that
+/// tells it and the alarm that it raises. What is about a claimed device is its team's, whoever forgot to say so.
 pub(crate) fn insert(db: &Connection, event: &AuditEvent) -> Result<(), StoreError> {
     let head = head(db)?;
+    let team = match (&event.team, &event.device) {
+        (None, Some(device)) => first(db, sql!("device_owner"), [device.as_bytes()], |row| {
+            get::<String>(row, 0)
+        })?,
+        (team, _) => team.clone(),
+    };
     let mut entry = AuditEntry {
         number: head.number + 1,
         // As the database keeps it, or the hash would be of another number.
         at: event.at.0.min(i64::MAX.cast_unsigned()),
         by: event.by.clone(),
         action: event.action.clone(),
+        team,
         device: event.device,
         command: event.command,
         detail: event.detail.clone(),
@@ -44,7 +34,11 @@ pub(crate) fn insert(db: &Connection, event: &AuditEvent) -> Result<(), StoreErr
         hash: NO_HASH,
     };
     entry.hash = entry.chained(&head.hash);
-    insert_entry(db, &entry)
+    insert_entry(db, &entry)?;
+    if entry.action.ends_with("-alarm") {
+        outbox::raise(db, entry.number, entry.team.as_deref())?;
+    }
+    outbox::tell(db, kind_of(&entry.action), entry.number)
 }
 
 fn insert_entry(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
@@ -59,6 +53,7 @@ fn insert_entry(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
         entry.before,
         entry.after,
         &entry.hash[..],
+        entry.team,
     ];
     execute(db, sql!("audit_insert"), row).map(drop)
 }
@@ -74,7 +69,7 @@ pub(crate) fn head(db: &Connection) -> Result<AuditHead, StoreError> {
 
 /// Chains what was written before there was a chain; part of a migration.
 pub(crate) fn chain_all(db: &Connection) -> Result<(), StoreError> {
-    let old = "SELECT number, at, by, action, device, command, detail, NULL, NULL, zeroblob(32) \
+    let old = "SELECT number, at, by, action, device, command, detail, NULL, NULL, zeroblob(32), NULL \
                FROM audit_unchained ORDER BY number";
     let mut statement = db.prepare(old).map_err(read_error)?;
     let mut found = statement.query([]).map_err(read_error)?;
@@ -86,11 +81,28 @@ pub(crate) fn chain_all(db: &Connection) -> Result<(), StoreError> {
         entry.number = number;
         entry.hash = entry.chained(&previous);
         previous = entry.hash;
-        insert_entry(db, &entry)?;
+        insert_chained(db, &entry)?;
     }
     drop(found);
     drop(statement);
     execute(db, "DROP TABLE audit_unchained", []).map(drop)
+}
+
+/// Into the table as it was before there were teams.
+fn insert_chained(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
+    let row = params![
+        int(entry.number),
+        int(entry.at),
+        entry.by,
+        entry.action,
+        entry.device.as_ref().map(DeviceId::as_bytes),
+        entry.command.as_ref().map(|command| command.as_bytes()),
+        entry.detail,
+        &entry.hash[..],
+    ];
+    let new = "INSERT INTO audit (number, at, by, action, device, command, detail, hash) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    execute(db, new, row).map(drop)
 }
 
 pub(crate) fn entries(

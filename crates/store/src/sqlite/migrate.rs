@@ -12,10 +12,14 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../sql/sqlite/migrations/0002_audit_chain.sql"),
         then: audit::chain_all,
     },
+    Step::sql(include_str!("../../sql/sqlite/migrations/0003_teams.sql")),
     Step {
         sql: include_str!("../../sql/sqlite/migrations/0005_lives.sql"),
         then: lives::bear_all,
     },
+    Step::sql(include_str!(
+        "../../sql/sqlite/migrations/0007_events.sql"
+    )),
 ];
 
 /// SQL, and what SQL cannot do, in one transaction.

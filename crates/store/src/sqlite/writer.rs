@@ -10,6 +10,7 @@
 //! earlier job of the same batch wrote. When the commit fails, every job of the batch is told so.
 
 use crate::contract::StoreError;
+use crate::sqlite::outbox::Events;
 use crate::sqlite::unavailable;
 use rusqlite::Connection;
 use sectag_keep::crash;
@@ -54,6 +55,7 @@ kinds! {
     ALLOW = "allow",
     KEY = "key",
     RECORD = "record",
+    OUTBOX = "outbox",
 }
 
 /// An operation on its way through the writer.
@@ -156,15 +158,21 @@ impl Writer {
 pub(crate) fn start(
     db: Connection,
     batch_max: usize,
+    events: Events,
 ) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
     let (queue, jobs) = mpsc::channel(QUEUE_MAX);
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || write(&db, jobs, batch_max.max(1)))?;
+        .spawn(move || write(&db, jobs, batch_max.max(1), events))?;
     Ok((Writer { queue }, thread))
 }
 
-fn write(db: &Connection, mut jobs: mpsc::Receiver<Envelope>, batch_max: usize) {
+fn write(
+    db: &Connection,
+    mut jobs: mpsc::Receiver<Envelope>,
+    batch_max: usize,
+    mut events: Events,
+) {
     let mut batch = Vec::with_capacity(batch_max);
     let mut expected = 1;
     while let Some(first) = jobs.blocking_recv() {
@@ -184,15 +192,19 @@ fn write(db: &Connection, mut jobs: mpsc::Receiver<Envelope>, batch_max: usize) 
         let mut waiting = batch.drain(..);
         // Usually once; again for the rest when a job took the whole transaction down with it.
         while !waiting.as_slice().is_empty() {
-            one_transaction(db, &mut waiting);
+            one_transaction(db, &mut waiting, &mut events);
         }
     }
 }
 
 /// Runs jobs until there are no more, or until the transaction is lost; answers those it took.
-fn one_transaction(db: &Connection, jobs: &mut std::vec::Drain<'_, Envelope>) {
+fn one_transaction(
+    db: &Connection,
+    jobs: &mut std::vec::Drain<'_, Envelope>,
+    events: &mut Events,
+) {
     let mut taken = Vec::with_capacity(jobs.as_slice().len());
-    let result = transaction(db, jobs, &mut taken);
+    let result = transaction(db, jobs, &mut taken, events);
     if let Err(reason) = &result {
         tracing::error!(%reason, jobs = taken.len(), "a batch of writes was lost");
         if !db.is_autocommit()
@@ -201,6 +213,8 @@ fn one_transaction(db: &Connection, jobs: &mut std::vec::Drain<'_, Envelope>) {
             tracing::error!(%reason, "the lost batch cannot be rolled back");
         }
     }
+    // Before the answers: whoever was answered finds its event told.
+    events.look(db);
     for (envelope, _) in taken {
         envelope.job.answer(result.as_ref().err().cloned());
     }
@@ -210,10 +224,15 @@ fn transaction(
     db: &Connection,
     jobs: &mut std::vec::Drain<'_, Envelope>,
     taken: &mut Vec<(Envelope, bool)>,
+    events: &mut Events,
 ) -> Result<(), StoreError> {
     if let Err(e) = run(db, "BEGIN IMMEDIATE") {
         taken.extend(jobs.map(|envelope| (envelope, false)));
         return Err(unavailable("write", &e));
+    }
+    if let Err(e) = events.trim(db) {
+        taken.extend(jobs.map(|envelope| (envelope, false)));
+        return Err(e);
     }
     for mut envelope in jobs {
         let kept = one_job(db, &mut envelope);

@@ -1,0 +1,1 @@
+INSERT INTO alarms (number, team) VALUES (?1, ?2)

@@ -1,0 +1,1 @@
+SELECT owner FROM devices WHERE id = ?1

@@ -1,0 +1,1 @@
+INSERT INTO events (kind, audit) VALUES (?1, ?2)

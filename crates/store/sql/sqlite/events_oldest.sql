@@ -1,0 +1,1 @@
+SELECT number FROM events ORDER BY number LIMIT 1

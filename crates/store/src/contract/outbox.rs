@@ -1,0 +1,220 @@
+//! What leaves the store to be told: events, alarms, and the webhooks that events are sent to.
+//!
+//! ```text
+//!   audit entries ─┐                                  ┌──► followers: behind a number, oldest first
+//!                  ├─► events, numbered, in the same ─┤
+//!   fetch, result ─┘   transaction as what they tell  └──► webhooks: each with a cursor of its own
+//! ```
+
+use super::StoreError;
+use crate::record::{AuditRecord, Page};
+use async_trait::async_trait;
+use sectag_proto::secret::SecretText;
+use sectag_proto::{CommandId, DeviceId, Timestamp};
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// Events kept at most (about 60 MB of the shortest and 200 MB of the longest ones): a follower may be away for a weekend of a
+/// home with a few events a second. Older ones are dropped; the audit trail keeps what it has.
+pub const EVENTS_MAX: u64 = 500_000;
+
+/// Webhooks of one team: each one asks for every event.
+pub const WEBHOOKS_OF_TEAM_MAX: u64 = 16;
+
+/// An event that no entry of the audit trail stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// When.
+    pub at: Timestamp,
+    /// `fetch` or `result`.
+    pub kind: &'static str,
+    /// Whose.
+    pub team: Option<String>,
+    /// The device it concerns.
+    pub device: Option<DeviceId>,
+    /// The command it concerns.
+    pub command: Option<CommandId>,
+    /// Facts, an object; no secrets.
+    pub data: Value,
+}
+
+/// An event with its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Rises with each event; never given twice.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What kind of thing, see [`kind_of`]; also `fetch` and `result`.
+    pub kind: String,
+    /// Whose; `None` for the service itself.
+    pub team: Option<String>,
+    /// The device it concerns.
+    pub device: Option<DeviceId>,
+    /// The command it concerns.
+    pub command: Option<CommandId>,
+    /// Facts, an object. Of an entry of the audit trail: its `action`, `by`, `detail`, `before`, `after`, and `audit`, its number.
+    pub data: Value,
+}
+
+/// Which kind of event an entry of the audit trail is, by its action.
+pub fn kind_of(action: &str) -> &'static str {
+    match action {
+        action if action.ends_with("-alarm") => "alarm",
+        "alarm-acknowledged" => "alarm",
+        "claim" | "unclaim" | "accept-new-key" => "claim",
+        "block" | "unblock" | "tags" | "pin" | "device-reset" | "device-changed" => "device",
+        action if action.starts_with("command-") => "command",
+        action if action.starts_with("certificate-") || action.starts_with("renewal-") => {
+            "certificate"
+        }
+        action if action.starts_with("rule-") || action.starts_with("tag-") => "rule",
+        _ => "access",
+    }
+}
+
+/// All kinds of events.
+pub const EVENT_KINDS: [&str; 9] = [
+    "claim",
+    "device",
+    "command",
+    "fetch",
+    "result",
+    "certificate",
+    "alarm",
+    "rule",
+    "access",
+];
+
+/// Whose entries of the audit trail, and of which device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditScope {
+    /// Of this team.
+    pub team: String,
+    /// Also those that belong to no team.
+    pub service: bool,
+}
+
+/// An entry of the audit trail that somebody should look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlarmRecord {
+    /// The entry.
+    pub record: AuditRecord,
+    /// When somebody said that he looked at it, and who.
+    pub acknowledged: Option<(Timestamp, String)>,
+}
+
+/// Where events are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// A UUID.
+    pub id: String,
+    /// Whose events.
+    pub team: String,
+    /// `https://…`, or `http://…` within the own network.
+    pub url: String,
+    /// Only these kinds; empty for all.
+    pub kinds: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// Nothing is sent until somebody says so.
+    pub paused: bool,
+    /// The last event that was answered with success, or passed over.
+    pub cursor: u64,
+    /// How it goes.
+    pub health: WebhookHealth,
+    /// The last success.
+    pub last_delivered_at: Option<Timestamp>,
+}
+
+/// What keeps a webhook from being delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookHealth {
+    /// Attempts in vain since the last success.
+    pub attempts: u32,
+    /// When the first of them was.
+    pub failing_since: Option<Timestamp>,
+    /// When it was parked: it had failed for so long that it is tried rarely from then on.
+    pub parked_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// Events, alarms and webhooks.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Events behind number `after`, oldest first, at most `limit`. Where the first one is not `after` + 1, those between were
+    /// dropped.
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// The numbers of the oldest and the newest event; `None` before the first one.
+    async fn events_kept(&self) -> Result<Option<(u64, u64)>, StoreError>;
+
+    /// Tells the number of the newest event, each time that one is durable.
+    fn newest_event(&self) -> watch::Receiver<u64>;
+
+    /// A page of one team's audit trail, newest first; as [`Store::audit`](super::Store::audit).
+    async fn audit_of(
+        &self,
+        scope: AuditScope,
+        device: Option<DeviceId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<AuditRecord, u64>, StoreError>;
+
+    /// A page of one team's alarms, newest first; team `""` is the service itself. `before` is the [`Page::next`] of the page
+    /// before.
+    async fn alarms(
+        &self,
+        team: &str,
+        open_only: bool,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<AlarmRecord, u64>, StoreError>;
+
+    /// One alarm.
+    async fn alarm(&self, number: u64) -> Result<Option<AlarmRecord>, StoreError>;
+
+    /// Says that somebody looked at an alarm. `false`: there is none with this number, or it was acknowledged before.
+    async fn acknowledge_alarm(
+        &self,
+        number: u64,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Adds a webhook with the secret its deliveries are signed with, sealed. `false`: its team has [`WEBHOOKS_OF_TEAM_MAX`].
+    async fn add_webhook(&self, webhook: Webhook, secret: SecretText) -> Result<bool, StoreError>;
+
+    /// All webhooks of all teams, in the order of their ids.
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError>;
+
+    /// One of them.
+    async fn webhook(&self, id: &str) -> Result<Option<Webhook>, StoreError>;
+
+    /// What its deliveries are signed with.
+    async fn webhook_secret(&self, id: &str) -> Result<Option<SecretText>, StoreError>;
+
+    /// Changes URL, kinds and pause, and with `secret` what is signed with; it is healthy then. `false`: there is none.
+    async fn change_webhook(
+        &self,
+        webhook: Webhook,
+        secret: Option<SecretText>,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Removes it. `false`: there is none.
+    async fn remove_webhook(&self, id: &str, by: &str, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// How far deliveries came, and how it goes. The cursor never goes back.
+    async fn webhook_progress(
+        &self,
+        id: &str,
+        cursor: u64,
+        health: WebhookHealth,
+        delivered_at: Option<Timestamp>,
+    ) -> Result<(), StoreError>;
+}
