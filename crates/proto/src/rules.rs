@@ -7,10 +7,12 @@
 //!
 //! The serde form is the JSON of the owner API; members that the vendor's tools do not send are ours and optional.
 
+mod bind;
 mod closed_loop;
 mod policy;
 pub mod template;
 
+pub use bind::{NO_TAGS, RuleError};
 pub(crate) use closed_loop::member;
 pub use closed_loop::{ClosedLoop, DeviceProfile, VALIDITY_DAYS_DEFAULT, VALIDITY_DAYS_MAX};
 pub use policy::{ErrorPolicy, RETRIES_MAX};
