@@ -1,0 +1,3 @@
+SELECT id, kind, team, by, role, scope, status, total, done, failed, created_at, finished_at, NULL, errors, secret
+FROM bulk_operations
+WHERE id = ?1

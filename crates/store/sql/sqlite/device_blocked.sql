@@ -1,0 +1,1 @@
+SELECT blocked FROM devices WHERE id = ?1

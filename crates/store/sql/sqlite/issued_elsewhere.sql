@@ -1,0 +1,1 @@
+SELECT count(*) FROM issued WHERE spki_sha256 = ?1 AND device <> ?2

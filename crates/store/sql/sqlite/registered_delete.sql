@@ -1,0 +1,1 @@
+DELETE FROM registered WHERE subject = ?1

@@ -1,0 +1,1 @@
+UPDATE registered SET name = ?2 WHERE subject = ?1

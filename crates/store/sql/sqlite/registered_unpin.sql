@@ -1,0 +1,1 @@
+DELETE FROM registered_certificates WHERE subject = ?1

@@ -1,0 +1,1 @@
+SELECT mark FROM revoked WHERE subject = ?1

@@ -1,0 +1,1 @@
+SELECT count(*) FROM revoked WHERE mark IN (?1, ?2)

@@ -1,0 +1,1 @@
+SELECT count(*) FROM revoked WHERE subject = ?1 AND serial = ?2
