@@ -6,6 +6,7 @@
 //! ```
 
 mod claim;
+mod claim_many;
 mod commands;
 mod identity;
 mod issuing;
@@ -13,6 +14,7 @@ mod keys;
 mod session;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
+pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_threads};
 pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
@@ -48,7 +50,7 @@ pub struct App {
     pub(crate) clock: Clock,
     pub(crate) verifier: AwsLc,
     /// Who is let in when many come at once.
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     /// `ownerId` of every device: one home, one owner.
     pub(crate) owner: String,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.
@@ -180,7 +182,7 @@ impl App {
     }
 
     /// Who was turned away.
-    pub const fn admission(&self) -> &Admission {
+    pub const fn admission(&self) -> &Arc<Admission> {
         &self.admission
     }
 

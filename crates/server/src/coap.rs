@@ -8,10 +8,11 @@
 //! This file carries and keeps the books; what is answered is decided in [`crate::app`], by the same code as over HTTPS, and
 //! what a session may do in [`sectag_proto::service::grants`]. Nothing waits while the endpoint is in use. A restart in good
 //! order takes the sessions along ([`saved`]); after a crash devices resume by ticket or session ID ([`resume`]), at a measured
-//! pace ([`pace`]).
+//! pace ([`pace`]); who does not say who it is does not stay ([`newcomers`]).
 
 mod answers;
 mod books;
+mod newcomers;
 mod pace;
 mod resume;
 mod saved;
@@ -19,10 +20,12 @@ mod seal;
 
 use answers::Answer;
 use books::{Books, Closing, Figures};
+use newcomers::{NEWCOMERS_MAX, Newcomers};
 use pace::Pace;
 use resume::{Bounds, Resumptions};
 use saved::{Between, Kept};
 
+use crate::admission::{DECISIONS_MAX, Place};
 use crate::app::App;
 use crate::error::StartError;
 use crate::home::{Home, Pair};
@@ -41,19 +44,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-/// DTLS sessions at the same time, about 10 kB each; one more ends the one that was idle for the longest time. As many
-/// devices as one home is meant for, twice. The file of saved sessions (about 500 bytes each) stays below what `keep` reads.
+/// DTLS sessions of devices at the same time, about 10 kB each; one more ends the one that was idle for the longest time. As
+/// many devices as one home is meant for, twice. The file of saved sessions (about 500 bytes each) stays below what `keep` reads.
+/// Those who have not said who they are have places of their own ([`newcomers`]), so they end no device's session.
 pub(crate) const SESSIONS_MAX: usize = 20_000;
 /// Handshakes at the same time, each about 20 kB until it ends. At [`pace::HANDSHAKES_PER_S`] a modem has five seconds for
 /// its half of it.
 pub(crate) const HANDSHAKES_MAX: usize = 2_000;
 /// Bytes that wait to be sent: 200 bytes for each session of a full house at once. More is dropped, and its receiver asks again.
 pub(crate) const QUEUED_BYTES_MAX: usize = 4 << 20;
-/// Requests in the hands of the use cases; one more hears 5.00 at once. The store writes some thousand decisions a second,
-/// so whoever stands behind these would wait for longer than a device does before it asks again.
-pub(crate) const REQUESTS_MAX: usize = 2_000;
+/// Bytes of a body from somebody who has not said who it is: a token with twice the room that the client's buffer has for it.
+pub(crate) const STRANGER_BODY_BYTES_MAX: usize = 2048;
 /// Datagrams taken from the socket before others get their turn: at 10 µs each, less than a millisecond.
 const BATCH: usize = 64;
 /// New handshakes fed before others get their turn, 1.2 ms each.
@@ -75,17 +78,21 @@ pub(crate) struct Listener {
     grants: Grants,
     books: Books,
     pace: Pace,
+    newcomers: Newcomers,
+    /// Sessions to be closed once what they were answered has left.
+    leaving: Vec<u64>,
     app: Arc<App>,
     settings: Coap,
     between: Between,
     resumptions: Resumptions,
     begun: Instant,
     answers: (mpsc::Sender<InHand>, mpsc::Receiver<InHand>),
-    permits: Arc<Semaphore>,
+    /// Requests that the use cases have.
+    in_hand: usize,
 }
 
-/// An answer, and the place it had among [`REQUESTS_MAX`].
-type InHand = (Answer, OwnedSemaphorePermit);
+/// An answer, and the place it had among [`DECISIONS_MAX`].
+type InHand = (Answer, Place);
 
 /// Bound, not served yet.
 pub(crate) type Socket = UdpSocket;
@@ -141,7 +148,7 @@ impl Listener {
             Identity::from_pem(&pair.chain_pem, pair.key_pem.expose()).map_err(cannot)?;
         let secret = MasterSecret::new(*home.derived_key(SECRET_PURPOSE));
         let limits = Limits {
-            sessions_max: SESSIONS_MAX,
+            sessions_max: SESSIONS_MAX + NEWCOMERS_MAX + HANDSHAKES_MAX,
             handshakes_max: HANDSHAKES_MAX,
             queued_bytes_max: QUEUED_BYTES_MAX,
             ..Limits::default()
@@ -164,17 +171,25 @@ impl Listener {
         let mut listener = Self {
             socket,
             endpoint,
-            server: Server::new(sectag_coap::Limits::default(), u64::from_be_bytes(seed)),
+            server: Server::new(
+                sectag_coap::Limits {
+                    stranger_body_bytes_max: STRANGER_BODY_BYTES_MAX,
+                    ..sectag_coap::Limits::default()
+                },
+                u64::from_be_bytes(seed),
+            ),
             grants: Grants::new(GrantLimits::default()),
             books: Books::default(),
             pace: Pace::new(Duration::ZERO),
+            newcomers: Newcomers::new(),
+            leaving: Vec::new(),
             app,
             settings,
             between,
             resumptions,
             begun: Instant::now(),
-            answers: mpsc::channel(REQUESTS_MAX),
-            permits: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            answers: mpsc::channel(DECISIONS_MAX),
+            in_hand: 0,
         };
         for (id, session) in &found {
             listener.endpoint.remember(id, session);
@@ -229,7 +244,7 @@ impl Listener {
             tokio::task::yield_now().await;
         }
         let end = tokio::time::Instant::now() + SHUTDOWN_MAX;
-        while self.permits.available_permits() < REQUESTS_MAX
+        while self.in_hand > 0
             && let Ok(Some((answer, _))) = tokio::time::timeout_at(end, self.answers.1.recv()).await
         {
             self.answered(answer);
@@ -301,8 +316,20 @@ impl Listener {
                 }
                 CoapOutput::Request(request) => self.asked(request),
                 CoapOutput::Wait(until) => {
+                    if let Some(session) = self
+                        .leaving
+                        .pop()
+                        .or_else(|| self.newcomers.overdue(now.uptime))
+                    {
+                        self.endpoint.close(SessionKey(session), now);
+                        continue;
+                    }
                     let paced = self.pace.when(now.uptime);
-                    return [endpoint, until, paced].into_iter().flatten().min();
+                    let overdue = self.newcomers.when();
+                    return [endpoint, until, paced, overdue]
+                        .into_iter()
+                        .flatten()
+                        .min();
                 }
             }
         }
@@ -330,17 +357,23 @@ impl Listener {
                 tracing::debug!(session = session.0, %peer, cid, ?resumed, suite, sent = handshake.sent, received = handshake.received, "DTLS session begun");
                 self.books
                     .connected(session.0, peer, cid, resumed, handshake);
+                self.is_new(session.0, peer);
             }
             Event::Moved { session, from, to } => {
                 tracing::debug!(session = session.0, %from, %to, "DTLS session moved");
                 self.books.moved(session.0, to);
             }
-            Event::Closed { session, reason } => {
+            Event::Closed {
+                session,
+                peer,
+                reason,
+            } => {
                 let used = self.server.session_counters(session.0);
                 let failed = matches!(reason, CloseReason::Failed { .. });
                 self.books.closed(
                     session.0,
                     &Closing {
+                        peer,
                         reason,
                         used,
                         failed,
@@ -348,6 +381,7 @@ impl Listener {
                 );
                 self.server.forget(session.0);
                 self.grants.forget(session.0);
+                self.newcomers.gone(session.0);
             }
             Event::Refused { peer, reason } => self.books.refused(peer, &reason),
             Event::Cache { id, session } => {
@@ -357,36 +391,70 @@ impl Listener {
         }
     }
 
+    /// Nobody knows who is behind this session (any more).
+    fn is_new(&mut self, session: u64, peer: SocketAddr) {
+        self.server.trust(session, false);
+        let uptime = self.now().uptime;
+        if let Some(closed) = self.newcomers.arrived(session, peer, uptime) {
+            self.leaving.push(closed);
+            if closed == session {
+                self.app.admission.over_its_share();
+            }
+        }
+    }
+
     fn asked(&mut self, request: sectag_coap::Request) {
         let now = self.app.now();
-        let ask = match answers::read(request, &self.grants, &self.settings, now) {
+        let session = request.session;
+        let ask = match answers::read(&self.app, request, &self.grants, &self.settings, now) {
             Ok(ask) => ask,
-            Err((exchange, response)) => return self.respond(exchange, response),
+            Err((exchange, response)) => return self.refused(session, exchange, response),
         };
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            self.books.busy += 1;
-            return self.respond(ask.exchange, Response::new(Code::INTERNAL));
+        let place = match self.app.admission.place(ask.is_a_strangers()) {
+            Ok(place) => place,
+            Err(full) => {
+                self.books.busy += 1;
+                let (exchange, response) = ask.turned_away(&self.app, full);
+                return self.respond(exchange, response);
+            }
         };
+        self.in_hand += 1;
         let (app, answers) = (self.app.clone(), self.answers.0.clone());
         tokio::spawn(async move {
             let answer = ask.answer(&app).await;
             // There is room for each request in hand, and nobody to tell when the listener has ended.
-            let _ = answers.send((answer, permit)).await;
+            let _ = answers.send((answer, place)).await;
         });
     }
 
     fn answered(&mut self, answer: Answer) {
+        self.in_hand -= 1;
         let session = answer.session;
-        if !self.books.knows(session) {
+        let Some(peer) = self.books.peer(session) else {
             return;
-        }
+        };
+        let now = self.app.now();
         let (exchange, response, done) =
-            answer.response(&mut self.grants, &self.settings, self.app.now());
-        self.respond(exchange, response);
+            answer.response(&self.app, &mut self.grants, &self.settings, now);
+        if self.grants.lookup(session, now).is_some() {
+            self.newcomers.gone(session);
+            self.server.trust(session, true);
+        } else {
+            self.is_new(session, peer);
+        }
+        self.refused(session, exchange, response);
         // Its bytes shall be in the books before they are told.
         self.turn();
         let used = self.server.session_counters(session);
         self.books.done(session, &done, used);
+    }
+
+    /// Answers, and counts it where it is a refusal of somebody who has not said who it is.
+    fn refused(&mut self, session: u64, exchange: Exchange, response: Response) {
+        if response.code.class() == 4 && self.newcomers.refused(session) {
+            self.leaving.push(session);
+        }
+        self.respond(exchange, response);
     }
 
     fn respond(&mut self, exchange: Exchange, response: Response) {
@@ -407,6 +475,7 @@ impl Listener {
             coap: self.server.counters(),
             sessions: self.endpoint.sessions(),
             authorised: self.grants.sessions(),
+            newcomers: self.newcomers.len(),
             waiting: self.pace.waiting(),
             turned_away: self.pace.turned_away,
             ..Figures::default()
@@ -430,6 +499,10 @@ impl Listener {
                     let granted = self.grants.from_bytes(key.0, &grant, self.app.now());
                     let device = granted.map(|granted| granted.device.get());
                     self.books.loaded(key.0, peer, cid, device);
+                    match device {
+                        Some(_) => self.server.trust(key.0, true),
+                        None => self.is_new(key.0, peer),
+                    }
                 }
                 Err(e) => {
                     tracing::debug!(%peer, reason = %e, "a saved DTLS session is not taken over")

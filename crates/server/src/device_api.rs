@@ -8,14 +8,19 @@
 //! An answer holds nothing but status, type, length and `connection: close`, because its head counts against the
 //! device's receive buffer ([`HEAD_BYTES_MAX`]). Never chunked, never a redirect, no body on a refusal.
 
+use crate::admission::{self, BODY_BYTES_FREE, Full};
 use crate::app::{App, Credential, Refusal};
 use crate::listen::{Answered, Chain, Manners};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
 use hyper::{Method, Request, Response, StatusCode};
+use sectag_proto::jwt::UnverifiedJwt;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Where commands are fetched.
 pub const FETCH_PATH: &str = "/v1/provisioning/commands";
@@ -46,6 +51,7 @@ pub(crate) const RECORD_OVERHEAD_BYTES: usize = 8 + 16;
 
 pub(crate) const MANNERS: Manners = Manners {
     connections_max: 1024,
+    shared: true,
     handshake_max: Duration::from_secs(20),
     head_max: Duration::from_secs(15),
     // The device gives up on a request after 30 s.
@@ -91,8 +97,14 @@ pub(crate) async fn answer(
         Ok(None) => empty(StatusCode::OK),
         Err(refusal) => {
             let status = status_of(&refusal);
-            refusal.log(what, &status.as_u16());
-            empty(status)
+            refusal.log(app, what, &status.as_u16());
+            let mut response = empty(status);
+            if refusal.is_busy() {
+                response
+                    .headers_mut()
+                    .insert(RETRY_AFTER, HeaderValue::from(admission::returns_in()));
+            }
+            response
         }
     };
     let (before, after) = match what {
@@ -129,13 +141,15 @@ pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::WrongMethod { .. } => StatusCode::BAD_REQUEST,
         Refusal::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::UnknownPath => StatusCode::NOT_FOUND,
-        Refusal::Busy { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        // Never 503, which no generation takes for "later" (spec/device-protocol §5.1).
+        Refusal::Full(_) | Refusal::Busy { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 async fn fetch(app: &App, request: &Request<Incoming>) -> Result<Option<Vec<u8>>, Refusal> {
     let token = bearer(request)?;
     let query = request.uri().query().unwrap_or("");
+    let _place = app.admission.place(true)?;
     app.fetch(Credential::Jwt(token), query, HEAD_BYTES_MAX)
         .await
 }
@@ -156,20 +170,41 @@ async fn report(
             }),
         }
     });
-    let body = read_body(request.into_body()).await?;
-    Ok(match (head, body) {
-        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-        (Ok(token), Ok(body)) => app
-            .report(Credential::Jwt(&token), &body)
-            .await
-            .map(|()| None),
-    })
+    // What no token vouches for is read, so that the refusal arrives, and thrown away.
+    let head = head.and_then(|token| {
+        UnverifiedJwt::parse(&token).map_err(Refusal::Token)?;
+        Ok(token)
+    });
+    let body = read_body(app, request.into_body(), head.is_ok()).await?;
+    let (token, body) = match (head, body) {
+        (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
+        (Ok(token), Ok(body)) => (token, body),
+    };
+    let _place = match app.admission.place(true) {
+        Ok(place) => place,
+        Err(full) => return Ok(Err(full.into())),
+    };
+    let reported = app.report(Credential::Jwt(&token), &body.bytes).await;
+    Ok(reported.map(|()| None))
 }
 
-async fn read_body(body: Incoming) -> Result<Result<Bytes, Refusal>, HalfRequest> {
+/// A body, and the room it takes among those whose sender is not known yet.
+struct Received {
+    bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// The whole body; one that is not kept is read all the same.
+async fn read_body(
+    app: &App,
+    body: Incoming,
+    keep: bool,
+) -> Result<Result<Received, Refusal>, HalfRequest> {
     let mut body = Limited::new(body, REPORT_BYTES_MAX + DRAIN_BYTES_MAX);
     let mut bytes = Vec::new();
     let mut total = 0_usize;
+    let mut room = None;
+    let mut full = false;
     loop {
         let frame = match body.frame().await {
             None => break,
@@ -185,7 +220,13 @@ async fn read_body(body: Incoming) -> Result<Result<Bytes, Refusal>, HalfRequest
         };
         if let Some(data) = frame.data_ref() {
             total += data.len();
-            if total <= REPORT_BYTES_MAX {
+            if total > BODY_BYTES_FREE && keep && room.is_none() && !full {
+                room = app.admission.body(REPORT_BYTES_MAX);
+                full = room.is_none();
+            }
+            if total > REPORT_BYTES_MAX || full || !keep {
+                bytes = Vec::new();
+            } else {
                 bytes.extend_from_slice(data);
             }
         }
@@ -195,8 +236,10 @@ async fn read_body(body: Incoming) -> Result<Result<Bytes, Refusal>, HalfRequest
             bytes: total,
             max: REPORT_BYTES_MAX,
         })
+    } else if full {
+        Err(Full::Bodies.into())
     } else {
-        Ok(Bytes::from(bytes))
+        Ok(Received { bytes, _room: room })
     })
 }
 

@@ -11,6 +11,7 @@
 //! It has never heard of a modem. The calendar is an argument ([`Config::clock`]).
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod app;
 mod audit;
 #[cfg_attr(not(feature = "coap"), path = "no_coap.rs")]

@@ -4,16 +4,23 @@
 //!  accept loop ──permit──► task: handshake (deadline) ──► hyper (head deadline, whole-connection deadline)
 //!       ▲ shutdown: stop accepting ─────────────────────► finish the request in hand, at most SHUTDOWN_MAX
 //! ```
-//! A slow or silent peer holds one task and one permit until its deadline; it never delays the accept loop.
+//! A slow or silent peer holds one task and one permit until its deadline; it never delays the accept loop. One address holds
+//! no more of a door's places than are free, so that it cannot close the door to others.
 
+mod offered;
+
+use crate::admission::{Admission, Shares, neighbourhood};
+use crate::app::Clock;
 use arc_swap::ArcSwap;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use offered::Offered;
 use std::error::Error as StdError;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,7 +28,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// The server side of TLS, exchangeable while connections live: a new one serves the next handshake.
 pub(crate) type LiveTls = Arc<ArcSwap<rustls::ServerConfig>>;
@@ -31,6 +39,8 @@ pub(crate) type LiveTls = Arc<ArcSwap<rustls::ServerConfig>>;
 pub(crate) struct Manners {
     /// Connections at the same time; the next one waits in the listen backlog.
     pub(crate) connections_max: usize,
+    /// Whether an address may hold no more of them than are free; a connection over that is closed at once.
+    pub(crate) shared: bool,
     /// From accept to a finished handshake: a modem on a slow link needs several seconds for its ECDHE.
     pub(crate) handshake_max: Duration,
     /// From the first byte of a request's head to its last one.
@@ -52,7 +62,6 @@ pub(crate) const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A bound listener and how it answers.
-#[derive(Debug)]
 pub(crate) struct Door {
     /// For log lines: `device`, `owner`, `loopback`.
     pub(crate) name: &'static str,
@@ -62,6 +71,10 @@ pub(crate) struct Door {
     pub(crate) tls: Option<LiveTls>,
     /// Limits.
     pub(crate) manners: Manners,
+    /// Counts whom it turned away, and the lines about it.
+    pub(crate) admission: Arc<Admission>,
+    /// The calendar, for the lines.
+    pub(crate) clock: Clock,
 }
 
 impl Door {
@@ -76,6 +89,7 @@ impl Door {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let permits = Arc::new(Semaphore::new(self.manners.connections_max));
+        let shares = Arc::new(Mutex::new(Shares::new(self.manners.connections_max)));
         let mut visits = JoinSet::new();
         loop {
             let permit = tokio::select! {
@@ -89,6 +103,19 @@ impl Door {
             while visits.try_join_next().is_some() {}
             match accepted {
                 Ok((socket, from)) => {
+                    let share = match self.manners.shared {
+                        true => match Share::take(&shares, from) {
+                            None => {
+                                self.admission.over_its_share();
+                                if self.admission.may_tell((self.clock)()) {
+                                    tracing::info!(door = self.name, %from, "connection closed at once: its address holds as many as are free");
+                                }
+                                continue;
+                            }
+                            share => share,
+                        },
+                        false => None,
+                    };
                     // A small answer must not wait for the acknowledgement of the one before it.
                     let _ = socket.set_nodelay(true);
                     let visit = Visit {
@@ -96,25 +123,18 @@ impl Door {
                         from,
                         manners: self.manners,
                         shutdown: shutdown.clone(),
+                        admission: self.admission.clone(),
+                        clock: self.clock.clone(),
                     };
                     let service = service.clone();
                     let tls = self.tls.as_ref().map(|live| live.load_full());
                     visits.spawn(async move {
-                        let _permit = permit;
+                        let _places = (permit, share);
                         match tls {
                             None => visit.talk(socket, service).await,
                             Some(config) => {
-                                let handshake = TlsAcceptor::from(config).accept(socket);
-                                match tokio::time::timeout(visit.manners.handshake_max, handshake)
-                                    .await
-                                {
-                                    Ok(Ok(stream)) => visit.talk(stream, service).await,
-                                    Ok(Err(e)) => {
-                                        tracing::info!(door = visit.door, %from, reason = %e, "TLS handshake failed");
-                                    }
-                                    Err(_) => {
-                                        tracing::info!(door = visit.door, %from, "TLS handshake not finished in time, closed");
-                                    }
+                                if let Some(stream) = visit.handshake(socket, config).await {
+                                    visit.talk(stream, service).await;
                                 }
                             }
                         }
@@ -155,14 +175,84 @@ impl Answered {
     }
 }
 
+/// One of the places that addresses share, until it is dropped.
+struct Share {
+    shares: Arc<Mutex<Shares>>,
+    address: IpAddr,
+}
+
+impl Share {
+    fn take(shares: &Arc<Mutex<Shares>>, from: SocketAddr) -> Option<Self> {
+        let address = neighbourhood(from.ip());
+        let taken = shares.lock().is_ok_and(|mut shares| shares.take(address));
+        taken.then(|| Self {
+            shares: shares.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Ok(mut shares) = self.shares.lock() {
+            shares.give_back(&self.address);
+        }
+    }
+}
+
 struct Visit {
     door: &'static str,
     from: SocketAddr,
     manners: Manners,
     shutdown: watch::Receiver<bool>,
+    admission: Arc<Admission>,
+    clock: Clock,
 }
 
 impl Visit {
+    /// The TLS session; `None`, and a line that says why.
+    async fn handshake<IO>(
+        &self,
+        socket: IO,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Option<TlsStream<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut offered = Offered::default();
+        let handshake = async {
+            let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket);
+            let start = acceptor.await?;
+            offered = Offered::of(&start.client_hello());
+            start.into_stream(config).await
+        };
+        let ended = tokio::time::timeout(self.manners.handshake_max, handshake).await;
+        let (door, from) = (self.door, self.from);
+        match ended {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(e)) if is_silence(&e) && offered.is_empty() => {
+                // A port scan, a health check.
+                tracing::debug!(door, %from, reason = %e, "closed before it said a word");
+            }
+            Ok(Err(e)) => {
+                if self.may_tell() {
+                    let reason = offered.words(&e);
+                    tracing::info!(door, %from, %reason, "TLS handshake failed");
+                }
+            }
+            Err(_) => {
+                if self.may_tell() {
+                    tracing::info!(door, %from, "TLS handshake not finished in time, closed");
+                }
+            }
+        }
+        None
+    }
+
+    fn may_tell(&self) -> bool {
+        self.admission.may_tell((self.clock)())
+    }
+
     async fn talk<S, B, IO>(self, io: IO, service: S)
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -217,8 +307,10 @@ impl Visit {
                     return;
                 }
                 () = &mut limit => {
-                    if last {
+                    if last && self.may_tell() {
                         tracing::info!(door = self.door, from = %self.from, "half a request: not complete in time, closed, nothing changed");
+                    }
+                    if last {
                         return;
                     }
                     last = true;
@@ -234,15 +326,25 @@ impl Visit {
     }
 
     fn note(&self, e: &hyper::Error) {
-        let (door, from) = (self.door, self.from);
-        if e.is_timeout() || e.is_incomplete_message() || e.is_user() || e.is_body_write_aborted() {
-            tracing::info!(door, %from, reason = %Chain(e), "half a request: connection closed, nothing changed");
-        } else if e.is_parse() {
-            tracing::info!(door, %from, reason = %Chain(e), "not HTTP/1.1: connection closed, nothing changed");
+        let (door, from, reason) = (self.door, self.from, Chain(e));
+        let half =
+            e.is_timeout() || e.is_incomplete_message() || e.is_user() || e.is_body_write_aborted();
+        if (half || e.is_parse()) && self.may_tell() {
+            let what = if half {
+                "half a request"
+            } else {
+                "not HTTP/1.1"
+            };
+            tracing::info!(door, %from, %reason, "{what}: connection closed, nothing changed");
         } else {
-            tracing::debug!(door, %from, reason = %Chain(e), "connection ended");
+            tracing::debug!(door, %from, %reason, "connection ended");
         }
     }
+}
+
+/// Whether the peer left without a word.
+fn is_silence(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::UnexpectedEof || e.kind() == io::ErrorKind::ConnectionReset
 }
 
 /// Text for a log field, whoever made it: without line ends and terminal codes, so that nobody writes lines of his own.
@@ -278,6 +380,10 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(60);
 
+    fn clock() -> Clock {
+        Arc::new(|| sectag_proto::Timestamp::from_secs(1_800_000_000))
+    }
+
     /// A visit over a pipe of 64 bytes, answered with the request's body once it is there.
     async fn visit(
         manners: Manners,
@@ -293,6 +399,8 @@ mod tests {
             from: "127.0.0.1:1".parse().unwrap(),
             manners,
             shutdown,
+            admission: Arc::default(),
+            clock: clock(),
         };
         let echo = hyper::service::service_fn(async |request: Request<Incoming>| {
             let body = request
@@ -310,6 +418,7 @@ mod tests {
     const fn manners(keep_alive: bool, head_max: Duration, connection_max: Duration) -> Manners {
         Manners {
             connections_max: 1,
+            shared: false,
             handshake_max: LONG,
             head_max,
             connection_max,
@@ -366,11 +475,13 @@ mod tests {
         done.await.unwrap();
     }
 
-    #[tokio::test]
-    async fn a_silent_guest_gives_its_place_to_the_next_one_and_shutdown_waits_for_nobody() {
-        let now = sectag_proto::Timestamp::from_secs(1_800_000_000);
+    /// A door that answers everything with nothing, over TLS.
+    async fn open(
+        manners: Manners,
+        admission: &Arc<Admission>,
+    ) -> (SocketAddr, tokio::task::JoinHandle<()>, watch::Sender<bool>) {
         let dir = tempfile::tempdir().unwrap();
-        let home = crate::home::Home::open(&dir.path().join("home"), now).unwrap();
+        let home = crate::home::Home::open(&dir.path().join("home"), clock()()).unwrap();
         let config = crate::tls::for_devices(&home.server_pair(&[]).unwrap()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -378,16 +489,57 @@ mod tests {
             name: "test",
             listener,
             tls: Some(Arc::new(ArcSwap::from_pointee(config))),
-            manners: Manners {
-                handshake_max: SHORT,
-                ..manners(false, LONG, LONG)
-            },
+            manners,
+            admission: admission.clone(),
+            clock: clock(),
         };
         let (stop, stopped) = watch::channel(false);
         let nothing = hyper::service::service_fn(async |_: Request<Incoming>| {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
         });
         let open = tokio::spawn(door.serve(nothing, stopped));
+        (address, open, stop)
+    }
+
+    #[tokio::test]
+    async fn an_address_holds_no_more_places_than_are_free() {
+        let manners = Manners {
+            connections_max: 6,
+            shared: true,
+            ..manners(false, LONG, LONG)
+        };
+        let admission: Arc<Admission> = Arc::default();
+        let (address, open, stop) = open(manners, &admission).await;
+        let mut guests = Vec::new();
+        for _ in 0..5 {
+            guests.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        // Three of six; the others are closed without a word, and one that leaves gives its place back.
+        for mut guest in guests.split_off(3) {
+            let end = guest.read(&mut [0]).await;
+            assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        }
+        assert_eq!(admission.turned_away().shares, 2);
+        drop(guests.pop());
+        loop {
+            let mut guest = tokio::net::TcpStream::connect(address).await.unwrap();
+            let wait = tokio::time::timeout(SHORT, guest.read(&mut [0])).await;
+            if wait.is_err() {
+                break;
+            }
+        }
+        stop.send_replace(true);
+        drop(guests);
+        open.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_silent_guest_gives_its_place_to_the_next_one_and_shutdown_waits_for_nobody() {
+        let manners = Manners {
+            handshake_max: SHORT,
+            ..manners(false, LONG, LONG)
+        };
+        let (address, open, stop) = open(manners, &Arc::default()).await;
         // One place; each guest says nothing, and each is shown out in its turn.
         let mut guests = Vec::new();
         for _ in 0..3 {

@@ -59,6 +59,7 @@ pub const BULK_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) const MANNERS: Manners = Manners {
     connections_max: 256,
+    shared: true,
     handshake_max: Duration::from_secs(10),
     head_max: Duration::from_secs(30),
     // A client that polls makes a new one now and then; one that stands still gives its place to others.
@@ -97,12 +98,12 @@ pub(crate) fn router(api: Api) -> Router {
 
 /// All paths and what they declare.
 fn routes() -> OpenApiRouter<Api> {
-    let devices = || OpenApiRouter::from(devices::routes()).merge(commands::routes().into());
+    let devices = || devices::routes().merge(commands::routes());
     let v1 = OpenApiRouter::new()
         .merge(devices())
-        .merge(keys::routes().into())
-        .merge(allow_list::routes().into())
-        .merge(audit::routes().into())
+        .merge(keys::routes())
+        .merge(allow_list::routes())
+        .merge(audit::routes())
         .merge(openapi::routes())
         .merge(status::routes());
     OpenApiRouter::with_openapi(openapi::frame())

@@ -4,7 +4,7 @@ use crate::app::{App, Clock, Issuer, KeyText};
 use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::home::Home;
-use crate::listen::{Door, LiveTls};
+use crate::listen::{Door, LiveTls, Manners};
 use crate::listeners::{ListenerError, LiveBroker, MqttListener, Open};
 use crate::settings::{Coap, Policy, Settings};
 use crate::verify::AwsLc;
@@ -190,6 +190,7 @@ impl Service {
             open_commands_max: config.open_commands_max,
             clock,
             verifier: AwsLc,
+            admission: Arc::default(),
             owner: home.owner_id(),
             alarmed: Mutex::new(HashMap::new()),
             revoking: tokio::sync::Mutex::new(()),
@@ -226,8 +227,14 @@ impl Service {
             let door = Door {
                 name,
                 listener,
+                manners: Manners {
+                    // Whoever is on this machine has it anyway.
+                    shared: live.is_some(),
+                    ..owner_api::MANNERS
+                },
                 tls: live,
-                manners: owner_api::MANNERS,
+                admission: app.admission.clone(),
+                clock: app.clock.clone(),
             };
             let service = TowerToHyperService::new(owner_api::router(api));
             doors.push(tokio::spawn(door.serve(service, stopped.clone())));
@@ -237,6 +244,8 @@ impl Service {
             listener: device,
             tls: Some(device_tls),
             manners: device_api::MANNERS,
+            admission: app.admission.clone(),
+            clock: app.clock.clone(),
         };
         let for_devices = app.clone();
         let service = service_fn(move |request| {

@@ -3,7 +3,7 @@
 use super::{App, OwnerError, TAG_CHARS_MAX, TAGS_MAX};
 use crate::settings::Policy;
 use sectag_proto::DeviceId;
-use sectag_proto::token::{AttestationToken, TokenError};
+use sectag_proto::token::AttestationToken;
 use sectag_store::{AuditEvent, ClaimOutcome, Device, NewClaim};
 
 /// Rows of one bulk claim (spec/owner-api §2.3).
@@ -125,12 +125,7 @@ impl App {
     ) -> Result<NewClaim, OwnerError> {
         let tags = split_tags(&request.tags)?;
         let token = AttestationToken::parse(&request.token)?;
-        let mut candidates = token.candidates().map_err(|e| match e {
-            TokenError::NoKey => OwnerError::ClaimRefused(
-                "the token's signature was made by no key: it was altered or cut short, or is an example from a page",
-            ),
-            e => OwnerError::BadToken(e),
-        })?;
+        let mut candidates = Self::candidates(&token).await?;
         if self.policy == Policy::AllowList {
             let allowed = self.store.allowed(token.device).await?;
             candidates.retain(|candidate| Some(candidate.kid) == allowed);

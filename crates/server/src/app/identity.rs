@@ -5,6 +5,7 @@
 //! as long as that key is the device's: claim, block and key are looked at with each of its requests.
 
 use super::App;
+use crate::admission::Full;
 use crate::listen::one_line;
 use sectag_proto::cose::Convention;
 use sectag_proto::es256::{Kid, PublicKey};
@@ -141,6 +142,9 @@ pub enum Refusal {
     /// A path that is not ours.
     #[error("no such path")]
     UnknownPath,
+    /// More than this service does at a time, or for one device. Trying later helps.
+    #[error("told to come later: {0}")]
+    Full(#[from] Full),
     /// The store failed, or the device's queue changed faster than we could decide. Trying later helps.
     #[error("cannot answer: {reason}")]
     Busy {
@@ -152,8 +156,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The one log line of a refused request. WARN where somebody should look, INFO else.
-    pub fn log(&self, request: &'static str, status: &dyn std::fmt::Display) {
+    /// Whether trying again later helps.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy { .. })
+    }
+
+    /// Whether anybody can cause it in any number, without proving who asks: its log lines are counted
+    /// ([`Admission::may_tell`](crate::admission)).
+    const fn is_a_strangers(&self) -> bool {
+        !matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Blocked { .. }
+                | Self::ReportsOnly { .. }
+                | Self::KeyChanged { .. }
+                | Self::Query { .. }
+                | Self::Report { .. }
+        )
+    }
+
+    /// The one log line of a refused request, unless strangers have caused too many. WARN where somebody should look, INFO else.
+    pub(crate) fn log(&self, app: &App, request: &'static str, status: &dyn std::fmt::Display) {
+        if self.is_a_strangers() && !app.admission.may_tell(app.now()) {
+            return;
+        }
         // Parts of what a stranger sent may be in it.
         let reason = one_line(&self.to_string());
         match self {

@@ -52,9 +52,14 @@ impl App {
             Ok(query) => Queue::ids_named(&query.after, &[]),
             Err(_) => Vec::new(),
         };
+        self.admission.may_ask(shown.device(), now)?;
+        let mut stay = None;
         for _ in 0..COMMIT_ATTEMPTS {
             let (loaded, caller) = self.load(&shown, &named, now).await?;
             let device = caller.device.get();
+            if stay.is_none() {
+                stay = Some(self.admission.enter(device, now)?);
+            }
             let query = match &query {
                 Ok(query) => query,
                 Err(reason) => {
@@ -126,9 +131,14 @@ impl App {
             Ok(report) => Queue::ids_named("", report),
             Err(_) => Vec::new(),
         };
+        self.admission.may_ask(shown.device(), now)?;
+        let mut stay = None;
         for _ in 0..COMMIT_ATTEMPTS {
             let (loaded, caller) = self.load(&shown, &named, now).await?;
             let device = caller.device.get();
+            if stay.is_none() {
+                stay = Some(self.admission.enter(device, now)?);
+            }
             if loaded.device.blocked {
                 return Err(Refusal::Blocked { device });
             }
@@ -179,6 +189,8 @@ impl App {
         let now = self.now();
         let device = shown.device();
         let busy = |reason| Refusal::Busy { device, reason };
+        self.admission.may_ask(device, now)?;
+        let mut stay = None;
         for _ in 0..COMMIT_ATTEMPTS {
             let known = self
                 .store
@@ -187,6 +199,9 @@ impl App {
                 .map_err(|e| busy(e.to_string()))?
                 .ok_or(Refusal::UnknownDevice { device })?;
             let caller = self.identify_or_alarm(shown, &known, now).await?;
+            if stay.is_none() {
+                stay = Some(self.admission.enter(device, now)?);
+            }
             let nothing = Changes::default();
             if self
                 .commit(&known, &caller, &nothing, Vec::new(), Vec::new(), now)

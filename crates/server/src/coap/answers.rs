@@ -9,6 +9,7 @@
 //! ```
 //! This file translates: path, options and body in; code and bytes out. What to answer is decided in [`crate::app`].
 
+use crate::admission::{self, Full};
 use crate::app::{App, Credential, Refusal};
 use crate::settings::Coap;
 use sectag_coap::{Code, Exchange, Method, Request, Response};
@@ -74,6 +75,7 @@ pub(super) enum Done {
 
 /// From a message to a question; or the answer, where nobody has to be asked.
 pub(super) fn read(
+    app: &App,
     request: Request,
     grants: &Grants,
     settings: &Coap,
@@ -95,7 +97,7 @@ pub(super) fn read(
             what,
         }),
         Ok(None) => Err((request.exchange, Response::new(Code::CHANGED))),
-        Err(refusal) => Err((request.exchange, refused(what, &refusal))),
+        Err(refusal) => Err((request.exchange, refused(app, what, &refusal))),
     }
 }
 
@@ -179,6 +181,22 @@ fn granted(request: &Request, grants: &Grants, now: Timestamp) -> Result<Granted
 }
 
 impl Ask {
+    /// Whether nobody has proven yet who asks.
+    pub(super) const fn is_a_strangers(&self) -> bool {
+        matches!(self.what, What::Authenticate(_) | What::Attest(_))
+    }
+
+    /// The answer when there is no place for it.
+    pub(super) fn turned_away(self, app: &App, full: Full) -> (Exchange, Response) {
+        let refusal = Refusal::Full(full);
+        let what = match self.what {
+            What::Authenticate(_) | What::Attest(_) => "authenticate",
+            What::Fetch { .. } => "fetch",
+            What::Report { .. } => "report",
+        };
+        (self.exchange, refused(app, what, &refusal))
+    }
+
     /// Asks the use cases.
     pub(super) async fn answer(self, app: &App) -> Answer {
         let (what, said) = match self.what {
@@ -222,6 +240,7 @@ impl Answer {
     /// The answer on the wire, and what changes for its session.
     pub(super) fn response(
         self,
+        app: &App,
         grants: &mut Grants,
         settings: &Coap,
         now: Timestamp,
@@ -240,7 +259,7 @@ impl Answer {
             }
             Said::Expired { token, refusal } => match grants.readmit(self.session, &token, now) {
                 Some(granted) => admitted(granted),
-                None => (refused(self.what, &refusal), Done::Other),
+                None => (refused(app, self.what, &refusal), Done::Other),
             },
             Said::Commands(None) => (Response::new(Code::CONTENT), Done::Other),
             Said::Commands(Some(batch)) => {
@@ -256,18 +275,23 @@ impl Answer {
                 ) {
                     grants.forget(self.session);
                 }
-                (refused(self.what, &refusal), Done::Other)
+                (refused(app, self.what, &refusal), Done::Other)
             }
         };
         (self.exchange, response, done)
     }
 }
 
-/// The answer to a refused request, after its log line.
-fn refused(what: &'static str, refusal: &Refusal) -> Response {
+/// The answer to a refused request, after its log line; to whoever shall come later with the seconds to wait, as Max-Age.
+fn refused(app: &App, what: &'static str, refusal: &Refusal) -> Response {
     let code = code_of(refusal);
-    refusal.log(what, &code);
-    Response::new(code)
+    refusal.log(app, what, &code);
+    let response = Response::new(code);
+    if refusal.is_busy() {
+        response.max_age(admission::returns_in())
+    } else {
+        response
+    }
 }
 
 /// The one place where a refusal becomes a code (docs/reference/http-status.md).
@@ -290,7 +314,7 @@ pub(super) const fn code_of(refusal: &Refusal) -> Code {
         Refusal::ContentType { .. } => Code::UNSUPPORTED_CONTENT_FORMAT,
         Refusal::NotAcceptable { .. } => Code::NOT_ACCEPTABLE,
         Refusal::UnknownPath => Code::NOT_FOUND,
-        Refusal::Busy { .. } => Code::INTERNAL,
+        Refusal::Full(_) | Refusal::Busy { .. } => Code::INTERNAL,
     }
 }
 
@@ -321,6 +345,7 @@ mod tests {
             (Refusal::NotAcceptable { format: 0 }, "4.06", 400),
             (Refusal::ContentType { given }, "4.15", 415),
             (Refusal::UnknownPath, "4.04", 404),
+            (Refusal::Full(Full::Decisions), "5.00", 500),
             (busy, "5.00", 500),
         ] {
             assert_eq!(code_of(&refusal).to_string(), code, "{refusal:?}");

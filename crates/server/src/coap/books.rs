@@ -58,6 +58,7 @@ struct Bytes {
 
 /// How a session ended.
 pub(super) struct Closing {
+    pub(super) peer: SocketAddr,
     pub(super) reason: CloseReason,
     pub(super) used: sectag_coap::Counters,
     pub(super) failed: bool,
@@ -70,6 +71,7 @@ pub(crate) struct Figures {
     pub(super) coap: sectag_coap::Counters,
     pub(super) sessions: usize,
     pub(super) authorised: usize,
+    pub(super) newcomers: usize,
     pub(super) waiting: usize,
     pub(super) turned_away: u64,
     pub(super) busy: u64,
@@ -78,8 +80,9 @@ pub(crate) struct Figures {
 }
 
 impl Books {
-    pub(super) fn knows(&self, session: u64) -> bool {
-        self.sessions.contains_key(&session)
+    /// Where a session is; `None` for one that is over.
+    pub(super) fn peer(&self, session: u64) -> Option<SocketAddr> {
+        self.sessions.get(&session).map(|known| known.peer)
     }
 
     pub(super) const fn arrived(&mut self, bytes: usize) {
@@ -187,6 +190,7 @@ impl Books {
 
     pub(super) fn closed(&mut self, session: u64, closing: &Closing) {
         let Closing {
+            peer,
             reason,
             used,
             failed,
@@ -212,7 +216,7 @@ impl Books {
             }
             None if known.is_none() && *failed => {
                 if self.may_tell() {
-                    tracing::info!(session, %reason, "DTLS handshake failed");
+                    tracing::info!(session, %peer, %reason, "DTLS handshake failed");
                 }
             }
             None => tracing::debug!(session, %reason, "DTLS session without a device ended"),
@@ -295,6 +299,7 @@ impl Figures {
         json!({
             "sessions": self.sessions,
             "authorised": self.authorised,
+            "newcomers": self.newcomers,
             "takenOver": self.loaded,
             "handshakes": {
                 "full": d.handshakes_full,

@@ -10,6 +10,7 @@
 //! Whether it is one says the endpoint ([`sectag_dtls::Endpoint::opens_handshake`]): nothing is kept for an address that has
 //! not proven itself by a cookie.
 
+use crate::admission::{Shares, neighbourhood};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -34,7 +35,9 @@ pub(super) struct Pace {
     refilled: Duration,
     waiting: HashMap<SocketAddr, (Vec<u8>, Duration)>,
     order: VecDeque<SocketAddr>,
-    /// ClientHellos that were not taken because the room was full.
+    /// An address with many ports has no more places than are free.
+    shares: Shares,
+    /// ClientHellos that were not taken because the room was full, or their address's share of it.
     pub(super) turned_away: u64,
 }
 
@@ -47,6 +50,7 @@ impl Pace {
             refilled: now,
             waiting: HashMap::new(),
             order: VecDeque::new(),
+            shares: Shares::new(WAITING_MAX),
             turned_away: 0,
         }
     }
@@ -66,7 +70,7 @@ impl Pace {
         if let Some(waiting) = self.waiting.get_mut(&from) {
             // The client is tired of waiting and has sent it again.
             waiting.0 = datagram.to_vec();
-        } else if self.waiting.len() >= WAITING_MAX {
+        } else if !self.shares.take(neighbourhood(from.ip())) {
             self.turned_away += 1;
         } else {
             self.waiting.insert(from, (datagram.to_vec(), now));
@@ -85,10 +89,11 @@ impl Pace {
                 return None;
             }
             self.order.pop_front();
-            if let Some((hello, _)) = self.waiting.remove(&from)
-                && in_time
-            {
-                return Some((hello, from));
+            if let Some((hello, _)) = self.waiting.remove(&from) {
+                self.shares.give_back(&neighbourhood(from.ip()));
+                if in_time {
+                    return Some((hello, from));
+                }
             }
         }
         None
@@ -132,8 +137,10 @@ mod tests {
 
     const HELLO: [u8; 200] = [22; 200];
 
+    /// Everybody at home in a network of its own.
     fn from(port: u16) -> SocketAddr {
-        ([127, 0, 0, 1], port).into()
+        let [high, low] = port.to_be_bytes();
+        ([127, 0, high, low], port).into()
     }
 
     #[test]
@@ -178,6 +185,28 @@ mod tests {
         }
         let fed = std::iter::from_fn(|| pace.next(Duration::ZERO)).count();
         assert_eq!(fed, 1000);
+    }
+
+    #[test]
+    fn an_address_with_many_ports_leaves_half_of_the_room_to_others() {
+        let mut pace = Pace::new(Duration::ZERO);
+        pace.credit = 0;
+        for port in 1..=u16::MAX {
+            pace.holds(true, &HELLO, ([127, 0, 0, 1], port).into(), Duration::ZERO);
+        }
+        assert_eq!(pace.waiting(), WAITING_MAX / 2);
+        pace.holds(true, &HELLO, ([127, 0, 0, 2], 1).into(), Duration::ZERO);
+        assert_eq!(pace.waiting(), WAITING_MAX / 2 + 1);
+        assert!(pace.next(WAITING_TIME_MAX).is_none());
+        assert!((1..=99).all(|port| {
+            pace.holds(
+                true,
+                &HELLO,
+                ([127, 0, 0, 1], port).into(),
+                WAITING_TIME_MAX,
+            )
+        }));
+        assert_eq!(pace.waiting(), 99);
     }
 
     #[test]

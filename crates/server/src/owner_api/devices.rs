@@ -1,48 +1,103 @@
 //! Claimed devices: claim, bulk, list, change, unclaim (spec/owner-api §2).
 
-use super::request::{Answer, Query, device_id, parse, read};
+use super::openapi::Conflict;
+use super::request::{Answer, Paging, Query, device_id, parse, read};
 use super::{Api, BODY_BYTES_MAX, BULK_BYTES_MAX, Refused, answer, csv, shapes};
 use crate::app::{BULK_ROWS_MAX, Caller, ClaimRequest, Claimed, OwnerError};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::{Extension, Router};
 use sectag_proto::DeviceId;
 use sectag_store::DeviceQuery;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Below `/v1` and, as one page of the vendor prints it, `/v1/identities`.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/claimed-devices", get(list_devices).post(claim))
-        .route(
-            "/claimed-devices/{id}",
-            get(get_device).delete(unclaim).patch(change_device),
-        )
-        .route("/claimed-devices/{id}/certificates", get(list_certificates))
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(list_devices, claim))
+        .routes(routes!(get_device, unclaim, change_device))
+        .routes(routes!(list_certificates))
 }
 
-#[derive(Deserialize)]
+/// A device to be claimed.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClaimBody {
+struct Claim {
+    /// The attestation token of the device: what its modem answers to `AT%ATTESTTOKEN`.
     claim_token: String,
+    /// Commas separate tags too.
     #[serde(default)]
     tags: Vec<String>,
-    /// Ours: take this key although the device is known under another one.
+    /// Take this key although the device is known under another one.
     #[serde(default)]
     accept_new_key: bool,
 }
 
-#[derive(Deserialize)]
+/// What is to be changed; what is left out stays.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DevicePatch {
+    /// All of them.
     tags: Option<Vec<String>>,
+    /// A blocked device keeps its claim and gets nothing.
     blocked: Option<bool>,
 }
 
+/// What became of the rows of a bulk claim.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct BulkClaim {
+    /// UUIDs of the devices that are claimed.
+    claimed_ids: Vec<String>,
+    failed: Vec<FailedRow>,
+}
+
+/// A row that was not claimed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FailedRow {
+    /// From 1.
+    row: usize,
+    claim_token: String,
+    /// Why.
+    message: String,
+}
+
+/// A device that was claimed before, or the outcome of a bulk claim.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ClaimedBefore {
+    One(shapes::Device),
+    Many(BulkClaim),
+}
+
+/// Nothing to say.
+#[derive(Serialize, ToSchema)]
+struct Empty {}
+
+/// Claim a device, or a list of them
+///
+/// JSON claims one device. CSV claims up to 1000, one in a row: the token in double quotes, and optionally its tags, separated by
+/// commas, in double quotes as well. A row that fails does not keep the others from being claimed.
+#[utoipa::path(
+    post,
+    path = "/claimed-devices",
+    tag = "devices",
+    params(("dryrun" = Option<bool>, Query, description = "Only say whether this one device could be claimed.")),
+    request_body(content((Claim = "application/json"), (String = "text/csv"))),
+    responses(
+        (status = 201, description = "Claimed.", body = shapes::Device),
+        (status = 200, description = "Claimed before by the same team with the same key; or the outcome of CSV.", body = ClaimedBefore),
+        (status = 202, description = "A dry run: the device could be claimed.", body = Empty),
+        Conflict,
+    ),
+)]
 async fn claim(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -76,7 +131,7 @@ async fn claim(
             max: BODY_BYTES_MAX,
         }));
     }
-    let body: ClaimBody = parse(&bytes)?;
+    let body: Claim = parse(&bytes)?;
     let request = ClaimRequest {
         token: body.claim_token,
         tags: body.tags,
@@ -84,7 +139,7 @@ async fn claim(
     };
     if dry_run {
         api.app.would_claim(&request, &caller.name).await?;
-        return Ok(answer(StatusCode::ACCEPTED, &json!({})));
+        return Ok(answer(StatusCode::ACCEPTED, &Empty {}));
     }
     Ok(match api.app.claim(&request, &caller.name).await? {
         Claimed::Created(device) => answer(StatusCode::CREATED, &shapes::device(&device)),
@@ -103,31 +158,52 @@ async fn claim_bulk(api: &Api, caller: &Caller, bytes: &[u8]) -> Answer {
             rows.len()
         ))));
     }
+    let rows: Vec<ClaimRequest> = rows
+        .into_iter()
+        .map(|row| {
+            let mut fields = row.into_iter();
+            ClaimRequest {
+                token: fields.next().unwrap_or_default(),
+                tags: fields.next().into_iter().collect(),
+                accept_new_key: false,
+            }
+        })
+        .collect();
+    let tokens: Vec<String> = rows.iter().map(|row| row.token.clone()).collect();
     let (mut claimed, mut failed) = (Vec::new(), Vec::new());
-    for (at, row) in rows.into_iter().enumerate() {
-        let mut fields = row.into_iter();
-        let request = ClaimRequest {
-            token: fields.next().unwrap_or_default(),
-            tags: fields.next().into_iter().collect(),
-            accept_new_key: false,
-        };
-        match api.app.claim(&request, &caller.name).await {
+    let answers = api.app.claim_many(rows, caller).await?;
+    for (at, (answer, token)) in answers.into_iter().zip(tokens).enumerate() {
+        match answer {
             Ok(Claimed::Created(device) | Claimed::Existing(device)) => {
                 claimed.push(device.id.to_string());
             }
-            Err(e @ OwnerError::Store(_)) => return Err(Refused(e)),
-            Err(e) => failed.push(
-                json!({ "row": at + 1, "claimToken": request.token, "message": e.to_string() }),
-            ),
+            Err(e) => {
+                failed.push(json!({ "row": at + 1, "claimToken": token, "message": e.to_string() }))
+            }
         }
     }
     tracing::info!(claimed = claimed.len(), failed = failed.len(), by = %caller.name, "bulk claim");
     Ok(answer(
         StatusCode::OK,
-        &json!({ "claimedIds": claimed, "failed": failed }),
+        &BulkClaim {
+            claimed_ids: claimed,
+            failed,
+        },
     ))
 }
 
+/// Claimed devices
+#[utoipa::path(
+    get,
+    path = "/claimed-devices",
+    tag = "devices",
+    params(
+        Paging,
+        ("tag" = Option<String>, Query, description = "Only those with this tag."),
+        ("status" = Option<shapes::DeviceStatus>, Query, description = "Only those that are `READY`, or `BLOCKED`."),
+    ),
+    responses((status = 200, description = "A page of them, by id.", body = shapes::Page<shapes::Device>)),
+)]
 async fn list_devices(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::of(query)?;
     let after = match query.text("pageNextToken") {
@@ -161,6 +237,13 @@ async fn list_devices(State(api): State<Api>, RawQuery(query): RawQuery) -> Answ
     ))
 }
 
+/// One claimed device
+#[utoipa::path(
+    get,
+    path = "/claimed-devices/{id}",
+    tag = "devices",
+    responses((status = 200, description = "The device.", body = shapes::Device)),
+)]
 async fn get_device(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -170,6 +253,15 @@ async fn get_device(
     Ok(answer(StatusCode::OK, &shapes::device(&device)))
 }
 
+/// Unclaim a device
+///
+/// The service forgets it, but for the key that it had: a later claim with another key is an alarm.
+#[utoipa::path(
+    delete,
+    path = "/claimed-devices/{id}",
+    tag = "devices",
+    responses((status = 204, description = "Unclaimed.")),
+)]
 async fn unclaim(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -180,6 +272,14 @@ async fn unclaim(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Change the tags of a device, block or unblock it
+#[utoipa::path(
+    patch,
+    path = "/claimed-devices/{id}",
+    tag = "devices",
+    request_body = DevicePatch,
+    responses((status = 200, description = "The device as it is from then on.", body = shapes::Device)),
+)]
 async fn change_device(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
@@ -196,6 +296,13 @@ async fn change_device(
     Ok(answer(StatusCode::OK, &shapes::device(&device)))
 }
 
+/// The certificates that were issued to a device
+#[utoipa::path(
+    get,
+    path = "/claimed-devices/{id}/certificates",
+    tag = "devices",
+    responses((status = 200, description = "All of them.", body = shapes::Page<shapes::Certificate>)),
+)]
 async fn list_certificates(State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let all = api.app.store().certificates(device_id(&id)?).await?;
     let items: Vec<_> = all.iter().map(shapes::certificate).collect();

@@ -1,0 +1,82 @@
+//! Many claims at once: signatures are recovered on as many threads as there are cores, and the writes meet in the store's
+//! group commit.
+//!
+//! ```text
+//!   rows ─► at most [`CLAIMS_IN_HAND_MAX`] at a time ─► a thread of [`recovery_threads`] ─► store ─► answers, in the order of the rows
+//! ```
+
+use super::{App, Caller, ClaimRequest, Claimed, OwnerError};
+use sectag_proto::token::{AttestationToken, Candidate, TokenError};
+use std::sync::{Arc, LazyLock};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Rows of one call in hand at the same time: enough to fill the store's batches (256 writes) while the next ones are
+/// recovered; more would only wait there.
+pub const CLAIMS_IN_HAND_MAX: usize = 512;
+
+/// Threads that recover keys at the same time, in this process. A claim tries four keys, which takes most of a millisecond of
+/// a core; on a runtime's own threads a bulk claim would hold up everybody else's requests.
+pub fn recovery_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+static RECOVERIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(recovery_threads()));
+
+impl App {
+    /// Claims many devices. One row that is refused does not spoil the others; the answers are in the order of the rows. A
+    /// device that is named twice is created by one row and there already for the other.
+    ///
+    /// # Errors
+    /// [`OwnerError::Store`], when the store failed for any row; others may be claimed by then, and asking again is safe.
+    pub async fn claim_many(
+        self: &Arc<Self>,
+        rows: Vec<ClaimRequest>,
+        caller: &Caller,
+    ) -> Result<Vec<Result<Claimed, OwnerError>>, OwnerError> {
+        let mut answers: Vec<Option<Result<Claimed, OwnerError>>> = Vec::new();
+        answers.resize_with(rows.len(), || None);
+        let mut rows = rows.into_iter().enumerate();
+        let mut in_hand = JoinSet::new();
+        loop {
+            while in_hand.len() < CLAIMS_IN_HAND_MAX
+                && let Some((at, request)) = rows.next()
+            {
+                let (app, caller) = (self.clone(), caller.clone());
+                in_hand.spawn(async move { (at, app.claim(&request, &caller.name).await) });
+            }
+            match in_hand.join_next().await {
+                None => break,
+                Some(Ok((_, Err(e @ OwnerError::Store(_))))) => return Err(e),
+                Some(Ok((at, answer))) => {
+                    if let Some(place) = answers.get_mut(at) {
+                        *place = Some(answer);
+                    }
+                }
+                // It panicked, and has said so; the row is not answered.
+                Some(Err(_)) => {}
+            }
+        }
+        let lost = || Err(OwnerError::Contention);
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(lost))
+            .collect())
+    }
+
+    /// The keys that may have signed this token, recovered off the runtime's threads.
+    ///
+    /// # Errors
+    /// [`OwnerError::ClaimRefused`] when there is none, [`OwnerError::BadToken`].
+    pub(super) async fn candidates(token: &AttestationToken) -> Result<Vec<Candidate>, OwnerError> {
+        let _thread = RECOVERIES.acquire().await;
+        let token = token.clone();
+        let recovered = tokio::task::spawn_blocking(move || token.candidates()).await;
+        recovered.map_err(|_| OwnerError::Contention)?.map_err(|e| match e {
+            TokenError::NoKey => OwnerError::ClaimRefused(
+                "the token's signature was made by no key: it was altered or cut short, or is an example from a page",
+            ),
+            e => OwnerError::BadToken(e),
+        })
+    }
+}
