@@ -32,7 +32,7 @@ use crate::home::{Home, Pair};
 use crate::listen::{Chain, SHUTDOWN_MAX};
 use crate::settings::Coap;
 use rustix::net::sockopt;
-use sectag_coap::{Code, Exchange, Output as CoapOutput, Response, Server};
+use sectag_coap::{Exchange, Output as CoapOutput, Response, Server};
 use sectag_dtls::{
     CloseReason, Counters, Endpoint, Event, Identity, Limits, MasterSecret, Now, Output, Random,
     ServerConfig, SessionKey,

@@ -8,7 +8,7 @@
 //! An answer holds nothing but status, type, length and `connection: close`, because its head counts against the
 //! device's receive buffer ([`HEAD_BYTES_MAX`]). Never chunked, never a redirect, no body on a refusal.
 
-use crate::admission::{self, BODY_BYTES_FREE, Full};
+use crate::admission::{self, BODY_BYTES_FREE};
 use crate::app::{App, Credential, Refusal};
 use crate::listen::{Answered, Chain, Manners};
 use bytes::Bytes;
@@ -237,7 +237,7 @@ async fn read_body(
             max: REPORT_BYTES_MAX,
         })
     } else if full {
-        Err(Full::Bodies.into())
+        Err(admission::Full::Bodies.into())
     } else {
         Ok(Received { bytes, _room: room })
     })
