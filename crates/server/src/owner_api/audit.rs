@@ -1,14 +1,13 @@
 //! The audit trail: by pages, and its export as NDJSON, a page at a time, so that its length costs no memory.
 
-use super::request::{Answer, Query, device_id};
+use super::openapi::Unknown;
+use super::request::{Answer, Paging, Query, device_id};
 use super::{Api, Refused, answer, shapes};
 use crate::app::OwnerError;
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
 use hyper::body::{Body as HttpBody, Frame};
 use sectag_store::audit::{Header, Line};
 use sectag_store::{Store, StoreError};
@@ -16,17 +15,29 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Entries read at once.
 const PAGE: usize = 200;
 
 /// Below `/v1`.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/audit", get(list_audit))
-        .route("/audit/export", get(export))
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(list_audit))
+        .routes(routes!(export))
 }
 
+/// The audit trail
+///
+/// The latest entries first.
+#[utoipa::path(
+    get,
+    path = "/audit",
+    tag = "evidence",
+    params(Paging, ("device" = Option<String>, Query, format = "uuid", description = "Only what concerns this device.")),
+    responses((status = 200, description = "A page of it.", body = shapes::Page<shapes::AuditEntry>), Unknown),
+)]
 async fn list_audit(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::of(query)?;
     let device = query.text("device").map(|id| device_id(&id)).transpose()?;
@@ -50,8 +61,20 @@ async fn list_audit(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer
     ))
 }
 
-/// `GET /v1/audit/export[?after=NUMBER][&limit=ENTRIES]`. The last line says that it is the last one; an answer without it
-/// reached its limit, or broke off, and goes on with `after`.
+/// The audit trail, to be verified elsewhere
+///
+/// One JSON object in a line, as in the reference of the audit trail. The last line says that it is the last one; an answer
+/// without it reached its limit, or broke off, and goes on with `after`.
+#[utoipa::path(
+    get,
+    path = "/audit/export",
+    tag = "evidence",
+    params(
+        ("after" = Option<u64>, Query, description = "Begin behind the entry with this number."),
+        ("limit" = Option<u64>, Query, description = "Entries at most."),
+    ),
+    responses((status = 200, description = "The export.", body = String, content_type = "application/x-ndjson"), Unknown),
+)]
 async fn export(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::of(query)?;
     let number = |name: &'static str| match query.text(name) {

@@ -177,9 +177,11 @@ async fn claim_bulk(api: &Api, caller: &Caller, bytes: &[u8]) -> Answer {
             Ok(Claimed::Created(device) | Claimed::Existing(device)) => {
                 claimed.push(device.id.to_string());
             }
-            Err(e) => {
-                failed.push(json!({ "row": at + 1, "claimToken": token, "message": e.to_string() }))
-            }
+            Err(e) => failed.push(FailedRow {
+                row: at + 1,
+                claim_token: token,
+                message: e.to_string(),
+            }),
         }
     }
     tracing::info!(claimed = claimed.len(), failed = failed.len(), by = %caller.name, "bulk claim");

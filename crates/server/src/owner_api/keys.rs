@@ -1,31 +1,47 @@
 //! API keys.
 
+use super::openapi::Conflict;
 use super::request::{Answer, parse, read};
 use super::{Api, BODY_BYTES_MAX, answer, shapes};
 use crate::app::{Caller, OwnerError};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{delete, get};
-use axum::{Extension, Router};
 use sectag_store::Role;
 use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// Below `/v1`.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/keys", get(list_keys).post(create_key))
-        .route("/keys/{name}", delete(revoke_key))
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(revoke_key))
 }
 
-#[derive(Deserialize)]
+/// An API key to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct KeyBody {
+struct NewKey {
+    /// For people, and for the audit trail; unique.
+    #[schema(pattern = "^[A-Za-z0-9._-]{1,64}$")]
     name: String,
+    #[schema(value_type = shapes::RoleName)]
     role: String,
 }
 
+/// API keys
+///
+/// Without their texts, which nobody knows but who was given them.
+#[utoipa::path(
+    get,
+    path = "/keys",
+    tag = "people",
+    responses((status = 200, description = "All of them.", body = shapes::Page<shapes::ApiKey>)),
+)]
 async fn list_keys(State(api): State<Api>) -> Answer {
     let keys = api.app.store().keys().await?;
     let items: Vec<_> = keys.iter().map(shapes::key).collect();
@@ -33,12 +49,20 @@ async fn list_keys(State(api): State<Api>) -> Answer {
     Ok(answer(StatusCode::OK, &shapes::page(items, total, None)))
 }
 
+/// Make an API key
+#[utoipa::path(
+    post,
+    path = "/keys",
+    tag = "people",
+    request_body = NewKey,
+    responses((status = 201, description = "Made; `key` is shown this once.", body = shapes::NewApiKey), Conflict),
+)]
 async fn create_key(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer {
-    let body: KeyBody = parse(&read(body, BODY_BYTES_MAX).await?)?;
+    let body: NewKey = parse(&read(body, BODY_BYTES_MAX).await?)?;
     let role = Role::parse(&body.role).ok_or_else(|| OwnerError::Invalid {
         field: "role",
         reason: "one of viewer, editor, admin, owner".to_owned(),
@@ -47,6 +71,15 @@ async fn create_key(
     Ok(answer(StatusCode::CREATED, &shapes::new_key(&key, &text)))
 }
 
+/// Revoke an API key
+///
+/// For ever. The last one with the role `owner` stays.
+#[utoipa::path(
+    delete,
+    path = "/keys/{name}",
+    tag = "people",
+    responses((status = 204, description = "Revoked."), Conflict),
+)]
 async fn revoke_key(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::{Response as Refusal, ResponseBuilder};
-use utoipa::openapi::schema::{Components, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{ArrayItems, Components, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -33,14 +33,31 @@ use utoipa_axum::routes;
 
 /// The prefix under which claimed devices are served a second time (spec/owner-api §2.1).
 pub(super) const SECOND_PREFIX: &str = "/v1/identities/";
+/// How the name of a generic list begins.
+const PAGE_OF: &str = "Page_";
 const UUID: &str = "uuid";
 const API_KEY: &str = "apiKey";
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The chapters of the document: name, and what they are about.
-const TAGS: [(&str, &str); 3] = [
+const TAGS: [(&str, &str); 9] = [
     ("devices", "Claimed devices: claim, list, change, unclaim."),
     ("commands", "What a device is to do, and what became of it."),
+    (
+        "rules",
+        "What devices with a tag are to do, and what they would get.",
+    ),
+    ("renewal", "Certificates that end, and their successors."),
+    (
+        "registration",
+        "Certificates of the operator's own CA (the vendor's other host).",
+    ),
+    ("broker", "Certificates that are to be trusted no longer."),
+    ("people", "Teams, and API keys with their roles."),
+    (
+        "evidence",
+        "Who did what: audit trail, events, webhooks, metrics.",
+    ),
     ("service", "What runs, and whether it is alive."),
 ];
 
@@ -219,7 +236,35 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
             complete_operation(&method, path, operation);
         }
     }
+    if let Some(components) = &mut document.components {
+        let schemas = std::mem::take(&mut components.schemas);
+        components.schemas = schemas.into_iter().map(name_items).collect();
+    }
     document
+}
+
+/// A page of a list names what it holds: derived, it would hold the schema itself, and be called `Page_Device`.
+fn name_items((name, mut schema): (String, RefOr<Schema>)) -> (String, RefOr<Schema>) {
+    let Some(item) = name.strip_prefix(PAGE_OF) else {
+        return (name, schema);
+    };
+    if let RefOr::T(Schema::Object(page)) = &mut schema
+        && let Some(RefOr::T(Schema::Array(items))) = page.properties.get_mut("items")
+    {
+        items.items = ArrayItems::RefOrSchema(Box::new(RefOr::Ref(Ref::from_schema_name(item))));
+    }
+    (format!("{item}Page"), schema)
+}
+
+/// And those who mean it say so.
+fn name_page(content: &mut Content) {
+    let Some(RefOr::Ref(known)) = &mut content.schema else {
+        return;
+    };
+    let name = known.ref_location.rsplit('/').next();
+    if let Some(item) = name.and_then(|name| name.strip_prefix(PAGE_OF)) {
+        *known = Ref::from_schema_name(format!("{item}Page"));
+    }
 }
 
 /// The operations of a path, each with its method.
@@ -263,6 +308,16 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
             })
             .any(|parameter| parameter.parameter_in == place)
     };
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        for content in response.content.values_mut() {
+            if let RefOr::T(content) = content {
+                name_page(content);
+            }
+        }
+    }
     let mut statuses = vec!["403", "500", "503"];
     if role.is_some() {
         statuses.push("401");

@@ -19,7 +19,8 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-/// A claimed device (spec/owner-api §2.1; `blocked`, `keyId`, `lastSeenAt` and `finishedAt` are ours).
+/// A claimed device.
+// spec/owner-api §2.1; `blocked`, `keyId`, `lastSeenAt` and `finishedAt` are ours.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Device {
@@ -84,7 +85,7 @@ pub(crate) fn device(device: &sectag_store::Device) -> Device {
     }
 }
 
-/// A certificate on record (ours).
+/// A certificate on record.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Certificate {
@@ -113,7 +114,7 @@ pub(crate) fn certificate(issued: &Issued) -> Certificate {
     }
 }
 
-/// An API key without its text (ours).
+/// An API key without its text.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ApiKey {
@@ -150,7 +151,7 @@ pub(crate) fn new_key<'a>(known: &sectag_store::ApiKey, text: &'a KeyText) -> Ne
     }
 }
 
-/// An entry of the allow-list (ours).
+/// An entry of the allow-list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AllowListEntry {
@@ -170,7 +171,7 @@ pub(crate) fn allowed(allowed: &Allowed) -> AllowListEntry {
     }
 }
 
-/// An entry of the audit trail (ours).
+/// An entry of the audit trail.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AuditEntry {
