@@ -8,7 +8,7 @@ SECTAG = target/release/sectag
 # Targets whose bytes come from strangers over UDP; a bounded, seeded run of each is part of the tests where tools are installed for us.
 FUZZ = coap_server coap_client dtls_datagrams dtls_saved
 
-.PHONY: demo test build bench soak advisories fuzz-check fuzz-bounded packages
+.PHONY: demo test build bench soak advisories fuzz-check fuzz-bounded openapi packages
 
 demo: packages build
 	@$(SECTAG) demo $(DEMO)
@@ -37,6 +37,11 @@ fuzz-bounded:
 		echo "fuzz $$target: 50000 runs"; \
 		log=$$(fuzz/target/debug/$$target -runs=50000 -seed=1 -len_control=0 -max_len=1200 2>&1) || { echo "$$log" >&2; exit 1; }; \
 	done
+
+# What `spec/owner.openapi.json` must be, from the routes; a test compares the two.
+openapi:
+	$(CARGO) run --locked -q -p sectag-cli -- openapi > spec/owner.openapi.json.new
+	mv spec/owner.openapi.json.new spec/owner.openapi.json
 
 # Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
 bench:

@@ -125,6 +125,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Audit,
     },
+    /// The owner API as an OpenAPI document; a running service shows it at /docs
+    Openapi,
     /// Be a device: a virtual modem and the provisioning client
     Device {
         #[command(subcommand)]

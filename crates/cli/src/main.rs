@@ -129,6 +129,10 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Commands { verb } => owner::commands(&owner()?, &place, verb, json).await,
         Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,
         Verb::Audit { verb } => audit::audit(&global, &place, verb).await,
+        Verb::Openapi => {
+            output::print(sectag_server::owner_api::document());
+            Ok(())
+        }
         Verb::Device { verb } => device::device(&place, verb, json).await,
         Verb::Mqtt { verb } => mqtt::mqtt(&global, &place, verb).await,
         Verb::Ca { verb } => ca::ca(&place, verb, json),

@@ -84,6 +84,7 @@ Commands:
   commands  The command queue of a device
   keys      API keys of owners
   audit     Who did what, and the proof that nobody changed the record of it
+  openapi   The owner API as an OpenAPI document; a running service shows it at /docs
   device    Be a device: a virtual modem and the provisioning client
   modem     A virtual modem on a pty or TCP; one AT line to any modem
   creds     Credentials under security tags: over AT serial, a virtual modem, or files
