@@ -38,7 +38,11 @@ struct AllowedKey {
     params(Paging),
     responses((status = 200, description = "A page of it, by device.", body = shapes::Page<shapes::AllowListEntry>)),
 )]
-async fn list_allowed(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+async fn list_allowed(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let query = Query::of(query)?;
     let after = match query.text("pageNextToken") {
         Some(token) => Some(
@@ -51,7 +55,7 @@ async fn list_allowed(State(api): State<Api>, RawQuery(query): RawQuery) -> Answ
     let page = api
         .app
         .store()
-        .allow_list(after, query.page_limit()?)
+        .allow_list(&caller.team, after, query.page_limit()?)
         .await?;
     let items = page.items.iter().map(shapes::allowed).collect();
     Ok(answer(
@@ -84,7 +88,7 @@ async fn allow(
     })?;
     api.app
         .store()
-        .allow(device, kid, &caller.name, api.app.now())
+        .allow(&caller.team, device, kid, &caller.name, api.app.now())
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -107,7 +111,7 @@ async fn disallow(
     let was = api
         .app
         .store()
-        .disallow(device, &caller.name, api.app.now())
+        .disallow(&caller.team, device, &caller.name, api.app.now())
         .await?;
     if was {
         Ok(StatusCode::NO_CONTENT.into_response())

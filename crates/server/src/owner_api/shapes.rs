@@ -216,18 +216,24 @@ pub(crate) fn audit(record: &AuditRecord) -> AuditEntry {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Page<T> {
     items: Vec<T>,
-    /// All that the filters match, on all pages.
-    total: u64,
+    /// All that the filters match, on all pages; left out where only going through all of them would tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    total: Option<u64>,
     /// Sent as `pageNextToken`, it gets the next page; left out on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     page_next_token: Option<String>,
 }
 
-pub(crate) const fn page<T>(items: Vec<T>, total: u64, next: Option<String>) -> Page<T> {
+pub(crate) fn page<T>(
+    items: Vec<T>,
+    total: impl Into<Option<u64>>,
+    next: Option<String>,
+) -> Page<T> {
     Page {
         items,
-        total,
+        total: total.into(),
         page_next_token: next,
     }
 }
