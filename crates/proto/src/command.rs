@@ -190,6 +190,11 @@ impl CommandRequest {
             .collect()
     }
 
+    /// How many secrets its kind holds, erased ones as well.
+    pub fn secret_count(&mut self) -> usize {
+        self.secret_fields().len()
+    }
+
     /// Puts secrets back, in the order of [`CommandRequest::secrets`]. Fields beyond the list stay erased.
     pub fn restore_secrets(&mut self, secrets: Vec<SecretText>) {
         for (field, secret) in self.secret_fields().into_iter().zip(secrets) {

@@ -5,7 +5,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, MAX_TAG_LEN, NONCE_LEN, Nonce, RandomizedNonceKey};
 use sectag_proto::secret::SecretText;
-use sectag_proto::{CommandId, DeviceId};
+use sectag_proto::{CommandId, DeviceId, RuleId};
 use zeroize::Zeroizing;
 
 /// The first byte of a sealed value.
@@ -33,6 +33,19 @@ impl SealKey {
         command: CommandId,
         secrets: &[&SecretText],
     ) -> Result<Vec<u8>, DoesNotOpen> {
+        self.seal_texts(&bound_to(device, command), secrets)
+    }
+
+    /// Seals the secrets of all commands of a rule.
+    pub(crate) fn seal_of_rule(
+        &self,
+        rule: RuleId,
+        secrets: &[&SecretText],
+    ) -> Result<Vec<u8>, DoesNotOpen> {
+        self.seal_texts(&bound_to_rule(rule), secrets)
+    }
+
+    fn seal_texts(&self, aad: &[u8], secrets: &[&SecretText]) -> Result<Vec<u8>, DoesNotOpen> {
         let bytes = secrets.iter().map(|s| 4 + s.expose().len()).sum::<usize>();
         // Room for all of it at once: growing would leave copies behind in freed memory.
         let mut plain = Zeroizing::new(Vec::with_capacity(bytes));
@@ -42,7 +55,7 @@ impl SealKey {
             plain.extend_from_slice(&length.to_be_bytes());
             plain.extend_from_slice(text);
         }
-        self.seal_bytes(&bound_to(device, command), &plain)
+        self.seal_bytes(aad, &plain)
     }
 
     /// The reverse of [`SealKey::seal`].
@@ -52,7 +65,20 @@ impl SealKey {
         command: CommandId,
         sealed: &[u8],
     ) -> Result<Vec<SecretText>, DoesNotOpen> {
-        let plain = self.open_bytes(&bound_to(device, command), sealed)?;
+        self.open_texts(&bound_to(device, command), sealed)
+    }
+
+    /// The reverse of [`SealKey::seal_of_rule`].
+    pub(crate) fn open_of_rule(
+        &self,
+        rule: RuleId,
+        sealed: &[u8],
+    ) -> Result<Vec<SecretText>, DoesNotOpen> {
+        self.open_texts(&bound_to_rule(rule), sealed)
+    }
+
+    fn open_texts(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<SecretText>, DoesNotOpen> {
+        let plain = self.open_bytes(aad, sealed)?;
         let mut rest = &plain[..];
         let mut secrets = Vec::new();
         while let Some((length, after)) = rest.split_first_chunk::<4>() {
@@ -120,6 +146,13 @@ fn bound_to(device: DeviceId, command: CommandId) -> [u8; 32] {
     let mut aad = [0; 32];
     aad[..16].copy_from_slice(device.as_bytes());
     aad[16..].copy_from_slice(command.as_bytes());
+    aad
+}
+
+/// Of another length than [`bound_to`], so that neither opens as the other.
+fn bound_to_rule(rule: RuleId) -> [u8; 20] {
+    let mut aad = *b"rule................";
+    aad[4..].copy_from_slice(rule.as_bytes());
     aad
 }
 

@@ -1,0 +1,1 @@
+UPDATE devices SET rules_seen = ?2 WHERE id = ?1

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO rules_applied (device, rule) VALUES (?1, ?2)

@@ -1,0 +1,1 @@
+SELECT id FROM rules WHERE team = ?1 AND name = ?2

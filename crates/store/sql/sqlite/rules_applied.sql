@@ -1,0 +1,1 @@
+SELECT rule FROM rules_applied WHERE device = ?1

@@ -1,0 +1,1 @@
+DELETE FROM rules_applied WHERE device = ?1

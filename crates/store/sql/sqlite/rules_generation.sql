@@ -1,0 +1,1 @@
+SELECT generation FROM rule_generations WHERE team = ?1
