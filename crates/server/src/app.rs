@@ -11,6 +11,7 @@ mod commands;
 mod identity;
 mod issuing;
 mod keys;
+mod renewal;
 mod session;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
@@ -53,6 +54,8 @@ pub struct App {
     pub(crate) admission: Arc<Admission>,
     /// `ownerId` of every device: one home, one owner.
     pub(crate) owner: String,
+    /// Which certificates devices connected with, on the way to the store.
+    pub(crate) uses: renewal::Uses,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.
     pub(crate) alarmed: Mutex<HashMap<DeviceId, Timestamp>>,
     /// Held while an API key is revoked, so that the last one of an owner stays.

@@ -192,6 +192,7 @@ impl Service {
             verifier: AwsLc,
             admission: Arc::default(),
             owner: home.owner_id(),
+            uses: Default::default(),
             alarmed: Mutex::new(HashMap::new()),
             revoking: tokio::sync::Mutex::new(()),
         });

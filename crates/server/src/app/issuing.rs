@@ -10,12 +10,16 @@ use super::App;
 use super::identity::{Caller, convention_name};
 use crate::listen::one_line;
 use sectag_pki::csr::{self, CsrError};
-use sectag_pki::{Authority, Certificate, SPKI_BYTES, sha256};
+use sectag_pki::{Authority, Certificate, DeviceTerms, SPKI_BYTES, sha256};
 use sectag_proto::es256::{PublicKey, VerifyEs256};
+use sectag_proto::rules::{ClosedLoop, DeviceProfile};
 use sectag_proto::service::{Changes, NeedsCertificate, Queue};
 use sectag_proto::token::{KeygenBody, TokenError};
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp, Verified};
-use sectag_store::{AuditEvent, Issued, StoreError};
+use sectag_store::{
+    AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep,
+    StoreError,
+};
 
 /// Issues device certificates, and knows the root that devices receive.
 pub struct Issuer {
@@ -151,6 +155,107 @@ pub(crate) fn check_answer(
     Ok((csr.spki_der, convention_name(convention)))
 }
 
+/// What a report's CSRs have led to.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// The certificates.
+    pub(crate) issued: Vec<Issued>,
+    /// Their lives, and what ends with them.
+    pub(crate) lives: Vec<LifeChange>,
+}
+
+/// What the command asked for, in the authority's words.
+fn terms_of(closed_loop: &ClosedLoop) -> DeviceTerms {
+    DeviceTerms {
+        lifetime_s: closed_loop.validity_s(),
+        key_agreement: match closed_loop.profile {
+            DeviceProfile::Client => false,
+            DeviceProfile::ClientWithKeyAgreement => true,
+        },
+    }
+}
+
+fn life_of(
+    certificate: &Certificate,
+    need: &NeedsCertificate,
+    known: &Device,
+    queue: &Queue,
+    writes: CommandId,
+    now: Timestamp,
+) -> Life {
+    let csr = queue.commands().iter().find(|c| c.id == need.command);
+    Life {
+        spki_sha256: certificate.spki_sha256,
+        device: known.id,
+        team: known.owner.clone(),
+        serial: certificate.serial_hex.clone(),
+        csr: need.command,
+        certificate: Some(writes),
+        sec_tag: Some(need.sec_tag),
+        rule_id: csr.and_then(|csr| csr.rule_id.clone()),
+        not_before: Timestamp::from_secs(certificate.not_before_s),
+        not_after: Timestamp::from_secs(certificate.not_after_s),
+        issued_at: now,
+        written_at: None,
+        used_at: None,
+        last_used_at: None,
+        state: LifeState::Issued,
+        ended_at: None,
+        alarm_days: None,
+    }
+}
+
+/// A new certificate among those that count: what lay under its tag has lost its key, and the renewal that asked for it
+/// goes on to the next step. Another renewal of what has lost its key is over; one whose new certificate has lost its key
+/// begins again.
+fn take_over(known: &mut DeviceLives, life: Life, now: Timestamp) -> Vec<LifeChange> {
+    let (new, csr, writes) = (life.spki_sha256, life.csr, life.certificate);
+    let csr_of = |lives: &[Life], spki| {
+        let found = lives.iter().find(|l| Some(l.spki_sha256) == spki);
+        found.map(|l| l.csr)
+    };
+    let asked_before: Vec<bool> = known
+        .renewals
+        .iter()
+        .map(|run| run.command == Some(csr) || csr_of(&known.lives, run.new) == Some(csr))
+        .collect();
+    let is_replaced = |old: &Life| old.sec_tag.is_some() && old.sec_tag == life.sec_tag;
+    let replaced: Vec<[u8; 32]> = known
+        .lives
+        .iter()
+        .filter(|old| is_replaced(old))
+        .map(|old| old.spki_sha256)
+        .collect();
+    known.lives.retain(|old| !is_replaced(old));
+    known.lives.push(life.clone());
+    let mut changes = vec![LifeChange::Born(Box::new(life))];
+    changes.extend(replaced.iter().map(|spki| LifeChange::Superseded {
+        spki_sha256: *spki,
+        at: now,
+    }));
+    for (run, asked) in known.renewals.iter_mut().zip(asked_before) {
+        if asked {
+            run.step = RenewalStep::Certificate;
+            run.command = writes;
+            run.new = Some(new);
+        } else if run.new.is_some_and(|spki| replaced.contains(&spki)) {
+            run.step = RenewalStep::Waiting;
+            run.command = None;
+            run.new = None;
+        } else if replaced.contains(&run.old) {
+            run.step = RenewalStep::Abandoned;
+            run.command = None;
+            run.ended_at = Some(now);
+        } else {
+            continue;
+        }
+        run.step_at = now;
+        changes.push(LifeChange::Renewal(Box::new(run.clone())));
+    }
+    known.renewals.retain(|run| run.ended_at.is_none());
+    changes
+}
+
 impl App {
     /// Signs or refuses each CSR that the report brought, and puts the outcome into `changes`.
     ///
@@ -158,14 +263,20 @@ impl App {
     /// Only the store's; a refusal is an outcome.
     pub(crate) async fn close_the_loop(
         &self,
-        queue: &Queue,
+        loaded: &Loaded,
         changes: &mut Changes,
         caller: &Caller,
         audit: &mut Vec<AuditEvent>,
         now: Timestamp,
-    ) -> Result<Vec<Issued>, StoreError> {
+    ) -> Result<Made, StoreError> {
+        let (known, queue) = (&loaded.device, &loaded.queue);
         let device = caller.device.get();
         let mut issued: Vec<Issued> = Vec::new();
+        let mut lives: Vec<LifeChange> = Vec::new();
+        let mut counting = match changes.needs_certificate.is_empty() {
+            true => DeviceLives::default(),
+            false => self.store.lives(device).await?,
+        };
         for need in std::mem::take(&mut changes.needs_certificate) {
             let outcome = self.issue(&need, caller, &issued, changes, now).await?;
             let outcome = outcome.and_then(|(certificate, convention)| {
@@ -173,16 +284,18 @@ impl App {
                 queue
                     .follow_with_certificate(changes, need.command, id, certificate.pem(), now)
                     .map_err(|e| IssueRefusal::Queue(e.to_string()))?;
-                Ok((certificate, convention))
+                Ok((certificate, convention, id))
             });
             let (action, detail) = match outcome {
-                Ok((certificate, convention)) => {
+                Ok((certificate, convention, id)) => {
                     let detail = format!(
                         "certificate {} for sec tag {}, CN={device}, key {}, KEYGEN answer verified ({convention})",
                         certificate.serial_hex,
                         need.sec_tag,
                         hex(&certificate.spki_sha256),
                     );
+                    let life = life_of(&certificate, &need, known, queue, id, now);
+                    lives.extend(take_over(&mut counting, life, now));
                     issued.push(Issued {
                         spki_sha256: certificate.spki_sha256,
                         certificate_der: certificate.der().to_vec(),
@@ -207,7 +320,7 @@ impl App {
                     .detail(detail),
             );
         }
-        Ok(issued)
+        Ok(Made { issued, lives })
     }
 
     async fn issue(
@@ -249,7 +362,12 @@ impl App {
         Ok(self
             .issuer
             .devices
-            .issue_device(&spki, &device.to_string(), now.as_secs())
+            .issue_device_on(
+                &spki,
+                &device.to_string(),
+                now.as_secs(),
+                &terms_of(&need.closed_loop),
+            )
             .map(|certificate| (certificate, convention))
             .map_err(|e| IssueRefusal::Authority(e.to_string())))
     }

@@ -7,6 +7,7 @@
 //! ```
 
 use super::identity::{Caller, Credential, Refusal, Shown};
+use super::issuing::Made;
 use super::{App, COMMIT_ATTEMPTS};
 use sectag_proto::es256::Kid;
 use sectag_proto::jwt::UnverifiedJwt;
@@ -90,7 +91,7 @@ impl App {
                     &loaded.device,
                     &caller,
                     &changes,
-                    Vec::new(),
+                    Made::default(),
                     Vec::new(),
                     now,
                 )
@@ -204,7 +205,7 @@ impl App {
             }
             let nothing = Changes::default();
             if self
-                .commit(&known, &caller, &nothing, Vec::new(), Vec::new(), now)
+                .commit(&known, &caller, &nothing, Made::default(), Vec::new(), now)
                 .await?
             {
                 return Ok(caller);
@@ -225,26 +226,31 @@ impl App {
         let device = caller.device.get();
         let mut changes = loaded.queue.settle(report, now);
         let mut audit = alarms(&changes, device, now);
-        let issued = self
-            .close_the_loop(&loaded.queue, &mut changes, caller, &mut audit, now)
+        let busy = |e: sectag_store::StoreError| Refusal::Busy {
+            device,
+            reason: e.to_string(),
+        };
+        let mut made = self
+            .close_the_loop(loaded, &mut changes, caller, &mut audit, now)
             .await
-            .map_err(|e| Refusal::Busy {
-                device,
-                reason: e.to_string(),
-            })?;
+            .map_err(busy)?;
+        made.lives = self
+            .renewals_of_report(&loaded.device, &changes, made.lives, now)
+            .await
+            .map_err(busy)?;
         let alarms: Vec<String> = audit
             .iter()
             .filter(|event| event.action.ends_with("-alarm"))
             .map(|event| event.detail.clone())
             .collect();
-        let certificates = issued.len();
+        let certificates = made.issued.len();
         let settled = changes
             .commands
             .iter()
             .filter(|command| command.status.is_terminal())
             .count();
         if !self
-            .commit(&loaded.device, caller, &changes, issued, audit, now)
+            .commit(&loaded.device, caller, &changes, made, audit, now)
             .await?
         {
             return Ok(false);
@@ -284,7 +290,7 @@ impl App {
         known: &Device,
         caller: &Caller,
         changes: &Changes,
-        issued: Vec<sectag_store::Issued>,
+        made: Made,
         audit: Vec<AuditEvent>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
@@ -294,7 +300,8 @@ impl App {
             .is_none_or(|seen| now.since(seen) >= SEEN_STEP);
         let silent = changes.commands.is_empty()
             && !changes.finished
-            && issued.is_empty()
+            && made.issued.is_empty()
+            && made.lives.is_empty()
             && audit.is_empty()
             && !caller.pin;
         if silent && !unseen {
@@ -302,7 +309,8 @@ impl App {
         }
         let mut change = DeviceChange {
             pin: caller.pin.then(|| caller.key.clone()),
-            issued,
+            issued: made.issued,
+            lives: made.lives,
             audit,
             ..DeviceChange::seen(changes, now)
         };

@@ -222,7 +222,7 @@ pub enum LifeChange {
         /// When.
         at: Timestamp,
     },
-    /// The complete new state of a run. One that is over stays so.
+    /// The complete new state of a run. One that is over stays so, unless it begins anew (another `started_at`).
     Renewal(Box<RenewalRun>),
 }
 
@@ -293,6 +293,8 @@ pub struct LifeNotes {
     pub expired: Vec<Spki>,
     /// Certificates about which an alarm is raised, with the number of days.
     pub alarmed: Vec<(Spki, u32)>,
+    /// Certificates without a life here, by the SHA-256 of the whole certificate, with the number of days.
+    pub others_alarmed: Vec<([u8; 32], u32)>,
     /// Runs about which an alarm is raised, by their old certificate.
     pub renewals_alarmed: Vec<(Spki, Timestamp)>,
     /// Runs that nobody asks for any more, by their old certificate.
@@ -337,6 +339,9 @@ pub trait Lives: Send + Sync {
         only: Option<Spki>,
         at: Timestamp,
     ) -> Result<usize, StoreError>;
+
+    /// The smallest number of days at which an alarm was raised about a certificate without a life here.
+    async fn certificate_alarm(&self, der_sha256: [u8; 32]) -> Result<Option<u32>, StoreError>;
 
     /// Writes down what a look at the calendar found.
     async fn note_lives(&self, notes: LifeNotes) -> Result<(), StoreError>;

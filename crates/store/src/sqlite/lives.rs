@@ -110,6 +110,14 @@ impl Lives for SqliteStore {
         .await
     }
 
+    async fn certificate_alarm(&self, der_sha256: [u8; 32]) -> Result<Option<u32>, StoreError> {
+        self.read(move |db| {
+            let key = [&der_sha256[..]];
+            first(db, sql!("certificate_alarm"), key, |row| get(row, 0))
+        })
+        .await
+    }
+
     async fn note_lives(&self, notes: LifeNotes) -> Result<(), StoreError> {
         self.write(Kind::RECORD, move |db| {
             for spki in &notes.expired {
@@ -117,6 +125,10 @@ impl Lives for SqliteStore {
             }
             for (spki, days) in &notes.alarmed {
                 execute(db, sql!("life_alarmed"), params![&spki[..], days])?;
+            }
+            for (sha256, days) in &notes.others_alarmed {
+                let row = params![&sha256[..], days];
+                execute(db, sql!("certificate_alarm_put"), row)?;
             }
             for (old, at) in &notes.renewals_alarmed {
                 execute(db, sql!("renewal_alarmed"), params![&old[..], time(*at)])?;

@@ -50,6 +50,12 @@ CREATE INDEX renewals_by_new ON renewals (new) WHERE new IS NOT NULL;
 CREATE INDEX renewals_open ON renewals (started_at, old) WHERE ended_at IS NULL;
 CREATE INDEX renewals_open_by_team ON renewals (team, started_at, old) WHERE ended_at IS NULL;
 
+-- Alarms about certificates that have no life here (the home's own, foreign ones), by the SHA-256 of the whole certificate.
+CREATE TABLE certificate_alarms (
+    der_sha256 BLOB PRIMARY KEY CHECK (length(der_sha256) = 32),
+    days       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Whoever claims the device next gets no certificate with it.
 CREATE TRIGGER lives_end_with_the_claim AFTER INSERT ON tombstones BEGIN
     UPDATE lives SET state = 'revoked', ended_at = new.unclaimed_at

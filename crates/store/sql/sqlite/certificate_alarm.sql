@@ -1,0 +1,1 @@
+SELECT days FROM certificate_alarms WHERE der_sha256 = ?1
