@@ -157,6 +157,19 @@ impl CoapSession {
         found.unwrap()
     }
 
+    /// Takes what is still on its way.
+    pub async fn settle(&mut self) {
+        let mut datagram = [0; 4096];
+        let wait = Duration::from_millis(500);
+        while !matches!(self.events.last(), Some(ClientEvent::Closed)) {
+            let received = tokio::time::timeout(wait, self.socket.recv_from(&mut datagram)).await;
+            let (length, _) = received.expect("nothing came").unwrap();
+            let now = self.now();
+            self.dtls.feed(&datagram[..length], now);
+            self.carry().await;
+        }
+    }
+
     /// Says goodbye.
     pub async fn close(mut self) {
         self.dtls.close(self.now());
