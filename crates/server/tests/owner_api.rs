@@ -240,7 +240,11 @@ async fn errors_are_json_with_code_message_title_and_status() {
         assert_eq!(shown["status"], status);
         assert!(shown["code"].as_u64().unwrap() / 100 == u64::from(reply.status));
         assert!(shown["message"].is_string() && shown["title"].is_string());
-        assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(shown["detail"], shown["message"]);
     }
     let headers = format!("Authorization: Bearer {}\r\n", town.key);
     let large = format!("{{\"claimToken\": \"{}\"}}", "x".repeat(70_000));

@@ -1,7 +1,7 @@
 //! The OpenAPI document: what the handlers declare, completed by what holds for all of them.
 //!
 //! A handler declares what is its own: path, summary, parameters of the query, body, the answer when all is well, and the
-//! refusals that only it knows ([`Conflict`], [`Unknown`], [`NotOurs`]). The rest is derived here, so that nobody forgets it:
+//! refusals that only it knows ([`Conflict`], [`Unknown`], [`TooMany`], [`NotOurs`]). The rest is derived here, so that nobody forgets it:
 //!
 //! | an operation | can also answer |
 //! |---|---|
@@ -62,7 +62,7 @@ const TAGS: [(&str, &str); 9] = [
 ];
 
 /// Refusals by status: name of the component, and when it comes. The codes are in docs/reference/http-status.md.
-const REFUSALS: [(&str, &str, &str); 10] = [
+const REFUSALS: [(&str, &str, &str); 11] = [
     (
         "400",
         "BadRequest",
@@ -99,6 +99,11 @@ const REFUSALS: [(&str, &str, &str); 10] = [
         "JSON of another shape, or a value that cannot be accepted; `message` names the member.",
     ),
     (
+        "429",
+        "TooMany",
+        "As many as there may be at the same time; try again later.",
+    ),
+    (
         "500",
         "Internal",
         "The service cannot use its database; its log says why.",
@@ -121,6 +126,9 @@ pub(super) struct Conflict;
 /// For `responses(…)` of a handler that can answer 404 although its path has no parameter.
 pub(super) struct Unknown;
 
+/// For `responses(…)` of a handler that can answer 429.
+pub(super) struct TooMany;
+
 /// For `responses(…)` of a handler that can answer 501.
 pub(super) struct NotOurs;
 
@@ -133,6 +141,12 @@ impl IntoResponses for Conflict {
 impl IntoResponses for Unknown {
     fn responses() -> BTreeMap<String, RefOr<Refusal>> {
         refusals(&["404"])
+    }
+}
+
+impl IntoResponses for TooMany {
+    fn responses() -> BTreeMap<String, RefOr<Refusal>> {
+        refusals(&["429"])
     }
 }
 
