@@ -13,13 +13,15 @@ mod issuing;
 mod keys;
 mod renewal;
 mod session;
+mod teams;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
 pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_threads};
 pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
-pub use keys::{Caller, KeyText};
+pub use keys::{Caller, KeyText, NewKey};
+pub use teams::NewTeam;
 
 use crate::admission::Admission;
 use crate::settings::Policy;
@@ -27,6 +29,7 @@ use crate::verify::AwsLc;
 use sectag_proto::{DeviceId, Timestamp};
 use sectag_store::{Store, StoreError};
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// The calendar, as an argument: milliseconds since 1970.
@@ -46,20 +49,27 @@ pub const DESCRIPTION_CHARS_MAX: usize = 1024;
 pub struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) issuer: Issuer,
+    /// As the operator said; [`App::policy`] is what it comes to.
     pub(crate) policy: Policy,
+    /// Whether there are more teams than the home's own.
+    pub(crate) several_teams: AtomicBool,
+    /// Whether editors and viewers are kept from devices that an admin or an owner claimed.
+    pub(crate) admin_claims_hidden: bool,
     pub(crate) open_commands_max: usize,
     pub(crate) clock: Clock,
     pub(crate) verifier: AwsLc,
     /// Who is let in when many come at once.
     pub(crate) admission: Arc<Admission>,
-    /// `ownerId` of every device: one home, one owner.
+    /// The id of the home's own team.
     pub(crate) owner: String,
     /// Which certificates devices connected with, on the way to the store.
     pub(crate) uses: renewal::Uses,
+    /// Rules that renew certificates, for the fetches of the next minute.
+    pub(crate) renewing: renewal::RenewingRules,
+    /// What tells that two devices share one identity.
+    pub(crate) clones: crate::clones::Clones,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.
     pub(crate) alarmed: Mutex<HashMap<DeviceId, Timestamp>>,
-    /// Held while an API key is revoked, so that the last one of an owner stays.
-    pub(crate) revoking: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for App {
@@ -165,6 +175,12 @@ pub enum OwnerError {
     /// A team that cannot be deleted.
     #[error("{0}")]
     TeamInUse(String),
+    /// As many streams of events are open as there may be, in all or of this team.
+    #[error("as many event streams are open as there may be (at most {max}); close one, or use a webhook")]
+    TooManyStreams {
+        /// The limit of all teams together.
+        max: usize,
+    },
     /// Too many writers at one device.
     #[error("the device's queue is changing too fast; try again")]
     Contention,

@@ -14,13 +14,17 @@
 pub mod admission;
 pub mod app;
 mod audit;
+mod clones;
 #[cfg_attr(not(feature = "coap"), path = "no_coap.rs")]
 mod coap;
 pub mod device_api;
 mod error;
+mod events;
+mod evidence;
 mod home;
 mod listen;
 pub mod listeners;
+mod metrics;
 pub mod owner_api;
 mod service;
 mod settings;

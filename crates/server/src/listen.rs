@@ -11,6 +11,7 @@ mod offered;
 
 use crate::admission::{Admission, Shares, neighbourhood};
 use crate::app::Clock;
+use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -75,6 +76,8 @@ pub(crate) struct Door {
     pub(crate) admission: Arc<Admission>,
     /// The calendar, for the lines.
     pub(crate) clock: Clock,
+    /// Counts handshakes.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Door {
@@ -125,6 +128,7 @@ impl Door {
                         shutdown: shutdown.clone(),
                         admission: self.admission.clone(),
                         clock: self.clock.clone(),
+                        metrics: self.metrics.clone(),
                     };
                     let service = service.clone();
                     let tls = self.tls.as_ref().map(|live| live.load_full());
@@ -175,6 +179,33 @@ impl Answered {
     }
 }
 
+/// Travels with each request: an answer that lasts, and sees to its own end, keeps the connection beyond
+/// [`Manners::connection_max`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lasting(Arc<AtomicUsize>);
+
+/// An answer that goes on until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lasts(Arc<AtomicUsize>);
+
+impl Lasting {
+    /// The answer about to be sent lasts.
+    pub(crate) fn begin(&self) -> Lasts {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Lasts(self.0.clone())
+    }
+
+    fn is_going_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Lasts {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One of the places that addresses share, until it is dropped.
 struct Share {
     shares: Arc<Mutex<Shares>>,
@@ -207,6 +238,7 @@ struct Visit {
     shutdown: watch::Receiver<bool>,
     admission: Arc<Admission>,
     clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 impl Visit {
@@ -228,6 +260,15 @@ impl Visit {
         };
         let ended = tokio::time::timeout(self.manners.handshake_max, handshake).await;
         let (door, from) = (self.door, self.from);
+        self.metrics.handshake(
+            door,
+            match &ended {
+                Ok(Ok(_)) => "finished",
+                Ok(Err(e)) if is_silence(e) && offered.is_empty() => "silent",
+                Ok(Err(_)) => "failed",
+                Err(_) => "late",
+            },
+        );
         match ended {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(e)) if is_silence(&e) && offered.is_empty() => {
@@ -274,11 +315,14 @@ impl Visit {
         } = self.manners;
         let answered = Answered::default();
         let mark = answered.clone();
+        let lasting = Lasting::default();
+        let lasts = lasting.clone();
         let requests = Arc::new(AtomicUsize::new(0));
         let count = requests.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             count.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(mark.clone());
+            request.extensions_mut().insert(lasts.clone());
             service.call(request)
         });
         let connection = http1::Builder::new()
@@ -307,6 +351,10 @@ impl Visit {
                     return;
                 }
                 () = &mut limit => {
+                    if lasting.is_going_on() {
+                        limit.set(tokio::time::sleep(connection_max));
+                        continue;
+                    }
                     if last && self.may_tell() {
                         tracing::info!(door = self.door, from = %self.from, "half a request: not complete in time, closed, nothing changed");
                     }
@@ -401,6 +449,7 @@ mod tests {
             shutdown,
             admission: Arc::default(),
             clock: clock(),
+            metrics: Arc::default(),
         };
         let echo = hyper::service::service_fn(async |request: Request<Incoming>| {
             let body = request
@@ -492,6 +541,7 @@ mod tests {
             manners,
             admission: admission.clone(),
             clock: clock(),
+            metrics: Arc::default(),
         };
         let (stop, stopped) = watch::channel(false);
         let nothing = hyper::service::service_fn(async |_: Request<Incoming>| {

@@ -25,19 +25,24 @@ mod audit;
 mod commands;
 mod csv;
 mod devices;
+mod events;
 mod guard;
 mod keys;
+mod metrics;
 mod openapi;
 mod page;
 mod request;
 mod shapes;
 mod status;
+mod teams;
 
 pub use csv::rows as csv_rows;
 pub(crate) use guard::Names;
+pub(crate) use shapes::moment;
 pub use openapi::document;
 
 use crate::app::{App, OwnerError};
+use crate::evidence::Evidence;
 use crate::listen::{Manners, one_line};
 use axum::Router;
 use axum::body::Bytes;
@@ -80,6 +85,8 @@ pub(crate) struct Api {
     pub(crate) facts: StatusFacts,
     /// Who signs the audit trail, PEM.
     pub(crate) audit_key: Arc<str>,
+    /// Events, counters, webhooks.
+    pub(crate) evidence: Arc<Evidence>,
 }
 
 /// All paths.
@@ -93,6 +100,7 @@ pub(crate) fn router(api: Api) -> Router {
             })
         })
         .layer(from_fn_with_state(api.clone(), guard::guard))
+        .layer(from_fn_with_state(api.clone(), metrics::counted))
         .with_state(api)
 }
 
@@ -102,14 +110,17 @@ fn routes() -> OpenApiRouter<Api> {
     let v1 = OpenApiRouter::new()
         .merge(devices())
         .merge(keys::routes())
+        .merge(teams::routes())
         .merge(allow_list::routes())
         .merge(audit::routes())
+        .merge(events::routes())
         .merge(openapi::routes())
         .merge(status::routes());
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/v1", v1)
         .nest("/v1/identities", devices())
         .merge(status::at_the_root())
+        .merge(metrics::at_the_root())
         .merge(page::routes())
 }
 
@@ -146,6 +157,7 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 41300),
         OwnerError::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42200),
         OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),
+        OwnerError::TooManyStreams { .. } => (StatusCode::TOO_MANY_REQUESTS, 42900),
         OwnerError::Contention => (StatusCode::SERVICE_UNAVAILABLE, 50300),
         OwnerError::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, 50301)

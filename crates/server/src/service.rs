@@ -3,9 +3,12 @@
 use crate::app::{App, Clock, Issuer, KeyText};
 use crate::audit::Keeper;
 use crate::error::StartError;
+use crate::events::Hub;
+use crate::evidence::Evidence;
 use crate::home::Home;
 use crate::listen::{Door, LiveTls, Manners};
 use crate::listeners::{ListenerError, LiveBroker, MqttListener, Open};
+use crate::metrics::Metrics;
 use crate::settings::{Coap, Policy, Settings};
 use crate::verify::AwsLc;
 use crate::{coap, device_api, owner_api, tls};
@@ -16,11 +19,12 @@ use sectag_keep as keep;
 use sectag_mqtt::{Broker, BrokerError, BrokerLimits, Level, Snapshot};
 use sectag_pki::topics::Rules;
 use sectag_proto::Timestamp;
-use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store};
+use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store, Teams};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
@@ -55,6 +59,8 @@ pub struct Config {
     pub rules: Option<Arc<Rules>>,
     /// Which device keys a claim trusts.
     pub policy: Policy,
+    /// Whether editors and viewers are kept from devices that an admin or an owner claimed.
+    pub admin_claims_hidden: bool,
     /// Further names in the server certificate.
     pub names: Vec<String>,
     /// Commands of one device that may wait.
@@ -137,6 +143,7 @@ impl Config {
             listeners: Vec::new(),
             rules: None,
             policy: settings.policy,
+            admin_claims_hidden: settings.owner.admin_claims_hidden,
             names: settings.names,
             open_commands_max: settings.open_commands_max,
             clock: system_clock(),
@@ -177,9 +184,9 @@ impl Service {
             .await
             .map_err(|error| no_broker(error, config.mqtt))?;
         let store = Arc::new(open_store(&home).await?);
-        register_owner_key(&home, store.as_ref(), clock()).await?;
         let keeper = Keeper::open(&home, store.clone(), clock.clone()).await?;
         let audit_key: Arc<str> = keeper.public_key_pem().into();
+        let metrics: Arc<Metrics> = Arc::default();
         let app = Arc::new(App {
             store: store.clone(),
             issuer: Issuer {
@@ -187,15 +194,24 @@ impl Service {
                 root_pem: home.root_pem(),
             },
             policy: config.policy,
+            several_teams: AtomicBool::new(false),
+            admin_claims_hidden: config.admin_claims_hidden,
             open_commands_max: config.open_commands_max,
             clock,
             verifier: AwsLc,
             admission: Arc::default(),
             owner: home.owner_id(),
             uses: Default::default(),
+            renewing: Default::default(),
+            clones: Default::default(),
             alarmed: Mutex::new(HashMap::new()),
-            revoking: tokio::sync::Mutex::new(()),
         });
+        let failed = |source| StartError::Store {
+            path: home.database(),
+            source,
+        };
+        app.open_teams().await.map_err(failed)?;
+        register_owner_key(&home, store.as_ref(), app.now()).await?;
         let addresses = Addresses {
             owner: address(&owner, "owner", config.owner)?,
             loopback: address(&loopback, "loopback", config.loopback)?,
@@ -204,13 +220,18 @@ impl Service {
             coap: coap::address(&datagrams, config.coap)?,
         };
         let (stop, stopped) = watch::channel(false);
+        let evidence = Arc::new(Evidence {
+            hub: Arc::new(Hub::new(store.clone(), metrics.clone())),
+            metrics: metrics.clone(),
+            stopped: stopped.clone(),
+        });
         let owner_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_owners(&server)?));
         let device_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_devices(&server)?));
         // Takes the sessions of the last run over, whose file is gone then; so it comes late.
         let settings = config.coap_settings;
         let datagrams = coap::Listener::open(datagrams, app.clone(), &home, &server, settings)?;
-        let facts = facts(addresses, &broker, config.policy, datagrams.status());
-        let mut doors = Vec::new();
+        let facts = facts(addresses, &broker, app.clone(), datagrams.status());
+        let mut doors = vec![tokio::spawn(evidence.hub.clone().run(stopped.clone()))];
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),
             ("loopback", loopback, None, loopback_names()),
@@ -224,6 +245,7 @@ impl Service {
                 }),
                 facts: facts.clone(),
                 audit_key: audit_key.clone(),
+                evidence: evidence.clone(),
             };
             let door = Door {
                 name,
@@ -236,6 +258,7 @@ impl Service {
                 tls: live,
                 admission: app.admission.clone(),
                 clock: app.clock.clone(),
+                metrics: metrics.clone(),
             };
             let service = TowerToHyperService::new(owner_api::router(api));
             doors.push(tokio::spawn(door.serve(service, stopped.clone())));
@@ -247,6 +270,7 @@ impl Service {
             manners: device_api::MANNERS,
             admission: app.admission.clone(),
             clock: app.clock.clone(),
+            metrics: metrics.clone(),
         };
         let for_devices = app.clone();
         let service = service_fn(move |request| {
@@ -392,7 +416,7 @@ fn coap_word(addresses: &Addresses) -> String {
 fn facts(
     addresses: Addresses,
     live: &LiveBroker,
-    policy: Policy,
+    app: Arc<App>,
     coap: impl Fn() -> Value + Send + Sync + 'static,
 ) -> owner_api::StatusFacts {
     let broker: Weak<Broker> = Arc::downgrade(live.broker());
@@ -401,10 +425,7 @@ fn facts(
         let mut data = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
-            "policy": match policy {
-                Policy::FirstClaim => "first-claim",
-                Policy::AllowList => "allow-list",
-            },
+            "policy": app.policy().as_str(),
             "listeners": listeners(&addresses),
             "broker": broker.upgrade().map(|broker| counters(&broker.counters())),
             "coap": coap(),
@@ -499,10 +520,13 @@ async fn register_owner_key(
         return Ok(());
     }
     let key = ApiKey {
+        team: home.owner_id(),
         name: OWNER_KEY_NAME.to_owned(),
         hash,
         role: Role::Owner,
+        tags: Vec::new(),
         created_at: now,
+        expires_at: None,
         revoked_at: None,
     };
     match store.add_key(key, "service").await {
@@ -513,6 +537,8 @@ async fn register_owner_key(
             );
             Ok(())
         }
+        // It was entered a moment ago.
+        Err(AddKeyError::NoTeam) => Ok(()),
         Err(AddKeyError::Store(e)) => Err(failed(e)),
     }
 }

@@ -9,15 +9,24 @@
 //! Each operation is one transaction, and its answer leaves after the transaction is durable. Reads see everything
 //! that was answered before. A future dropped halfway does not undo a write that was already handed over.
 
+pub(crate) mod foreign;
 pub(crate) mod lives;
+pub(crate) mod rules;
+pub(crate) mod teams;
+
+mod outbox;
+
+pub use outbox::{
+    AlarmRecord, AuditScope, EVENT_KINDS, EVENTS_MAX, Event, NewEvent, Outbox, Pressure,
+    WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth, kind_of,
+};
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::record::{
-    Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
-    DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
+    AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage,
+    DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
 };
 use async_trait::async_trait;
-use sectag_proto::es256::Kid;
 use sectag_proto::service::Command;
 use sectag_proto::{CommandId, DeviceId, Timestamp};
 
@@ -29,21 +38,30 @@ pub const PAGE_ROWS_MAX: usize = 1000;
 /// `by` is who did it, for the audit trail (the name of an API key, or `service`); every change made through an
 /// operation that takes it is audited in the same transaction.
 #[async_trait]
-pub trait Store: lives::Lives + Send + Sync + std::fmt::Debug {
+pub trait Store: foreign::Foreign + lives::Lives + Outbox + rules::Rules + teams::Teams + Send + Sync + std::fmt::Debug {
     /// Claims a device, or says why not.
     ///
     /// A device whose key is known (claimed at this moment, or the tombstone of an earlier claim) must show a token
     /// of that key: a pinned key must be among the new candidates, unpinned candidates must meet the new ones.
-    /// [`NewClaim::accept_new_key`] overrides that, for a claimed device only to its owner; `accept-new-key` is then in
-    /// the audit trail. A new claim over a tombstone keeps its pin, and only those candidates that both have.
+    /// [`NewClaim::accept_new_key`] overrides that, for a claimed device only to whom it is shown ([`NewClaim::view`]);
+    /// `accept-new-key` is then in the audit trail. A new claim over a tombstone keeps its pin, and only those candidates that both have.
     async fn claim(&self, claim: NewClaim) -> Result<ClaimOutcome, StoreError>;
 
     /// What [`Store::claim`] would answer. Changes nothing (the dry run of spec/owner-api §2.2).
     async fn would_claim(&self, claim: NewClaim) -> Result<ClaimOutcome, StoreError>;
 
-    /// Forgets a claim with its commands and their secrets. A [`Tombstone`] keeps the key. Issued certificates stay on
-    /// record. `false`: it was not claimed.
-    async fn unclaim(&self, device: DeviceId, by: &str, at: Timestamp) -> Result<bool, StoreError>;
+    /// Forgets a claim with its commands and their secrets, if the device is still at the version that was decided on. A
+    /// [`Tombstone`] keeps the key. Issued certificates stay on record.
+    ///
+    /// # Errors
+    /// [`CommitError::Gone`] when it is not claimed, [`CommitError::Conflict`].
+    async fn unclaim(
+        &self,
+        device: DeviceId,
+        version: u64,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<(), CommitError>;
 
     /// What an unclaimed device left behind; `None` when it was never claimed, or is claimed at this moment.
     async fn tombstone(&self, device: DeviceId) -> Result<Option<Tombstone>, StoreError>;
@@ -52,25 +70,20 @@ pub trait Store: lives::Lives + Send + Sync + std::fmt::Debug {
     async fn device(&self, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
     /// A page of the claimed devices, in the order of their ids.
-    async fn devices(&self, query: DeviceQuery) -> Result<Page<Device, DeviceId>, StoreError>;
+    async fn devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError>;
 
-    /// Blocks or unblocks; raises the version, so that a decision made before it is made again. `None`: not claimed.
-    async fn set_blocked(
+    /// Changes tags, block, or both, if the device is still at the version that was decided on; raises the version.
+    ///
+    /// # Errors
+    /// [`CommitError::Gone`] when it is not claimed, [`CommitError::Conflict`].
+    async fn change_device(
         &self,
         device: DeviceId,
-        blocked: bool,
+        version: u64,
+        patch: DevicePatch,
         by: &str,
         at: Timestamp,
-    ) -> Result<Option<Device>, StoreError>;
-
-    /// Replaces the tags (empty ones and repetitions are left out); raises the version. `None`: not claimed.
-    async fn set_tags(
-        &self,
-        device: DeviceId,
-        tags: Vec<String>,
-        by: &str,
-        at: Timestamp,
-    ) -> Result<Option<Device>, StoreError>;
+    ) -> Result<Device, CommitError>;
 
     /// The device and its queue at one moment: all open commands with their secrets, and of the terminal ones those
     /// that are `named`. `None`: not claimed. Give the version of the device to [`Store::commit`].
@@ -100,44 +113,6 @@ pub trait Store: lives::Lives + Send + Sync + std::fmt::Debug {
 
     /// All commands of a device in queue order, terminal ones as well, their secrets erased.
     async fn commands(&self, device: DeviceId) -> Result<Vec<Command>, StoreError>;
-
-    /// Puts a device on the allow-list, or replaces its key there.
-    async fn allow(
-        &self,
-        device: DeviceId,
-        kid: Kid,
-        by: &str,
-        at: Timestamp,
-    ) -> Result<(), StoreError>;
-
-    /// Takes a device off the allow-list. `false`: it was not on it.
-    async fn disallow(&self, device: DeviceId, by: &str, at: Timestamp)
-    -> Result<bool, StoreError>;
-
-    /// The key that the allow-list has for this device.
-    async fn allowed(&self, device: DeviceId) -> Result<Option<Kid>, StoreError>;
-
-    /// A page of the allow-list, in the order of the device ids.
-    async fn allow_list(
-        &self,
-        after: Option<DeviceId>,
-        limit: usize,
-    ) -> Result<Page<Allowed, DeviceId>, StoreError>;
-
-    /// Records an API key. Only its hash is known here.
-    ///
-    /// # Errors
-    /// [`AddKeyError::NameTaken`], also by a revoked key: names in the audit trail stay unambiguous.
-    async fn add_key(&self, key: ApiKey, by: &str) -> Result<(), AddKeyError>;
-
-    /// The key with this SHA-256, unless it was revoked.
-    async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, StoreError>;
-
-    /// All keys in the order of their names, revoked ones as well.
-    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
-
-    /// Revokes a key, for ever. `false`: no such key, or revoked already.
-    async fn revoke_key(&self, name: &str, by: &str, at: Timestamp) -> Result<bool, StoreError>;
 
     /// The certificate that was ever issued for this public key (SHA-256 of its SubjectPublicKeyInfo).
     async fn issued_by_spki(&self, spki_sha256: [u8; 32]) -> Result<Option<Issued>, StoreError>;
@@ -231,20 +206,6 @@ pub enum CommitError {
     /// The device is not claimed (any more).
     #[error("the device is not claimed")]
     Gone,
-    /// See [`StoreError`].
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why an API key was not recorded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddKeyError {
-    /// Choose another name.
-    #[error("there is a key named `{name}` already (a revoked one keeps its name)")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
     /// See [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),

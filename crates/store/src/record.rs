@@ -1,5 +1,7 @@
 //! The records of the contract: what goes in and what comes out.
 
+pub(crate) mod rules;
+
 use crate::contract::lives::LifeChange;
 use sectag_proto::es256::{Kid, PublicKey};
 use sectag_proto::service::{Changes, Command, Queue};
@@ -22,7 +24,7 @@ pub struct Device {
     pub device_type: DeviceType,
     /// From the token.
     pub firmware: FirmwareId,
-    /// Who claimed it.
+    /// The team that claimed it.
     pub owner: String,
     /// In the owner's order, without repetitions.
     pub tags: Vec<String>,
@@ -36,6 +38,46 @@ pub struct Device {
     pub finished_at: Option<Timestamp>,
     /// First sequence number of its queue not used yet; from 1.
     pub next_sequence: u32,
+    /// Claimed by a key of an admin or an owner: editors and viewers may be kept from it (spec/owner-api §1).
+    pub reserved: bool,
+}
+
+/// A device, changed in these respects and no others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DevicePatch {
+    /// The tags it has from then on; empty ones and repetitions are left out.
+    pub tags: Option<Vec<String>>,
+    /// Whether it is blocked from then on.
+    pub blocked: Option<bool>,
+}
+
+/// Which devices somebody may know of. All others do not exist for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Those of this team.
+    pub team: String,
+    /// Of these, those with at least one of these tags; empty: all.
+    pub tags: Vec<String>,
+    /// Of these, also the reserved ones ([`Device::reserved`]).
+    pub reserved: bool,
+}
+
+impl View {
+    /// All devices of a team.
+    pub fn of(team: impl Into<String>) -> Self {
+        Self {
+            team: team.into(),
+            tags: Vec::new(),
+            reserved: true,
+        }
+    }
+
+    /// Whether it shows this device.
+    pub fn shows(&self, device: &Device) -> bool {
+        device.owner == self.team
+            && (self.reserved || !device.reserved)
+            && (self.tags.is_empty() || device.tags.iter().any(|tag| self.tags.contains(tag)))
+    }
 }
 
 /// A claim to be made.
@@ -51,8 +93,10 @@ pub struct NewClaim {
     pub firmware: FirmwareId,
     /// Given by the owner; empty ones and repetitions are left out.
     pub tags: Vec<String>,
-    /// Who claims.
-    pub owner: String,
+    /// Who claims, and what they may know of: a device that their team has, and they may not see, is another's for them.
+    pub view: View,
+    /// [`Device::reserved`] of the device, if it is created.
+    pub reserved: bool,
     /// For the audit trail, as `by` elsewhere.
     pub by: String,
     /// Take this claim's keys although others are known for this device.
@@ -66,9 +110,9 @@ pub struct NewClaim {
 pub enum ClaimOutcome {
     /// Claimed by this request.
     Created(Device),
-    /// Claimed before by the same owner, with the same key: unchanged (tags as well), unless a new key was accepted.
+    /// Claimed before by the same team, with the same key: unchanged (tags as well), unless a new key was accepted.
     Existing(Device),
-    /// Claimed by another owner. Do not tell the claimer apart from other refusals (spec/owner-api §2.1).
+    /// Claimed by another team, or kept from the claimer. Do not tell the claimer apart from other refusals (spec/owner-api §2.1).
     OwnedByOther(Device),
     /// The device is known under another key.
     KeyConflict(KnownKey),
@@ -101,6 +145,8 @@ pub struct Tombstone {
 /// Which devices to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceQuery {
+    /// Of these.
+    pub view: View,
     /// Begin behind this id: the [`Page::next`] of the page before.
     pub after: Option<DeviceId>,
     /// Rows at most, from 1 to [`crate::PAGE_ROWS_MAX`].
@@ -109,30 +155,70 @@ pub struct DeviceQuery {
     pub tag: Option<String>,
     /// Only blocked ones, or only those that are not.
     pub blocked: Option<bool>,
+    /// Only ids that begin like this.
+    pub prefix: Option<IdPrefix>,
 }
 
 impl DeviceQuery {
-    /// The first `limit` of all devices.
-    pub const fn first(limit: usize) -> Self {
+    /// The first `limit` of these devices.
+    pub const fn first(view: View, limit: usize) -> Self {
         Self {
+            view,
             after: None,
             limit,
             tag: None,
             blocked: None,
+            prefix: None,
         }
+    }
+}
+
+/// How the text of a device id begins: up to 32 hex digits, with or without hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdPrefix {
+    low: [u8; 16],
+    high: [u8; 16],
+}
+
+impl IdPrefix {
+    /// `None` when no id begins like this.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mut low, mut high) = ([0_u8; 16], [0xff_u8; 16]);
+        let mut digits = 0;
+        for c in text.chars().filter(|&c| c != '-') {
+            let digit = u8::try_from(c.to_digit(16)?).ok()?;
+            let at = digits / 2;
+            if at == low.len() {
+                return None;
+            }
+            let (shift, rest) = if digits % 2 == 0 { (4, 0x0f) } else { (0, 0) };
+            low[at] |= digit << shift;
+            high[at] = low[at] | rest;
+            digits += 1;
+        }
+        (digits > 0).then_some(Self { low, high })
+    }
+
+    /// The first and the last id that begins like this.
+    pub const fn range(&self) -> (DeviceId, DeviceId) {
+        (DeviceId::from_bytes(self.low), DeviceId::from_bytes(self.high))
     }
 }
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T, Cursor> {
+pub struct Page<T, Cursor, Total = u64> {
     /// In the order of the list.
     pub items: Vec<T>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<Cursor>,
     /// All that the filter matches, on all pages.
-    pub total: u64,
+    pub total: Total,
 }
+
+/// A page of devices. With several tags or a prefix nobody knows how many there are: `total` is `None`. With a tag beside
+/// the tags of a [`View`] a page may hold fewer devices than asked for, and yet not be the last one.
+pub type DevicePage = Page<Device, DeviceId, Option<u64>>;
 
 /// A device and its queue at one moment.
 #[derive(Debug, Clone)]
@@ -141,6 +227,10 @@ pub struct Loaded {
     pub device: Device,
     /// Open commands, and the named terminal ones.
     pub queue: Queue,
+    /// Of the active rules of its team ([`crate::ActiveRules`]); 0 when there never was one.
+    pub rules_generation: u64,
+    /// Whether the device has got all of them that are for it.
+    pub rules_seen: bool,
 }
 
 /// A decision about one device, to be committed as a whole.
@@ -157,10 +247,14 @@ pub struct DeviceChange {
     pub removed: Vec<CommandId>,
     /// Certificates issued by this decision. The same one again changes nothing.
     pub issued: Vec<Issued>,
+    /// What the device got of its team's rules.
+    pub rules: Option<rules::RulesChange>,
     /// What becomes of certificates by this decision, in this order.
     pub lives: Vec<LifeChange>,
-    /// Events for the audit trail.
+    /// Events for the audit trail; they are told as well.
     pub audit: Vec<AuditEvent>,
+    /// What is told and stands in no audit trail: fetches and results.
+    pub events: Vec<crate::contract::NewEvent>,
     /// The request that led here was authenticated at this time.
     pub last_seen_at: Option<Timestamp>,
     /// `finished` was acknowledged at this time.
@@ -212,8 +306,10 @@ pub struct Issued {
 }
 
 /// An entry of the allow-list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
+    /// To whom.
+    pub team: String,
     /// Who may come.
     pub device: DeviceId,
     /// Under which key.
@@ -222,17 +318,36 @@ pub struct Allowed {
     pub added_at: Timestamp,
 }
 
+/// People who share devices, keys and an issuing CA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Team {
+    /// Never changes, never used again.
+    pub id: String,
+    /// Unique, for people.
+    pub name: String,
+    /// First level of the topics of its devices; `None`: there is none.
+    pub topic_prefix: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
 /// An API key. The key itself is never stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Unique, for people and for the audit trail.
+    /// Whose it is.
+    pub team: String,
+    /// Unique in its team, for people and for the audit trail.
     pub name: String,
     /// SHA-256 of the key (256 random bits need no slow hash).
     pub hash: [u8; 32],
     /// What it may do.
     pub role: Role,
+    /// To which devices: those with one of these tags; empty: all of the team.
+    pub tags: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it stops being one. The caller compares: no clock here.
+    pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }

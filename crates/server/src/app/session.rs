@@ -9,6 +9,7 @@
 use super::identity::{Caller, Credential, Refusal, Shown};
 use super::issuing::Made;
 use super::{App, COMMIT_ATTEMPTS};
+use crate::events;
 use sectag_proto::es256::Kid;
 use sectag_proto::jwt::UnverifiedJwt;
 use sectag_proto::query::FetchQuery;
@@ -98,6 +99,8 @@ impl App {
                 .await?
             {
                 log_failures(&changes, device);
+                self.look_for_a_twin(&loaded, &query.after, &changes, now)
+                    .await;
                 match &bytes {
                     Some(bytes) => {
                         tracing::info!(%device, commands = count, bytes = bytes.len(), "commands delivered");
@@ -312,6 +315,7 @@ impl App {
             issued: made.issued,
             lives: made.lives,
             audit,
+            events: events::of_changes(&known.owner, device, changes, now),
             ..DeviceChange::seen(changes, now)
         };
         if caller.pin {

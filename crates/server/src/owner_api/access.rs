@@ -90,13 +90,21 @@ pub const TABLE: &[Row] = &[
     row("GET",    "/v1/keys",                                               OWNER,  OwnTeam, Refused),
     row("POST",   "/v1/keys",                                               OWNER,  OwnTeam, Refused),
     row("DELETE", "/v1/keys/{name}",                                        OWNER,  Thing,   Refused),
+    row("GET",    "/v1/teams",                                              VIEWER, OwnTeam, Whole),
+    row("POST",   "/v1/teams",                                              OWNER,  Home,    Refused),
+    row("GET",    "/v1/teams/{id}",                                         VIEWER, Thing,   Whole),
+    row("PATCH",  "/v1/teams/{id}",                                         OWNER,  Home,    Refused),
+    row("DELETE", "/v1/teams/{id}",                                         OWNER,  Home,    Refused),
     // Evidence. The export holds the whole chain, and with it what every team did.
     row("GET",    "/v1/audit",                                              ADMIN,  OwnTeam, Refused),
     row("GET",    "/v1/audit/export",                                       ADMIN,  Home,    Refused),
+    row("GET",    "/v1/events",                                             VIEWER, OwnTeam, Narrowed),
     // The service.
     row("GET",    "/v1/status",                                             VIEWER, Service, Whole),
     row("GET",    "/v1/openapi.json",                                       NOBODY, Service, Whole),
     row("GET",    "/docs",                                                  NOBODY, Service, Whole),
+    // Over TLS it asks for a key of the home itself.
+    row("GET",    "/metrics",                                               NOBODY, Service, Whole),
     row("GET",    "/healthz",                                               NOBODY, Service, Whole),
 ];
 

@@ -178,7 +178,8 @@ impl Export {
     }
 }
 
-struct Pages(mpsc::Receiver<Result<Bytes, StoreError>>);
+/// A body that comes in pieces.
+pub(super) struct Pages(pub(super) mpsc::Receiver<Result<Bytes, StoreError>>);
 
 impl HttpBody for Pages {
     type Data = Bytes;

@@ -142,6 +142,17 @@ pub struct WebhookHealth {
     pub last_error: Option<String>,
 }
 
+/// How busy the writer is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Writes that wait for their turn.
+    pub waiting: u64,
+    /// Transactions since the start.
+    pub commits: u64,
+    /// Writes in them.
+    pub writes: u64,
+}
+
 /// Events, alarms and webhooks.
 #[async_trait]
 pub trait Outbox: Send + Sync {
@@ -154,6 +165,9 @@ pub trait Outbox: Send + Sync {
 
     /// Tells the number of the newest event, each time that one is durable.
     fn newest_event(&self) -> watch::Receiver<u64>;
+
+    /// How busy the writer is.
+    fn pressure(&self) -> Pressure;
 
     /// A page of one team's audit trail, newest first; as [`Store::audit`](super::Store::audit).
     async fn audit_of(

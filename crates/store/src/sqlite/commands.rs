@@ -4,7 +4,7 @@ use crate::contract::{CommitError, StoreError};
 use crate::record::{Committed, DeviceChange, Issued, Loaded};
 use crate::seal::SealKey;
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql, time};
-use crate::sqlite::{audit, devices, execute, lives, read_error};
+use crate::sqlite::{audit, execute, lives, outbox, read_error, rules};
 use rusqlite::{Connection, params};
 use sectag_proto::es256::PublicKey;
 use sectag_proto::service::{Command, Queue};
@@ -18,7 +18,9 @@ pub(crate) fn queue(
 ) -> Result<Option<Loaded>, StoreError> {
     // One snapshot for all that follows; dropped, it ends without a trace.
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
-    let Some(device) = devices::device(db, id)? else {
+    let both = |row: &rusqlite::Row<'_>| Ok((rows::device(row)?, rules::seen(row)?));
+    let found = first(db, sql!("device_for_queue"), [id.as_bytes()], both)?;
+    let Some((device, (rules_generation, rules_seen))) = found else {
         return Ok(None);
     };
     let open = |row: &rusqlite::Row<'_>| rows::command(row, id, Some(seal));
@@ -29,7 +31,12 @@ pub(crate) fn queue(
         }
     }
     let queue = Queue::new(id, commands, device.next_sequence);
-    Ok(Some(Loaded { device, queue }))
+    Ok(Some(Loaded {
+        device,
+        queue,
+        rules_generation,
+        rules_seen,
+    }))
 }
 
 pub(crate) fn command(
@@ -62,6 +69,7 @@ pub(crate) struct Prepared {
 struct Texts {
     request: String,
     response: Option<String>,
+    on_error: Option<String>,
     secrets: Option<Vec<u8>>,
 }
 
@@ -98,6 +106,10 @@ pub(crate) fn prepare(
                 .response
                 .as_ref()
                 .map(serde_json::to_string)
+                .transpose()
+                .map_err(text)?,
+            on_error: (!command.on_error.is_vendor_default())
+                .then(|| serde_json::to_string(&command.on_error))
                 .transpose()
                 .map_err(text)?,
             secrets,
@@ -156,8 +168,14 @@ pub(crate) fn commit(db: &Connection, prepared: &Prepared) -> Result<Committed, 
     for life in &change.lives {
         lives::apply(db, life)?;
     }
+    if let Some(rules) = &change.rules {
+        rules::commit(db, *device, *version, rules)?;
+    }
     for event in &change.audit {
         audit::insert(db, event)?;
+    }
+    for event in &change.events {
+        outbox::insert(db, event)?;
     }
     Ok(Committed {
         version: version + 1,
@@ -207,6 +225,9 @@ fn put(
         command.responded_at.map(time),
         command.covered_at.map(time),
         texts.response,
+        texts.on_error,
+        command.tries,
+        command.parked,
     ];
     execute(db, sql!("command_put"), row).map(drop)
 }

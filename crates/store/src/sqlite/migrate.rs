@@ -13,10 +13,14 @@ const STEPS: &[Step] = &[
         then: audit::chain_all,
     },
     Step::sql(include_str!("../../sql/sqlite/migrations/0003_teams.sql")),
+    Step::sql(include_str!("../../sql/sqlite/migrations/0004_rules.sql")),
     Step {
         sql: include_str!("../../sql/sqlite/migrations/0005_lives.sql"),
         then: lives::bear_all,
     },
+    Step::sql(include_str!(
+        "../../sql/sqlite/migrations/0006_foreign.sql"
+    )),
     Step::sql(include_str!(
         "../../sql/sqlite/migrations/0007_events.sql"
     )),

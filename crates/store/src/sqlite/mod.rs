@@ -4,18 +4,19 @@ mod access;
 mod audit;
 mod commands;
 mod devices;
+mod foreign;
 mod lives;
 mod migrate;
+mod outbox;
 mod readers;
 mod rows;
+mod rules;
+mod teams;
 mod writer;
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
-use crate::contract::{AddKeyError, CommitError, Store, StoreError};
-use crate::record::{
-    Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
-    DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
-};
+use crate::contract::{CommitError, Store, StoreError};
+use crate::record::{AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage, DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone};
 use crate::seal::SealKey;
 use async_trait::async_trait;
 use migrate::MigrateError;
@@ -23,7 +24,6 @@ use readers::Readers;
 use rows::{damaged, sql};
 use rusqlite::{Connection, OpenFlags, Params};
 use sectag_keep::{KeepError, Lock};
-use sectag_proto::es256::Kid;
 use sectag_proto::service::Command;
 use sectag_proto::{CommandId, DeviceId, Timestamp};
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ pub struct Options {
     pub batch_max: usize,
     /// Connections for reading; default 4.
     pub readers: usize,
+    /// Events kept; default [`EVENTS_MAX`](crate::EVENTS_MAX).
+    pub events_max: u64,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
         Self {
             batch_max: BATCH_MAX,
             readers: 4,
+            events_max: crate::EVENTS_MAX,
         }
     }
 }
@@ -75,6 +78,7 @@ pub struct SqliteStore {
     seal: Arc<SealKey>,
     /// `Some` until the drop.
     handles: Option<(Writer, Readers)>,
+    newest_event: tokio::sync::watch::Receiver<u64>,
     /// Readers first: the writer, closing last, folds the write-ahead log into the database.
     threads: Vec<JoinHandle<()>>,
     /// Let go after the threads have ended: fields drop after [`Drop::drop`].
@@ -224,11 +228,19 @@ impl SqliteStore {
             source,
         };
         let (readers, mut threads) = readers::start(readers).map_err(thread)?;
-        let (writer, last) = writer::start(db, options.batch_max).map_err(thread)?;
+        let events = outbox::Events::new(&db, options.events_max).map_err(|source| {
+            OpenError::Damaged {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
+        let newest_event = events.newest();
+        let (writer, last) = writer::start(db, options.batch_max, events).map_err(thread)?;
         threads.push(last);
         Ok(Self {
             seal: Arc::new(seal),
             handles: Some((writer, readers)),
+            newest_event,
             threads,
             _lock: lock,
         })
@@ -293,9 +305,15 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn unclaim(&self, device: DeviceId, by: &str, at: Timestamp) -> Result<bool, StoreError> {
+    async fn unclaim(
+        &self,
+        device: DeviceId,
+        version: u64,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<(), CommitError> {
         let by = by.to_owned();
-        let job = move |db: &Connection| devices::unclaim(db, device, &by, at);
+        let job = move |db: &Connection| devices::unclaim(db, device, version, &by, at);
         self.write(Kind::UNCLAIM, job).await
     }
 
@@ -307,7 +325,7 @@ impl Store for SqliteStore {
         self.read(move |db| devices::device(db, device)).await
     }
 
-    async fn devices(&self, query: DeviceQuery) -> Result<Page<Device, DeviceId>, StoreError> {
+    async fn devices(&self, query: DeviceQuery) -> Result<DevicePage, StoreError> {
         self.read(move |db| {
             let _snapshot = db.unchecked_transaction().map_err(read_error)?;
             devices::page(db, &query)
@@ -315,28 +333,21 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn set_blocked(
+    async fn change_device(
         &self,
         device: DeviceId,
-        blocked: bool,
+        version: u64,
+        patch: DevicePatch,
         by: &str,
         at: Timestamp,
-    ) -> Result<Option<Device>, StoreError> {
+    ) -> Result<Device, CommitError> {
         let by = by.to_owned();
-        let job = move |db: &Connection| devices::set_blocked(db, device, blocked, &by, at);
-        self.write(Kind::BLOCK, job).await
-    }
-
-    async fn set_tags(
-        &self,
-        device: DeviceId,
-        tags: Vec<String>,
-        by: &str,
-        at: Timestamp,
-    ) -> Result<Option<Device>, StoreError> {
-        let by = by.to_owned();
-        let job = move |db: &Connection| devices::set_tags(db, device, tags, &by, at);
-        self.write(Kind::TAGS, job).await
+        let kind = match patch.blocked {
+            Some(_) => Kind::BLOCK,
+            None => Kind::TAGS,
+        };
+        let job = move |db: &Connection| devices::change(db, device, version, patch, &by, at);
+        self.write(kind, job).await
     }
 
     async fn queue(
@@ -371,62 +382,6 @@ impl Store for SqliteStore {
 
     async fn commands(&self, device: DeviceId) -> Result<Vec<Command>, StoreError> {
         self.read(move |db| commands::commands(db, device)).await
-    }
-
-    async fn allow(
-        &self,
-        device: DeviceId,
-        kid: Kid,
-        by: &str,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let by = by.to_owned();
-        let job = move |db: &Connection| access::allow(db, device, kid, &by, at);
-        self.write(Kind::ALLOW, job).await
-    }
-
-    async fn disallow(
-        &self,
-        device: DeviceId,
-        by: &str,
-        at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let by = by.to_owned();
-        let job = move |db: &Connection| access::disallow(db, device, &by, at);
-        self.write(Kind::ALLOW, job).await
-    }
-
-    async fn allowed(&self, device: DeviceId) -> Result<Option<Kid>, StoreError> {
-        self.read(move |db| access::allowed(db, device)).await
-    }
-
-    async fn allow_list(
-        &self,
-        after: Option<DeviceId>,
-        limit: usize,
-    ) -> Result<Page<Allowed, DeviceId>, StoreError> {
-        self.read(move |db| access::allow_list(db, after, limit))
-            .await
-    }
-
-    async fn add_key(&self, key: ApiKey, by: &str) -> Result<(), AddKeyError> {
-        let by = by.to_owned();
-        let job = move |db: &Connection| access::add_key(db, &key, &by);
-        self.write(Kind::KEY, job).await
-    }
-
-    async fn key_by_hash(&self, hash: [u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        self.read(move |db| access::key_by_hash(db, &hash)).await
-    }
-
-    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.read(access::keys).await
-    }
-
-    async fn revoke_key(&self, name: &str, by: &str, at: Timestamp) -> Result<bool, StoreError> {
-        let (name, by) = (name.to_owned(), by.to_owned());
-        let job = move |db: &Connection| access::revoke_key(db, &name, &by, at);
-        self.write(Kind::KEY, job).await
     }
 
     async fn issued_by_spki(&self, spki_sha256: [u8; 32]) -> Result<Option<Issued>, StoreError> {

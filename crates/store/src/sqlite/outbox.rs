@@ -3,7 +3,7 @@
 use super::writer::Kind;
 use super::{SqliteStore, audit, execute, read_error};
 use crate::contract::{
-    AlarmRecord, AuditScope, Event, NewEvent, Outbox, PAGE_ROWS_MAX, StoreError,
+    AlarmRecord, AuditScope, Event, NewEvent, Outbox, PAGE_ROWS_MAX, Pressure, StoreError,
     WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth,
 };
 use crate::record::{AuditEvent, AuditRecord, Page};
@@ -353,6 +353,11 @@ impl Outbox for SqliteStore {
 
     fn newest_event(&self) -> watch::Receiver<u64> {
         self.newest_event.clone()
+    }
+
+    fn pressure(&self) -> Pressure {
+        let handles = self.handles.as_ref();
+        handles.map_or_else(Pressure::default, |(writer, _)| writer.pressure())
     }
 
     async fn audit_of(

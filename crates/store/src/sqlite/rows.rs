@@ -2,7 +2,7 @@
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::contract::StoreError;
-use crate::record::{Allowed, ApiKey, AuditEvent, AuditRecord, Device, Issued, Role, Tombstone};
+use crate::record::{Allowed, ApiKey, AuditEvent, AuditRecord, Device, Issued, Role, Team, Tombstone};
 use crate::seal::SealKey;
 use crate::sqlite::read_error;
 use rusqlite::types::FromSql;
@@ -65,16 +65,16 @@ pub(crate) fn time(at: Timestamp) -> i64 {
     int(at.0)
 }
 
-fn number(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
+pub(crate) fn number(row: &Row<'_>, column: usize) -> Result<u64, StoreError> {
     let number: i64 = get(row, column)?;
     u64::try_from(number).map_err(|e| damaged("number", e))
 }
 
-fn at(row: &Row<'_>, column: usize) -> Result<Timestamp, StoreError> {
+pub(crate) fn at(row: &Row<'_>, column: usize) -> Result<Timestamp, StoreError> {
     number(row, column).map(Timestamp)
 }
 
-fn at_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+pub(crate) fn at_or_none(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
     let time: Option<i64> = get(row, column)?;
     let time = time.map(u64::try_from).transpose();
     Ok(time.map_err(|e| damaged("time", e))?.map(Timestamp))
@@ -104,6 +104,7 @@ pub(crate) fn device(row: &Row<'_>) -> Result<Device, StoreError> {
         last_seen_at: at_or_none(row, 10)?,
         finished_at: at_or_none(row, 11)?,
         next_sequence: get(row, 12)?,
+        reserved: get(row, 13)?,
     })
 }
 
@@ -169,6 +170,7 @@ pub(crate) fn command(
     let request: String = get(row, 6)?;
     let response: Option<String> = get(row, 14)?;
     let status: String = get(row, 8)?;
+    let on_error: Option<String> = get(row, 15)?;
     let mut command = Command {
         id,
         sequence: get(row, 1)?,
@@ -182,9 +184,13 @@ pub(crate) fn command(
         requested_at: at_or_none(row, 11)?,
         responded_at: at_or_none(row, 12)?,
         covered_at: at_or_none(row, 13)?,
-        on_error: sectag_proto::rules::ErrorPolicy::VendorDefault,
-        tries: 0,
-        parked: false,
+        on_error: on_error
+            .map(|policy| serde_json::from_str(&policy))
+            .transpose()
+            .map_err(|e| damaged(what(), e))?
+            .unwrap_or_default(),
+        tries: get(row, 16)?,
+        parked: get(row, 17)?,
         response: response
             .map(|response| serde_json::from_str(&response))
             .transpose()
@@ -220,22 +226,36 @@ pub(crate) fn issued(row: &Row<'_>) -> Result<Issued, StoreError> {
 
 pub(crate) fn allowed(row: &Row<'_>) -> Result<Allowed, StoreError> {
     Ok(Allowed {
-        device: DeviceId::from_bytes(get(row, 0)?),
-        kid: Kid::from_bytes(get(row, 1)?),
-        added_at: at(row, 2)?,
+        team: get(row, 0)?,
+        device: DeviceId::from_bytes(get(row, 1)?),
+        kid: Kid::from_bytes(get(row, 2)?),
+        added_at: at(row, 3)?,
     })
 }
 
 pub(crate) fn api_key(row: &Row<'_>) -> Result<ApiKey, StoreError> {
-    let name: String = get(row, 0)?;
-    let role: String = get(row, 2)?;
-    let unknown = || damaged(format!("API key `{name}`"), format!("role `{role}`"));
+    let name: String = get(row, 1)?;
+    let role: String = get(row, 3)?;
+    let tags: String = get(row, 4)?;
+    let what = || format!("API key `{name}`");
     Ok(ApiKey {
-        role: Role::parse(&role).ok_or_else(unknown)?,
-        hash: get(row, 1)?,
-        created_at: at(row, 3)?,
-        revoked_at: at_or_none(row, 4)?,
+        team: get(row, 0)?,
+        hash: get(row, 2)?,
+        role: Role::parse(&role).ok_or_else(|| damaged(what(), format!("role `{role}`")))?,
+        tags: serde_json::from_str(&tags).map_err(|e| damaged(what(), e))?,
+        created_at: at(row, 5)?,
+        expires_at: at_or_none(row, 6)?,
+        revoked_at: at_or_none(row, 7)?,
         name,
+    })
+}
+
+pub(crate) fn team(row: &Row<'_>) -> Result<Team, StoreError> {
+    Ok(Team {
+        id: get(row, 0)?,
+        name: get(row, 1)?,
+        topic_prefix: get(row, 2)?,
+        created_at: at(row, 3)?,
     })
 }
 
@@ -246,7 +266,7 @@ pub(crate) fn audit(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
             at: at(row, 1)?,
             by: get(row, 2)?,
             action: get(row, 3)?,
-            team: None,
+            team: get(row, 9)?,
             device: get::<Option<[u8; 16]>>(row, 4)?.map(DeviceId::from_bytes),
             command: get::<Option<[u8; 16]>>(row, 5)?.map(CommandId::from_bytes),
             detail: get(row, 6)?,
@@ -257,7 +277,7 @@ pub(crate) fn audit(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
 }
 
 /// What is no JSON any more is shown as the text it is: it is the evidence.
-fn json(text: Option<String>) -> Option<serde_json::Value> {
+pub(crate) fn json(text: Option<String>) -> Option<serde_json::Value> {
     text.map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
 }
 
@@ -273,6 +293,7 @@ pub(crate) fn audit_entry(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
         before: get(row, 7)?,
         after: get(row, 8)?,
         hash: get(row, 9)?,
+        team: get(row, 10)?,
     })
 }
 

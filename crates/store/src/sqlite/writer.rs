@@ -9,12 +9,14 @@
 //! A job that fails rolls back alone. Its answer waits for the commit like all others, because it may rest on what an
 //! earlier job of the same batch wrote. When the commit fails, every job of the batch is told so.
 
-use crate::contract::StoreError;
+use crate::contract::{Pressure, StoreError};
 use crate::sqlite::outbox::Events;
 use crate::sqlite::unavailable;
 use rusqlite::Connection;
 use sectag_keep::crash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -104,6 +106,14 @@ struct Envelope {
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Envelope>,
+    done: Arc<Done>,
+}
+
+/// What the writer has done since its start.
+#[derive(Debug, Default)]
+struct Done {
+    commits: AtomicU64,
+    writes: AtomicU64,
 }
 
 impl std::fmt::Debug for Envelope {
@@ -122,9 +132,17 @@ impl Kind {
 
 impl Writer {
     /// Jobs that are queued and not taken.
-    #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// How busy the writer is.
+    pub(crate) fn pressure(&self) -> Pressure {
+        Pressure {
+            waiting: self.waiting() as u64,
+            commits: self.done.commits.load(Ordering::Relaxed),
+            writes: self.done.writes.load(Ordering::Relaxed),
+        }
     }
 
     /// Runs `job` in the writer; its `Ok` comes back when it is durable.
@@ -161,10 +179,12 @@ pub(crate) fn start(
     events: Events,
 ) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
     let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+    let done = Arc::new(Done::default());
+    let count = done.clone();
     let thread = std::thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || write(&db, jobs, batch_max.max(1), events))?;
-    Ok((Writer { queue }, thread))
+        .spawn(move || write(&db, jobs, batch_max.max(1), events, &count))?;
+    Ok((Writer { queue, done }, thread))
 }
 
 fn write(
@@ -172,6 +192,7 @@ fn write(
     mut jobs: mpsc::Receiver<Envelope>,
     batch_max: usize,
     mut events: Events,
+    done: &Done,
 ) {
     let mut batch = Vec::with_capacity(batch_max);
     let mut expected = 1;
@@ -189,10 +210,12 @@ fn write(
             }
         }
         expected = batch.len();
+        done.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         let mut waiting = batch.drain(..);
         // Usually once; again for the rest when a job took the whole transaction down with it.
         while !waiting.as_slice().is_empty() {
             one_transaction(db, &mut waiting, &mut events);
+            done.commits.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

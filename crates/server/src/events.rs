@@ -1,0 +1,246 @@
+//! What happened, for whoever follows: read once from the store, remembered for a while, told to all.
+//!
+//! ```text
+//!   store ── "event n is durable" ──► Hub: reads each event once ──► the newest few in memory ──► streams, webhooks
+//!                                          └─► counts (metrics)              └─ behind them: the store
+//! ```
+//! Nobody polls a disk: who has read everything waits for a number. Who reads slowly reads from the store, page by page, and
+//! holds no more than a page.
+
+use crate::evidence::ended;
+use crate::metrics::Metrics;
+use sectag_proto::service::{Changes, Command, Failure, Status};
+use sectag_proto::{DeviceId, Timestamp};
+use sectag_store::{Event, NewEvent, Store, StoreError};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Events in memory: what a burst of a few hundred devices makes, at most a few megabytes.
+const RING_EVENTS: usize = 1024;
+/// Events read at once.
+pub(crate) const PAGE: usize = 128;
+/// After a read that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Streams at the same time. Each is a connection and a page of events in memory.
+pub(crate) const STREAMS_MAX: usize = 64;
+/// Of them, those of one team: the others shall have a place.
+pub(crate) const STREAMS_OF_TEAM_MAX: usize = 32;
+
+/// Reads events once and hands them out.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    store: Arc<dyn Store>,
+    ring: Mutex<VecDeque<Arc<Event>>>,
+    newest: watch::Sender<u64>,
+    metrics: Arc<Metrics>,
+    streams: Mutex<HashMap<String, usize>>,
+}
+
+impl Hub {
+    /// Begins with what comes from this moment on.
+    pub(crate) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        let newest = *store.newest_event().borrow();
+        Self {
+            store,
+            ring: Mutex::default(),
+            newest: watch::Sender::new(newest),
+            metrics,
+            streams: Mutex::default(),
+        }
+    }
+
+    /// Reads what is new until the service ends.
+    pub(crate) async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        let mut told = self.store.newest_event();
+        loop {
+            loop {
+                let upto = *told.borrow_and_update();
+                if *self.newest.borrow() >= upto {
+                    break;
+                }
+                if let Err(reason) = self.read().await {
+                    tracing::warn!(%reason, "events cannot be read");
+                    tokio::time::sleep(PAUSE).await;
+                    break;
+                }
+            }
+            tokio::select! {
+                changed = told.changed() => if changed.is_err() { return },
+                () = ended(&mut stopped) => return,
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
+        let after = *self.newest.borrow();
+        let page = self.store.events(after, PAGE).await?;
+        let Some(last) = page.last().map(|event| event.number) else {
+            return Ok(());
+        };
+        for event in &page {
+            self.metrics.event(event);
+        }
+        {
+            let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            ring.extend(page.into_iter().map(Arc::new));
+            let over = ring.len().saturating_sub(RING_EVENTS);
+            ring.drain(..over);
+        }
+        self.newest.send_replace(last);
+        Ok(())
+    }
+
+    /// Tells the number of the newest event.
+    pub(crate) fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Events behind `after`, oldest first; empty when there are none yet. A first one that is not `after` + 1 means that
+    /// those between were dropped.
+    pub(crate) async fn behind(&self, after: u64) -> Result<Vec<Arc<Event>>, StoreError> {
+        if after >= *self.newest.borrow() {
+            return Ok(Vec::new());
+        }
+        {
+            let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(oldest) = ring.front().map(|event| event.number)
+                && oldest <= after + 1
+            {
+                let from = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
+                return Ok(ring.iter().skip(from).take(PAGE).cloned().collect());
+            }
+        }
+        let page = self.store.events(after, PAGE).await?;
+        Ok(page.into_iter().map(Arc::new).collect())
+    }
+
+    /// The oldest event there is, or the next one to come.
+    pub(crate) async fn oldest(&self) -> Result<u64, StoreError> {
+        let kept = self.store.events_kept().await?;
+        Ok(kept.map_or(1, |(oldest, _)| oldest))
+    }
+
+    /// A place for a stream of this team; `None` when all are taken.
+    pub(crate) fn place(self: &Arc<Self>, team: &str) -> Option<Place> {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = streams.values().sum();
+        let of_team = streams.get(team).copied().unwrap_or(0);
+        if all >= STREAMS_MAX || of_team >= STREAMS_OF_TEAM_MAX {
+            return None;
+        }
+        *streams.entry(team.to_owned()).or_default() += 1;
+        self.metrics.streams.inc();
+        Some(Place {
+            hub: self.clone(),
+            team: team.to_owned(),
+        })
+    }
+}
+
+/// A stream's place among [`STREAMS_MAX`]; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    hub: Arc<Hub>,
+    team: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut streams = self
+            .hub
+            .streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_team) = streams.get_mut(&self.team) {
+            *of_team -= 1;
+            if *of_team == 0 {
+                streams.remove(&self.team);
+            }
+        }
+        self.hub.metrics.streams.dec();
+    }
+}
+
+/// What a device's question changed, as events: one for what it was given, one for each result.
+pub(crate) fn of_changes(
+    team: &str,
+    device: DeviceId,
+    changes: &Changes,
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let event = |kind: &'static str, command: Option<&Command>, data: Value| NewEvent {
+        at: now,
+        kind,
+        team: Some(team.to_owned()),
+        device: Some(device),
+        command: command.map(|command| command.id),
+        data,
+    };
+    let is_given = |command: &&Command| {
+        command.status == Status::InProgress
+            && command.covered_at.is_none()
+            && command.requested_at.is_some_and(|at| at >= now)
+    };
+    let given: Vec<Value> = changes
+        .commands
+        .iter()
+        .filter(is_given)
+        .map(|command| json!({ "id": command.id.to_string(), "kind": command.request.kind().member() }))
+        .collect();
+    let mut events = Vec::new();
+    if !given.is_empty() {
+        events.push(event("fetch", None, json!({ "commands": given })));
+    }
+    let is_result = |command: &&Command| {
+        command.status.is_terminal() && command.responded_at.is_some_and(|at| at >= now)
+    };
+    for command in changes.commands.iter().filter(is_result) {
+        let mut data = json!({
+            "kind": command.request.kind().member(),
+            "status": command.status.as_str(),
+        });
+        if let Some(response) = &command.response {
+            // What a device said may be anything; how it ended is ours.
+            if let Some(failure) = response.failure {
+                data["failure"] = failure_word(failure).into();
+            }
+            if let Some(cme_error) = response.cme_error {
+                data["cmeError"] = cme_error.into();
+            }
+        }
+        if let Some(rule) = &command.rule_id {
+            data["ruleId"] = rule.as_str().into();
+        }
+        events.push(event("result", Some(command), data));
+    }
+    events
+}
+
+/// A failure as a word with hyphens.
+pub(crate) fn failure_word(failure: Failure) -> String {
+    let mut word = String::new();
+    for c in format!("{failure:?}").chars() {
+        if c.is_ascii_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.push(c.to_ascii_lowercase());
+    }
+    word
+}
+
+/// An event as it leaves: in streams, webhooks and on the terminal.
+pub(crate) fn shown(event: &Event) -> Value {
+    json!({
+        "number": event.number,
+        "at": crate::owner_api::moment(event.at),
+        "kind": event.kind,
+        "team": event.team,
+        "deviceId": event.device.map(|id| id.to_string()),
+        "commandId": event.command.map(|id| id.to_string()),
+        "data": event.data,
+    })
+}
