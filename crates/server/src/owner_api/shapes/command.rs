@@ -5,7 +5,8 @@
 
 use super::Moment;
 use sectag_proto::command::CommandKind;
-use sectag_proto::service::{self, Failure, Status};
+use sectag_proto::rules::{ErrorPolicy, RETRIES_MAX, VALIDITY_DAYS_DEFAULT, VALIDITY_DAYS_MAX};
+use sectag_proto::service::{self, Failure, Status, Verdict};
 use sectag_proto::{CommandRequest, DeviceId};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -41,6 +42,21 @@ pub(crate) struct Command<'a> {
     created_at: Moment,
     #[schema(required)]
     updated_at: Option<Moment>,
+    /// What happens when it fails; left out when all behind it is dropped.
+    #[serde(skip_serializing_if = "ErrorPolicy::is_vendor_default")]
+    #[schema(value_type = PolicySchema, required = false)]
+    on_error: ErrorPolicy,
+    /// How often it was queued again after a failure.
+    #[serde(skip_serializing_if = "is_zero")]
+    tries: u32,
+    /// It failed and waits for an operator; nothing behind it is delivered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    parked: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+const fn is_zero(tries: &u32) -> bool {
+    *tries == 0
 }
 
 pub(crate) fn command(device: DeviceId, command: &service::Command) -> Command<'_> {
@@ -61,6 +77,9 @@ pub(crate) fn command(device: DeviceId, command: &service::Command) -> Command<'
         status: command.status.as_str(),
         created_at: Moment(command.created_at),
         updated_at: command.updated_at.map(Moment),
+        on_error: command.on_error,
+        tries: command.tries,
+        parked: command.parked,
     }
 }
 
@@ -100,6 +119,59 @@ struct Inner<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = failure)]
     failure: Option<Failure>,
+    /// What was checked of a KEYGEN answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    verified: Option<Checked<'a>>,
+}
+
+/// What was checked of a KEYGEN answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Verdict)]
+struct Checked<'a> {
+    /// All that was looked at holds.
+    holds: bool,
+    /// The COSE signature holds under the device's key.
+    signature: bool,
+    /// In which of the two signing conventions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    convention: Option<&'a str>,
+    /// It names this device.
+    device: bool,
+    /// It names the tag that was asked for.
+    sec_tag: bool,
+    /// Its digest is that of the body.
+    digest: bool,
+    /// The CSR has the subject that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    subject: Option<bool>,
+    /// The CSR has the key usage that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    key_usage: Option<bool>,
+    /// What does not hold, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    problem: Option<&'a str>,
+}
+
+impl<'a> From<&'a Verdict> for Checked<'a> {
+    fn from(verdict: &'a Verdict) -> Self {
+        Self {
+            holds: verdict.holds,
+            signature: verdict.signature,
+            convention: verdict.convention.as_deref(),
+            device: verdict.device,
+            sec_tag: verdict.sec_tag,
+            digest: verdict.digest,
+            subject: verdict.subject,
+            key_usage: verdict.key_usage,
+            problem: verdict.problem.as_deref(),
+        }
+    }
 }
 
 impl Serialize for Outcome<'_> {
@@ -109,6 +181,7 @@ impl Serialize for Outcome<'_> {
             cme_error: self.response.cme_error,
             attestation: self.response.attestation.as_deref(),
             failure: self.response.failure,
+            verified: self.response.verified.as_ref().map(Checked::from),
         };
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry(self.member, &inner)?;
@@ -128,6 +201,9 @@ struct OutcomeSchema;
 
 /// The schema of [`Status`].
 struct StatusSchema;
+
+/// The schema of [`ErrorPolicy`]. For `#[schema(value_type = PolicySchema)]`.
+pub(crate) struct PolicySchema;
 
 const KINDS: [CommandKind; 11] = [
     CommandKind::ClientPrivateKeyGeneration,
@@ -201,6 +277,7 @@ impl ToSchema for OutcomeSchema {
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push((Inner::name().into_owned(), Inner::schema()));
+        Inner::schemas(schemas);
     }
 }
 
@@ -225,6 +302,42 @@ impl PartialSchema for StatusSchema {
 impl ToSchema for StatusSchema {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("CommandStatus")
+    }
+}
+
+impl PartialSchema for PolicySchema {
+    fn schema() -> RefOr<Schema> {
+        let words = ["vendorDefault", "keepRest", "park"];
+        let times = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(RETRIES_MAX));
+        let times = ObjectBuilder::new()
+            .property("times", times)
+            .required("times")
+            .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+        OneOfBuilder::new()
+            .item(
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .enum_values(Some(words)),
+            )
+            .item(
+                ObjectBuilder::new()
+                    .property("retry", times)
+                    .required("retry")
+                    .additional_properties(Some(AdditionalProperties::FreeForm(false))),
+            )
+            .description(Some(
+                "What happens when a command fails: what waits behind it is dropped, or goes on, or waits for an operator; or it is delivered again, so many times.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for PolicySchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ErrorPolicy")
     }
 }
 
@@ -299,20 +412,12 @@ fn fields(kind: CommandKind, direction: Direction) -> ObjectBuilder {
                             .examples(["101010000"]),
                     )),
                 )
-                .property(
-                    "issue",
-                    ObjectBuilder::new()
-                        .schema_type(Type::Boolean)
-                        .default(Some(json!(false)))
-                        .description(Some(
-                            "Closed loop: the service signs the CSR and queues the certificate behind it.",
-                        )),
-                ),
+                .property("issue", issue()),
             "attributes",
         ),
-        CommandKind::ClientCertificate => at_tag
-            .property("content", text("PEM."))
-            .required("content"),
+        CommandKind::ClientCertificate => {
+            at_tag.property("content", text("PEM.")).required("content")
+        }
         CommandKind::ServerCertificate => at_tag
             .property("content", text("PEM; may hold several certificates."))
             .required("content"),
@@ -321,7 +426,11 @@ fn fields(kind: CommandKind, direction: Direction) -> ObjectBuilder {
             .required("content")
             .property(
                 "password",
-                secret("For encrypted PKCS#8, at most 32 characters.", direction, true),
+                secret(
+                    "For encrypted PKCS#8, at most 32 characters.",
+                    direction,
+                    true,
+                ),
             ),
         CommandKind::PreSharedKey => at_tag
             .property("identity", text("Credential type 4."))
@@ -360,6 +469,30 @@ fn fields(kind: CommandKind, direction: Direction) -> ObjectBuilder {
     }
 }
 
+/// `true`, or which certificate.
+fn issue() -> OneOfBuilder {
+    let profile = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(["client", "clientWithKeyAgreement"]))
+        .default(Some(json!("client")));
+    let days = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(1))
+        .maximum(Some(VALIDITY_DAYS_MAX))
+        .default(Some(json!(VALIDITY_DAYS_DEFAULT)));
+    let which = ObjectBuilder::new()
+        .property("profile", profile)
+        .property("validityDays", days)
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    OneOfBuilder::new()
+        .item(ObjectBuilder::new().schema_type(Type::Boolean))
+        .item(which)
+        .default(Some(json!(false)))
+        .description(Some(
+            "Closed loop: the service signs the CSR and queues the certificate behind it. An object says which certificate.",
+        ))
+}
+
 fn sec_tag() -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Integer)
@@ -393,5 +526,88 @@ fn secret(about: &str, direction: Direction, nullable: bool) -> ObjectBuilder {
             )
             .required("sha256")
             .additional_properties(Some(AdditionalProperties::FreeForm(false))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// One request of each kind, with every member.
+    fn requests() -> Vec<Value> {
+        vec![
+            json!({"clientPrivateKeyGeneration": {"secTag": 1}}),
+            json!({"cloudAccessKeyGeneration": {"secTag": 1}}),
+            json!({"certificateSigningRequest": {"secTag": 1, "attributes": "CN=a", "keyUsage": "101010000", "issue": true}}),
+            json!({"clientCertificate": {"secTag": 1, "content": "x"}}),
+            json!({"serverCertificate": {"secTag": 1, "content": "x"}}),
+            json!({"clientPrivateKey": {"secTag": 1, "content": "x", "password": "y"}}),
+            json!({"preSharedKey": {"secTag": 1, "identity": "me", "secret": "00"}}),
+            json!({"endorsementKeyGeneration": {"secTag": 1}}),
+            json!({"config": {"a": "b"}}),
+            json!({"atCommand": {"command": "%CMNG", "parameters": "1", "ignoreCmeErrors": [513]}}),
+            json!({"finished": {}}),
+        ]
+    }
+
+    fn schema_of<T: PartialSchema>() -> Value {
+        serde_json::to_value(T::schema()).unwrap()
+    }
+
+    #[test]
+    fn the_schema_has_the_kinds_and_members_that_proto_reads() {
+        let schema = schema_of::<RequestSchema>();
+        let kinds = schema["oneOf"].as_array().unwrap();
+        assert_eq!(kinds.len(), requests().len());
+        for (request, kind) in requests().iter().zip(kinds) {
+            let (member, fields) = request.as_object().unwrap().iter().next().unwrap();
+            assert_eq!(kind["title"], json!(member));
+            let known = &kind["properties"][member];
+            for name in fields.as_object().unwrap().keys() {
+                let is_known = known["properties"][name].is_object() || member == "config";
+                assert!(is_known, "{member}: {name}");
+            }
+            // All of them, and without the ones that may be left out.
+            let mut least = fields.clone();
+            let required = known["required"].as_array().cloned().unwrap_or_default();
+            least
+                .as_object_mut()
+                .unwrap()
+                .retain(|name, _| required.contains(&json!(name)));
+            for body in [fields, &least] {
+                let text = json!({ member: body }).to_string();
+                serde_json::from_str::<CommandRequest>(&text)
+                    .unwrap_or_else(|e| panic!("{text}: {e}"));
+            }
+            // And nothing besides.
+            let all = known["properties"]
+                .as_object()
+                .map_or(0, |known| known.len());
+            let given = fields.as_object().unwrap().len();
+            assert!(all == given || member == "config", "{member}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_has_the_members_of_its_schema() {
+        let schema = schema_of::<ShownSchema>();
+        for (at, request) in requests().into_iter().enumerate() {
+            let request: CommandRequest = serde_json::from_str(&request.to_string()).unwrap();
+            let member = request.kind().member();
+            let shown = json!(Shown {
+                request: &request,
+                requested_at: None
+            });
+            assert_eq!(shown["requestedAt"], Value::Null);
+            let known = &schema["oneOf"][at]["properties"][member];
+            for (name, value) in shown[member].as_object().unwrap() {
+                let kind = &known["properties"][name];
+                assert!(kind.is_object() || member == "config", "{member}: {name}");
+                let is_digest = kind["properties"]["sha256"].is_object();
+                assert_eq!(is_digest, value["sha256"].is_string(), "{member}: {name}");
+            }
+        }
     }
 }
