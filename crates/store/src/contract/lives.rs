@@ -12,7 +12,7 @@
 //! elsewhere and at any time ([`Lives::certificates_used`]), so it only ever moves a life forward.
 
 use crate::contract::StoreError;
-use crate::record::{AuditEvent, Page};
+use crate::record::{AuditEvent, Page, View};
 use async_trait::async_trait;
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp};
 
@@ -253,11 +253,24 @@ pub struct Ending {
 /// Where a list of endings begins: behind this certificate.
 pub type EndingCursor = (Timestamp, Spki);
 
-/// Which endings to list, soonest first. Only certificates that count, of devices that the team has claimed.
+/// A run, with what its reader asks next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewalSeen {
+    /// The run.
+    pub run: RenewalRun,
+    /// The certificate that is renewed.
+    pub old: Option<Life>,
+    /// The one that takes over.
+    pub new: Option<Life>,
+    /// When the device last came for commands.
+    pub last_seen_at: Option<Timestamp>,
+}
+
+/// Which endings to list, soonest first. Only certificates that count, of devices that are claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndingQuery {
-    /// Of this team; `None` for all.
-    pub team: Option<String>,
+    /// Of these devices; `None` for those of all teams, and then only what has not expired.
+    pub view: Option<View>,
     /// Ending at this time or before.
     pub until: Timestamp,
     /// The [`Page::next`] of the page before.
@@ -269,11 +282,11 @@ pub struct EndingQuery {
 /// Which runs to list, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenewalQuery {
-    /// Of this team; `None` for all.
-    pub team: Option<String>,
+    /// Of these devices; `None` for those of all teams.
+    pub view: Option<View>,
     /// Begin behind this run: start and old certificate.
     pub after: Option<EndingCursor>,
-    /// Rows at most.
+    /// Runs to look at, at most; a page may hold fewer.
     pub limit: usize,
 }
 
@@ -330,7 +343,7 @@ pub trait Lives: Send + Sync {
     async fn renewals(
         &self,
         query: RenewalQuery,
-    ) -> Result<Page<RenewalRun, EndingCursor>, StoreError>;
+    ) -> Result<Page<RenewalSeen, EndingCursor>, StoreError>;
 
     /// Revokes the certificates of a device that count, or one of them; its open runs are abandoned with them. How many.
     async fn revoke_lives(

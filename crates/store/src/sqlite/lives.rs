@@ -2,7 +2,7 @@
 
 use crate::contract::lives::{
     DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, Life, LifeChange, LifeNotes,
-    LifeState, Lives, RenewalQuery, RenewalRun, RenewalStep, Spki,
+    LifeState, Lives, RenewalQuery, RenewalRun, RenewalSeen, RenewalStep, Spki,
 };
 use crate::contract::{PAGE_ROWS_MAX, StoreError};
 use crate::record::{AuditEvent, Page};
@@ -69,27 +69,10 @@ impl Lives for SqliteStore {
     async fn renewals(
         &self,
         query: RenewalQuery,
-    ) -> Result<Page<RenewalRun, EndingCursor>, StoreError> {
+    ) -> Result<Page<RenewalSeen, EndingCursor>, StoreError> {
         self.read(move |db| {
-            let (limit, rows) = limits(query.limit);
-            let (after, old) = cursor(query.after);
-            let mut items = match &query.team {
-                None => all(
-                    db,
-                    sql!("renewals_open"),
-                    params![after, &old[..], rows],
-                    renewal,
-                ),
-                Some(team) => all(
-                    db,
-                    sql!("renewals_open_of_team"),
-                    params![after, &old[..], rows, team],
-                    renewal,
-                ),
-            }?;
-            let next = devices::cut(&mut items, limit).map(|last| (last.started_at, last.old));
-            let total = items.len() as u64;
-            Ok(Page { items, next, total })
+            let _snapshot = db.unchecked_transaction().map_err(read_error)?;
+            renewals(db, &query)
         })
         .await
     }
@@ -210,17 +193,17 @@ fn endings(db: &Connection, query: &EndingQuery) -> Result<Page<Ending, EndingCu
     let (limit, rows) = limits(query.limit);
     let (after, spki) = cursor(query.after);
     let until = time(query.until);
-    let mut lives = match &query.team {
+    let mut lives = match &query.view {
         None => all(
             db,
             sql!("lives_ending"),
             params![after, &spki[..], until, rows],
             life,
         ),
-        Some(team) => all(
+        Some(view) => all(
             db,
             sql!("lives_ending_of_team"),
-            params![after, &spki[..], until, rows, team],
+            params![after, &spki[..], until, rows, view.team],
             life,
         ),
     }?;
@@ -230,7 +213,8 @@ fn endings(db: &Connection, query: &EndingQuery) -> Result<Page<Ending, EndingCu
         let Some(device) = devices::device(db, life.device)? else {
             continue;
         };
-        if device.owner != life.team {
+        let is_shown = query.view.as_ref().is_none_or(|view| view.shows(&device));
+        if device.owner != life.team || !is_shown {
             continue;
         }
         items.push(Ending {
@@ -239,6 +223,49 @@ fn endings(db: &Connection, query: &EndingQuery) -> Result<Page<Ending, EndingCu
             blocked: device.blocked,
             last_seen_at: device.last_seen_at,
             life,
+        });
+    }
+    let total = items.len() as u64;
+    Ok(Page { items, next, total })
+}
+
+fn renewals(
+    db: &Connection,
+    query: &RenewalQuery,
+) -> Result<Page<RenewalSeen, EndingCursor>, StoreError> {
+    let (limit, rows) = limits(query.limit);
+    let (after, old) = cursor(query.after);
+    let mut runs = match &query.view {
+        None => all(
+            db,
+            sql!("renewals_open"),
+            params![after, &old[..], rows],
+            renewal,
+        ),
+        Some(view) => all(
+            db,
+            sql!("renewals_open_of_team"),
+            params![after, &old[..], rows, view.team],
+            renewal,
+        ),
+    }?;
+    let next = devices::cut(&mut runs, limit).map(|last| (last.started_at, last.old));
+    let mut items = Vec::with_capacity(runs.len());
+    for run in runs {
+        let Some(device) = devices::device(db, run.device)? else {
+            continue;
+        };
+        if query.view.as_ref().is_some_and(|view| !view.shows(&device)) {
+            continue;
+        }
+        items.push(RenewalSeen {
+            old: by_spki(db, &run.old)?,
+            new: match &run.new {
+                Some(new) => by_spki(db, new)?,
+                None => None,
+            },
+            last_seen_at: device.last_seen_at,
+            run,
         });
     }
     let total = items.len() as u64;
