@@ -201,7 +201,8 @@ pub(crate) struct Demo {
 #[derive(Debug, Args)]
 pub(crate) struct Claim {
     /// The device's attestation token (`AT%ATTESTTOKEN`, `sectag device token`); `-` reads it from stdin
-    pub(crate) token: String,
+    #[arg(required_unless_present = "from")]
+    pub(crate) token: Option<String>,
     /// A tag for the device (repeat for several)
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
@@ -214,6 +215,16 @@ pub(crate) struct Claim {
     /// Replace the key known for this device by the token's; the audit log says so
     #[arg(long)]
     pub(crate) accept_new_key: bool,
+    /// Claim a device for each row of this file: `token`, `token,tags`, or `imei,uuid,token,time` as the vendor's
+    /// gather_attestation_tokens writes it; `-` is stdin. After any end the same command goes on where it was
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "dry_run", "onboard", "accept_new_key"])]
+    pub(crate) from: Option<PathBuf>,
+    /// With --from: where refused rows go, with the reasons [default: FILE.failed.csv; of stdin, stdout]
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) failed: Option<PathBuf>,
+    /// With --from: rows in one call of the service, at most 1000
+    #[arg(long, value_name = "ROWS", requires = "from", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) rows_per_call: u16,
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,6 +35,9 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
+/// Content type and bytes.
+type Body = (&'static str, Bytes);
+
 impl Owner {
     /// From the global options: `--url` or the running service of the home; `--key-file` or the home's `owner.key`.
     pub(crate) fn new(
@@ -107,6 +110,14 @@ impl Owner {
         self.expect("DELETE", path, None).await
     }
 
+    /// Rows of a bulk call, as CSV; whatever the answer's status.
+    pub(crate) async fn post_csv(&self, path: &str, rows: String) -> Outcome<Answer> {
+        let body = Some(("text/csv", Bytes::from(rows)));
+        let (status, bytes) = self.raw("POST", path, body).await?;
+        let body = self.parsed(&bytes)?;
+        Ok(Answer { status, body })
+    }
+
     async fn expect(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Value> {
         let answer = self.call(method, path, body).await?;
         match answer.status {
@@ -115,7 +126,8 @@ impl Owner {
         }
     }
 
-    fn refusal(&self, status: u16, body: &Value) -> Fault {
+    /// What a status that is no success means.
+    pub(crate) fn refusal(&self, status: u16, body: &Value) -> Fault {
         if status == 401 {
             return Fault::no(format!(
                 "the service at {} does not know this API key",
@@ -138,12 +150,13 @@ impl Owner {
         path: &str,
         body: Option<&Value>,
     ) -> Outcome<Answer> {
+        let body = body.map(|value| ("application/json", Bytes::from(value.to_string())));
         let (status, bytes) = self.raw(method, path, body).await?;
         let body = self.parsed(&bytes)?;
         Ok(Answer { status, body })
     }
 
-    async fn raw(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<(u16, Bytes)> {
+    async fn raw(&self, method: &str, path: &str, body: Option<Body>) -> Outcome<(u16, Bytes)> {
         tokio::time::timeout(ANSWER_WITHIN, self.exchange(method, path, body))
             .await
             .map_err(|_| {
@@ -159,7 +172,7 @@ impl Owner {
         &self,
         method: &str,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Body>,
     ) -> Outcome<(u16, Bytes)> {
         let tls = self.url.scheme_str() == Some("https");
         let host = self
@@ -216,7 +229,7 @@ impl Owner {
         stream: S,
         method: &str,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Body>,
     ) -> Outcome<(u16, Bytes)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -235,9 +248,9 @@ impl Owner {
             .header("User-Agent", concat!("sectag/", env!("CARGO_PKG_VERSION")))
             .header("Authorization", format!("Bearer {}", self.key));
         let bytes = match body {
-            Some(value) => {
-                request = request.header("Content-Type", "application/json");
-                Bytes::from(value.to_string())
+            Some((kind, bytes)) => {
+                request = request.header("Content-Type", kind);
+                bytes
             }
             None => Bytes::new(),
         };

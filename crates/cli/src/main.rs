@@ -8,6 +8,7 @@ mod audit;
 mod broker;
 mod ca;
 mod cert;
+mod claim_bulk;
 mod client;
 mod config;
 mod creds;

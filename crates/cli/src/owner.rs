@@ -13,10 +13,10 @@ pub(crate) const SEC_TAG_DEFAULT: u32 = 16_842_753;
 
 /// `sectag claim`
 pub(crate) async fn claim(owner: &Owner, place: &Place, args: Claim, as_json: bool) -> Outcome {
-    let token = if args.token == "-" {
-        from_stdin()?
-    } else {
-        args.token
+    let token = match args.token {
+        None => return crate::claim_bulk::claim_from(owner, &args, as_json).await,
+        Some(token) if token == "-" => from_stdin()?,
+        Some(token) => token,
     };
     let mut body = json!({ "claimToken": token.trim() });
     if !args.tags.is_empty() {
