@@ -8,6 +8,7 @@
 mod claim;
 mod claim_many;
 mod commands;
+mod forecast;
 mod identity;
 mod issuing;
 mod keys;
@@ -17,10 +18,16 @@ mod teams;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
 pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_threads};
+pub use forecast::{
+    ALARM_DAYS, COUNTED_MAX, Expected, Forecast, ForecastQuery, Looked, Outlook, OwnCertificate, OwnCertificates, Sum, Sums,
+    WINDOW_DAYS, WINDOW_DAYS_MAX, WINDOWS_MAX, Window,
+};
+pub(crate) use forecast::{of_home, watch_lives};
 pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
 pub use keys::{Caller, KeyText, NewKey};
+pub use renewal::{SWITCH_KEY, problem_of, words_of};
 pub use teams::NewTeam;
 
 use crate::admission::Admission;
@@ -66,6 +73,8 @@ pub struct App {
     pub(crate) uses: renewal::Uses,
     /// Rules that renew certificates, for the fetches of the next minute.
     pub(crate) renewing: renewal::RenewingRules,
+    /// The home's own certificates, for forecasts.
+    pub(crate) own_certificates: OwnCertificates,
     /// What tells that two devices share one identity.
     pub(crate) clones: crate::clones::Clones,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.

@@ -1,6 +1,6 @@
 //! One process: store, owner API twice, device API twice (HTTPS, CoAP), broker; started together, ended together.
 
-use crate::app::{App, Clock, Issuer, KeyText};
+use crate::app::{App, Clock, Issuer, KeyText, of_home, watch_lives};
 use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::events::Hub;
@@ -203,6 +203,7 @@ impl Service {
             owner: home.owner_id(),
             uses: Default::default(),
             renewing: Default::default(),
+            own_certificates: of_home(home.path()),
             clones: Default::default(),
             alarmed: Mutex::new(HashMap::new()),
         });
@@ -279,6 +280,7 @@ impl Service {
         });
         doors.push(tokio::spawn(door.serve(service, stopped.clone())));
         doors.push(tokio::spawn(datagrams.serve(stopped.clone())));
+        doors.push(tokio::spawn(watch_lives(app.clone(), stopped.clone())));
         let keeper = tokio::spawn(keeper.run(stopped));
         write_run_file(&home, &addresses, broker.open())?;
         tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, coap = coap_word(&addresses), "service started");

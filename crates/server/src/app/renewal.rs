@@ -15,7 +15,7 @@
 mod decide;
 mod uses;
 
-pub(crate) use decide::{At, covering, due_at};
+pub(crate) use decide::{At, CONNECT_WITHIN, connect_by, covering, covering_rule_is_there, due_at};
 pub use decide::{SWITCH_KEY, problem_of, words_of};
 pub(crate) use uses::Uses;
 

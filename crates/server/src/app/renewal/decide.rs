@@ -21,6 +21,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(600);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 /// Of what is left of a life, an attempt waits at most this part: short lives have short patience.
 const RETRY_PART: u64 = 8;
+/// A device has this long to connect with its new certificate, or half of what the old one has left, whichever is less.
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 /// Characters of a reason on record.
 const REASON_CHARS_MAX: usize = 256;
 
@@ -49,7 +51,26 @@ pub(crate) fn covering<'r>(rules: &'r [Rule], life: &Life) -> Option<(&'r Rule, 
     let has_its_tag = |(rule, renewal): &(&Rule, Renewal)| {
         tags_of(rule, renewal).any(|tag| life.sec_tag == Some(tag))
     };
-    renewing().find(made).or_else(|| renewing().find(has_its_tag))
+    renewing()
+        .find(made)
+        .or_else(|| renewing().find(has_its_tag))
+}
+
+/// Until when a device that has everything must have connected with its new certificate.
+pub(crate) fn connect_by(run: &RenewalRun, old: &Life) -> Timestamp {
+    let left = old.not_after.since(run.step_at) / 2;
+    let within = match run.in_place {
+        // The old one is of no use any more.
+        true => CONNECT_WITHIN,
+        false => left.min(CONNECT_WITHIN),
+    };
+    run.step_at.plus(within)
+}
+
+/// Whether the rule that asked for a renewal still does.
+pub(crate) fn covering_rule_is_there(rules: &[Rule], run: &RenewalRun) -> bool {
+    let mut renewing = rules.iter().filter(|rule| rule.renewal.is_some());
+    renewing.any(|rule| rule.id.to_string() == run.rule_id)
 }
 
 /// The tags under which a rule keeps certificates.
@@ -69,7 +90,10 @@ fn issued_to(rule: &Rule) -> impl Iterator<Item = SecTag> {
 }
 
 /// Why certificates of these commands cannot be renewed like this; `None` when they can.
-pub fn problem_of(commands: &[sectag_proto::rules::RuleCommand], renewal: &Renewal) -> Option<String> {
+pub fn problem_of(
+    commands: &[sectag_proto::rules::RuleCommand],
+    renewal: &Renewal,
+) -> Option<String> {
     let mut tags = commands
         .iter()
         .filter_map(|command| command.closed_loop().map(|(tag, _)| tag));
@@ -184,7 +208,10 @@ impl<'a> At<'a> {
             }
             None => {
                 let step = run.step.as_str();
-                self.fail(&mut run, &format!("the command of step `{step}` was deleted"));
+                self.fail(
+                    &mut run,
+                    &format!("the command of step `{step}` was deleted"),
+                );
             }
         }
         self.put(run);
@@ -252,7 +279,11 @@ impl<'a> At<'a> {
         if self.lives.renewals.iter().any(under_way) {
             return None;
         }
-        let goes_on = self.lives.renewals.iter().filter_map(|run| self.goes_on(run));
+        let goes_on = self
+            .lives
+            .renewals
+            .iter()
+            .filter_map(|run| self.goes_on(run));
         let begins = self.lives.lives.iter().filter_map(|life| self.begins(life));
         goes_on.chain(begins).next()
     }
@@ -261,12 +292,14 @@ impl<'a> At<'a> {
         if run.step != RenewalStep::Waiting || run.retry_at > self.now {
             return None;
         }
-        let rule = self.rules.iter().find(|r| r.id.to_string() == run.rule_id)?;
+        let rule = self
+            .rules
+            .iter()
+            .find(|r| r.id.to_string() == run.rule_id)?;
         let renewal = rule.renewal?;
         let of = |spki: Spki| self.lives.lives.iter().find(move |l| l.spki_sha256 == spki);
         let new = run.new.and_then(of);
-        let is_written =
-            |life: &Life| matches!(life.state, LifeState::Written | LifeState::Used);
+        let is_written = |life: &Life| matches!(life.state, LifeState::Written | LifeState::Used);
         Some(Asked {
             // In place the old certificate is superseded by then; what is known of it is in the run.
             life: of(run.old).or(new)?.clone(),
@@ -442,11 +475,11 @@ fn home_tag(asked: &Asked) -> Option<SecTag> {
 /// The rule's own CSR for another tag. A certificate that the rule did not have made is renewed as it was.
 fn csr_of(asked: &Asked, binding: &Binding<'_>, target: SecTag) -> Result<CommandRequest, String> {
     let home = home_tag(asked);
-    let of_rule = asked
-        .rule
-        .commands
-        .iter()
-        .find(|command| command.closed_loop().is_some_and(|(tag, _)| Some(tag) == home));
+    let of_rule = asked.rule.commands.iter().find(|command| {
+        command
+            .closed_loop()
+            .is_some_and(|(tag, _)| Some(tag) == home)
+    });
     let Some(of_rule) = of_rule else {
         let issued_s = asked.life.issued_at.as_secs();
         let days = asked.life.not_after.as_secs().saturating_sub(issued_s) / 86_400;
