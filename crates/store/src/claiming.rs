@@ -22,7 +22,7 @@ pub(crate) fn decide(
     tombstone: Option<Tombstone>,
 ) -> Decision {
     if let Some(device) = live {
-        if device.owner != claim.owner {
+        if !claim.view.shows(&device) {
             return Decision::Answer(ClaimOutcome::OwnedByOther(device));
         }
         if !common(device.pin.as_ref(), &device.candidates, &claim.candidates).is_empty() {
@@ -52,13 +52,14 @@ pub(crate) fn decide(
         pin: None,
         device_type: claim.device_type,
         firmware: claim.firmware,
-        owner: claim.owner,
+        owner: claim.view.team,
         tags: tidy(claim.tags),
         blocked: false,
         claimed_at: claim.claimed_at,
         last_seen_at: None,
         finished_at: None,
         next_sequence: 1,
+        reserved: claim.reserved,
     };
     let mut new_key = false;
     if let Some(known) = tombstone {

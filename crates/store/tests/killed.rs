@@ -5,7 +5,7 @@
 mod fixtures;
 
 use fixtures::*;
-use sectag_store::{DeviceQuery, OpenError, SealKey, SqliteStore, Store};
+use sectag_store::{OpenError, SealKey, SqliteStore, Store};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -13,37 +13,29 @@ const HOME: &str = "STORE_TEST_HOME";
 const POINT: &str = "STORE_TEST_POINT";
 
 /// Each kind of write once; after each one a line on stdout, which is the acknowledgement.
-const STEPS: [&str; 9] = [
-    "claim", "commit", "block", "tags", "allow", "key", "record", "unclaim", "claim",
+const STEPS: [&str; 10] = [
+    "key", "claim", "commit", "block", "tags", "allow", "key", "record", "unclaim", "claim",
 ];
 
 async fn step(store: &dyn Store, at_step: usize) {
     let id = device_id(1);
     match at_step {
-        0 | 8 => drop(claimed(store, 1).await),
-        1 => {
+        0 => store.add_team(team("ada"), "service").await.unwrap(),
+        1 | 9 => drop(claimed(store, 1).await),
+        2 => {
             let mut change = adding(vec![command(1, psk())]);
             change.issued = vec![issued(1, 1, 9)];
             store.commit(id, 1, change).await.unwrap();
         }
-        2 => drop(
-            store
-                .set_blocked(id, true, "ada", at(2))
-                .await
-                .unwrap()
-                .unwrap(),
-        ),
-        3 => drop(
-            store
-                .set_tags(id, vec!["x".into()], "ada", at(3))
-                .await
-                .unwrap()
-                .unwrap(),
-        ),
-        4 => store.allow(id, key(0).kid(), "ada", at(4)).await.unwrap(),
-        5 => store.add_key(api_key("k", 1), "ada").await.unwrap(),
-        6 => store.record(vec![event(6, Some(1))]).await.unwrap(),
-        7 => assert!(store.unclaim(id, "ada", at(7)).await.unwrap()),
+        3 => drop(block(store, id, true, at(2)).await.unwrap()),
+        4 => drop(tag(store, id, &["x"], at(3)).await.unwrap()),
+        5 => store
+            .allow("ada", id, key(0).kid(), "ada", at(4))
+            .await
+            .unwrap(),
+        6 => store.add_key(api_key("k", 1), "ada").await.unwrap(),
+        7 => store.record(vec![event(6, Some(1))]).await.unwrap(),
+        8 => assert!(unclaim(store, id, "ada", at(7)).await),
         _ => unreachable!(),
     }
 }
@@ -52,7 +44,7 @@ async fn step(store: &dyn Store, at_step: usize) {
 async fn steps_done(store: &dyn Store) -> usize {
     let trail = store.audit(None, None, 99).await.unwrap();
     let device = store.device(device_id(1)).await.unwrap();
-    let listed = store.devices(DeviceQuery::first(9)).await.unwrap();
+    let listed = store.devices(first("ada", 9)).await.unwrap();
     let commands = store.commands(device_id(1)).await.unwrap().len();
     let certificates = store.certificates(device_id(1)).await.unwrap().len();
     let entries = store.audit_entries(0, u64::MAX, 99).await.unwrap();
@@ -62,9 +54,9 @@ async fn steps_done(store: &dyn Store) -> usize {
     // The commit is the one step without an audit event here.
     let done = usize::try_from(trail.total).unwrap() + certificates;
     let version = match done {
-        0 | 8 => None,
-        1..=4 => Some(done as u64),
-        5..=7 => Some(4),
+        0 | 1 | 9 => None,
+        2..=5 => Some(done as u64 - 1),
+        6..=8 => Some(4),
         _ => Some(5),
     };
     assert_eq!(
@@ -72,13 +64,20 @@ async fn steps_done(store: &dyn Store) -> usize {
         version,
         "after {done}"
     );
-    assert_eq!(listed.total, u64::from(version.is_some()));
-    assert_eq!(commands, usize::from((2..8).contains(&done)));
-    assert_eq!(device.is_some_and(|d| d.blocked), (3..8).contains(&done));
-    assert_eq!(store.keys().await.unwrap().len(), usize::from(done >= 6));
+    assert_eq!(listed.total, Some(u64::from(version.is_some())));
+    assert_eq!(commands, usize::from((3..9).contains(&done)));
+    assert_eq!(device.is_some_and(|d| d.blocked), (4..9).contains(&done));
+    let teams = store.teams(None, 9).await.unwrap();
+    let counted = (teams.items.len() as u64, teams.total);
+    assert_eq!(counted, (u64::from(done >= 1), u64::from(done >= 1)));
+    let allowed = store.allow_list("ada", None, 9).await.unwrap();
+    assert_eq!(allowed.total, u64::from(done >= 6));
+    let keys = store.keys("ada", None, 9).await.unwrap();
+    let counted = (keys.items.len() as u64, keys.total);
+    assert_eq!(counted, (u64::from(done >= 7), u64::from(done >= 7)));
     assert_eq!(
         store.tombstone(device_id(1)).await.unwrap().is_some(),
-        done == 8
+        done == 9
     );
     done
 }

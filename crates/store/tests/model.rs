@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use sectag_proto::DeviceId;
 use sectag_proto::service::Command;
 use sectag_store::{
-    ClaimOutcome, CommitError, DeviceChange, DeviceQuery, NewClaim, Store, StoreError,
+    ApiKey, ClaimOutcome, CommitError, DeviceChange, DeviceQuery, NewClaim, RevokeKeyError, Role,
+    Store, StoreError, Teams, View,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,8 @@ enum Step {
     Claim {
         device: u32,
         keys: Vec<usize>,
-        owner: bool,
+        who: Who,
+        tags: Vec<u8>,
         accept: bool,
     },
     Unclaim(u32),
@@ -32,24 +34,56 @@ enum Step {
         removed: Option<u32>,
         issued: Option<(u8, u32)>,
     },
-    Allow(u32, Option<usize>),
-    AddKey(u8),
-    RevokeKey(u8),
+    Allow(bool, u32, Option<usize>),
+    AddKey(bool, u8, bool),
+    RevokeKey(bool, u8),
     Reopen,
+}
+
+/// Who claims: of one of two teams, as an admin, seeing what admins claimed, limited to a tag.
+#[derive(Debug, Clone, Copy, Default)]
+struct Who {
+    team: bool,
+    reserves: bool,
+    sees: bool,
+    scope: Option<u8>,
+}
+
+impl Who {
+    fn view(self) -> View {
+        View {
+            team: self.team.to_string(),
+            tags: tag_names(self.scope.as_slice()),
+            reserved: self.sees,
+        }
+    }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let device = || 0_u32..3;
     let keys = prop::collection::btree_set(0_usize..4, 1..3);
-    let claim =
-        (device(), keys, any::<bool>(), any::<bool>()).prop_map(|(device, keys, owner, accept)| {
-            Step::Claim {
-                device,
-                keys: keys.into_iter().collect(),
-                owner,
-                accept,
-            }
+    let who = (
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.7),
+        prop::option::weighted(0.3, 0_u8..3),
+    )
+        .prop_map(|(team, reserves, sees, scope)| Who {
+            team,
+            reserves,
+            sees,
+            scope,
         });
+    let tags = || prop::collection::vec(0_u8..3, 0..3);
+    let claim = (device(), keys, who, tags(), any::<bool>()).prop_map(
+        |(device, keys, who, tags, accept)| Step::Claim {
+            device,
+            keys: keys.into_iter().collect(),
+            who,
+            tags,
+            accept,
+        },
+    );
     let commit = (
         device(),
         prop::bool::weighted(0.2),
@@ -70,11 +104,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => claim,
         2 => device().prop_map(Step::Unclaim),
         1 => (device(), any::<bool>()).prop_map(|(device, blocked)| Step::Block(device, blocked)),
-        1 => (device(), prop::collection::vec(0_u8..3, 0..3)).prop_map(|(d, tags)| Step::Tags(d, tags)),
+        1 => (device(), tags()).prop_map(|(d, tags)| Step::Tags(d, tags)),
         8 => commit,
-        1 => (device(), prop::option::of(0_usize..4)).prop_map(|(d, key)| Step::Allow(d, key)),
-        1 => (0_u8..3).prop_map(Step::AddKey),
-        1 => (0_u8..3).prop_map(Step::RevokeKey),
+        1 => (any::<bool>(), device(), prop::option::of(0_usize..4)).prop_map(|(t, d, key)| Step::Allow(t, d, key)),
+        1 => (any::<bool>(), 0_u8..3, any::<bool>()).prop_map(|(t, n, owner)| Step::AddKey(t, n, owner)),
+        1 => (any::<bool>(), 0_u8..3).prop_map(|(t, n)| Step::RevokeKey(t, n)),
         1 => Just(Step::Reopen),
     ];
     prop::collection::vec(step, 1..60)
@@ -98,7 +132,8 @@ impl Known {
 #[derive(Debug, Default)]
 struct Claimed {
     known: Known,
-    owner: bool,
+    team: bool,
+    reserved: bool,
     blocked: bool,
     tags: Vec<String>,
     next_sequence: u32,
@@ -110,8 +145,9 @@ struct Model {
     claimed: BTreeMap<u32, Claimed>,
     tombstones: BTreeMap<u32, Known>,
     issued: BTreeMap<u8, (u32, u32)>,
-    allowed: BTreeMap<u32, usize>,
-    keys: BTreeMap<u8, bool>,
+    allowed: BTreeMap<(bool, u32), usize>,
+    /// Whether it manages keys, and whether it is alive.
+    keys: BTreeMap<(bool, u8), (bool, bool)>,
     audited: u64,
 }
 
@@ -119,12 +155,35 @@ fn tag_names(tags: &[u8]) -> Vec<String> {
     tags.iter().map(|tag| format!("t{tag}")).collect()
 }
 
+impl Claimed {
+    fn shown_to(&self, view: &View) -> bool {
+        let tagged = view.tags.is_empty() || view.tags.iter().any(|tag| self.tags.contains(tag));
+        self.team.to_string() == view.team && (view.reserved || !self.reserved) && tagged
+    }
+
+    fn tag(&mut self, tags: &[u8]) {
+        self.tags = Vec::new();
+        for tag in tag_names(tags) {
+            if !self.tags.contains(&tag) {
+                self.tags.push(tag);
+            }
+        }
+    }
+}
+
 impl Model {
     /// `created`, `existing`, `other`, `conflict`.
-    fn claim(&mut self, device: u32, keys: &[usize], owner: bool, accept: bool) -> &'static str {
+    fn claim(
+        &mut self,
+        device: u32,
+        keys: &[usize],
+        who: Who,
+        tags: &[u8],
+        accept: bool,
+    ) -> &'static str {
         let shown: BTreeSet<usize> = keys.iter().copied().collect();
         if let Some(claimed) = self.claimed.get_mut(&device) {
-            if claimed.owner != owner {
+            if !claimed.shown_to(&who.view()) {
                 return "other";
             }
             if claimed.known.meets(&shown).is_empty() {
@@ -156,12 +215,14 @@ impl Model {
         known.version += 1;
         self.audited += 1;
         self.tombstones.remove(&device);
-        let claimed = Claimed {
+        let mut claimed = Claimed {
             known,
-            owner,
+            team: who.team,
+            reserved: who.reserves,
             next_sequence: 1,
             ..Claimed::default()
         };
+        claimed.tag(tags);
         self.claimed.insert(device, claimed);
         "created"
     }
@@ -251,11 +312,14 @@ async fn step(store: &dyn Store, model: &mut Model, step: &Step) {
         Step::Claim {
             device,
             keys,
-            owner,
+            who,
+            tags,
             accept,
         } => {
             let claim = NewClaim {
-                owner: owner.to_string(),
+                view: who.view(),
+                reserved: who.reserves,
+                tags: tag_names(tags),
                 accept_new_key: *accept,
                 ..claim_of(*device, keys)
             };
@@ -265,11 +329,11 @@ async fn step(store: &dyn Store, model: &mut Model, step: &Step) {
                 ClaimOutcome::OwnedByOther(_) => "other",
                 ClaimOutcome::KeyConflict(_) => "conflict",
             };
-            assert_eq!(said, model.claim(*device, keys, *owner, *accept));
+            assert_eq!(said, model.claim(*device, keys, *who, tags, *accept));
         }
         Step::Unclaim(n) => {
             let expected = model.claimed.remove(n);
-            let done = store.unclaim(device_id(*n), "x", at(1)).await.unwrap();
+            let done = unclaim(store, device_id(*n), "x", at(1)).await;
             assert_eq!(done, expected.is_some());
             model.audited += u64::from(done);
             model
@@ -277,26 +341,17 @@ async fn step(store: &dyn Store, model: &mut Model, step: &Step) {
                 .extend(expected.map(|claimed| (*n, claimed.known)));
         }
         Step::Block(n, blocked) => {
-            let done = store
-                .set_blocked(device_id(*n), *blocked, "x", at(1))
-                .await
-                .unwrap();
+            let done = block(store, device_id(*n), *blocked, at(1)).await;
             if let Some(claimed) = expect_same(model, *n, done.is_some()) {
                 claimed.blocked = *blocked;
             }
         }
         Step::Tags(n, tags) => {
-            let done = store
-                .set_tags(device_id(*n), tag_names(tags), "x", at(1))
-                .await
-                .unwrap();
+            let names = tag_names(tags);
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let done = tag(store, device_id(*n), &names, at(1)).await;
             if let Some(claimed) = expect_same(model, *n, done.is_some()) {
-                claimed.tags = Vec::new();
-                for tag in tag_names(tags) {
-                    if !claimed.tags.contains(&tag) {
-                        claimed.tags.push(tag);
-                    }
-                }
+                claimed.tag(tags);
             }
         }
         Step::Commit { device, stale, .. } => {
@@ -319,31 +374,44 @@ async fn step(store: &dyn Store, model: &mut Model, step: &Step) {
                 });
             assert_eq!(said, model.commit(version, step));
         }
-        Step::Allow(n, Some(number)) => {
-            let kid = key(*number).kid();
-            store.allow(device_id(*n), kid, "x", at(1)).await.unwrap();
-            model.allowed.insert(*n, *number);
+        Step::Allow(team, n, Some(number)) => {
+            let (kid, name) = (key(*number).kid(), team.to_string());
+            let done = store.allow(&name, device_id(*n), kid, "x", at(1)).await;
+            done.unwrap();
+            model.allowed.insert((*team, *n), *number);
             model.audited += 1;
         }
-        Step::Allow(n, None) => {
-            let done = store.disallow(device_id(*n), "x", at(1)).await.unwrap();
-            assert_eq!(done, model.allowed.remove(n).is_some());
+        Step::Allow(team, n, None) => {
+            let name = team.to_string();
+            let done = store.disallow(&name, device_id(*n), "x", at(1)).await;
+            let done = done.unwrap();
+            assert_eq!(done, model.allowed.remove(&(*team, *n)).is_some());
             model.audited += u64::from(done);
         }
-        Step::AddKey(n) => {
-            let done = store
-                .add_key(api_key(&n.to_string(), *n), "x")
-                .await
-                .is_ok();
-            assert_eq!(done, !model.keys.contains_key(n));
-            model.keys.entry(*n).or_insert(true);
+        Step::AddKey(team, n, owner) => {
+            let new = ApiKey {
+                team: team.to_string(),
+                role: if *owner { Role::Owner } else { Role::Editor },
+                ..api_key(&n.to_string(), 2 * n + u8::from(*team))
+            };
+            let done = store.add_key(new, "x").await.is_ok();
+            assert_eq!(done, !model.keys.contains_key(&(*team, *n)));
+            model.keys.entry((*team, *n)).or_insert((*owner, true));
             model.audited += u64::from(done);
         }
-        Step::RevokeKey(n) => {
-            let done = store.revoke_key(&n.to_string(), "x", at(1)).await.unwrap();
-            let live = model.keys.get_mut(n).is_some_and(std::mem::take);
-            assert_eq!(done, live);
-            model.audited += u64::from(done);
+        Step::RevokeKey(team, n) => {
+            let others = |(other, known): (&(bool, u8), &(bool, bool))| {
+                other.0 == *team && other.1 != *n && *known == (true, true)
+            };
+            let another = model.keys.iter().any(others);
+            let name = team.to_string();
+            let done = store.revoke_key(&name, &n.to_string(), "x", at(1)).await;
+            match model.keys.get_mut(&(*team, *n)) {
+                Some((true, true)) if !another => assert_eq!(done, Err(RevokeKeyError::LastOwner)),
+                Some((_, live)) => assert_eq!(done, Ok(std::mem::take(live))),
+                None => assert_eq!(done, Ok(false)),
+            }
+            model.audited += u64::from(done == Ok(true));
         }
         Step::Reopen => {}
     }
@@ -399,29 +467,23 @@ async fn compare(store: &dyn Store, model: &Model) {
         assert_eq!(loaded.queue.next_sequence(), expected.next_sequence);
         assert_eq!(loaded.device, device);
     }
-    for tag in ["t0", "t1", "t2"] {
+    for tag in [None, Some("t0"), Some("t1")] {
         for blocked in [None, Some(true), Some(false)] {
-            let query = DeviceQuery {
-                tag: Some(tag.into()),
-                blocked,
-                ..DeviceQuery::first(9)
-            };
-            let listed = store.devices(query).await.unwrap();
-            let matching = |(_, claimed): &(&u32, &Claimed)| {
-                claimed.tags.iter().any(|t| t == tag)
-                    && blocked.is_none_or(|b| b == claimed.blocked)
-            };
-            let expected = model
-                .claimed
-                .iter()
-                .filter(matching)
-                .map(|(&n, _)| device_id(n));
-            let expected: Vec<DeviceId> = expected.collect();
-            assert_eq!(listed.total, expected.len() as u64);
-            assert_eq!(
-                listed.items.iter().map(|d| d.id).collect::<Vec<_>>(),
-                expected
-            );
+            for scope in [&[][..], &[0], &[0, 1], &[1, 2]] {
+                for (team, reserved) in [(false, false), (false, true), (true, true)] {
+                    let view = View {
+                        team: team.to_string(),
+                        tags: tag_names(scope),
+                        reserved,
+                    };
+                    let query = DeviceQuery {
+                        tag: tag.map(String::from),
+                        blocked,
+                        ..DeviceQuery::first(view, 2)
+                    };
+                    compare_list(store, model, query).await;
+                }
+            }
         }
     }
     for spki in 0..4 {
@@ -432,20 +494,62 @@ async fn compare(store: &dyn Store, model: &Model) {
             .map(|&(device, command)| issued(device, command, spki));
         assert_eq!(found, expected);
     }
-    let allowed = store.allow_list(None, 9).await.unwrap();
-    assert_eq!(allowed.total, model.allowed.len() as u64);
-    for n in 0..3 {
-        let kid = model.allowed.get(&n).map(|&n| key(n).kid());
-        assert_eq!(store.allowed(device_id(n)).await.unwrap(), kid);
-    }
-    for n in 0..3 {
-        let found = store.key_by_hash([n; 32]).await.unwrap().is_some();
-        assert_eq!(found, model.keys.get(&n) == Some(&true));
+    for team in [false, true] {
+        let name = team.to_string();
+        let allowed = store.allow_list(&name, None, 9).await.unwrap();
+        let expected = (0..3).filter(|&n| model.allowed.contains_key(&(team, n)));
+        assert_eq!(allowed.total, expected.count() as u64);
+        for n in 0..3 {
+            let kid = model.allowed.get(&(team, n)).map(|&n| key(n).kid());
+            assert_eq!(store.allowed(&name, device_id(n)).await.unwrap(), kid);
+            let hash = [2 * n as u8 + u8::from(team); 32];
+            let found = store.key_by_hash(hash).await.unwrap();
+            let known = model.keys.get(&(team, n as u8));
+            assert_eq!(found.is_some(), known.is_some_and(|(_, live)| *live));
+        }
+        let keys = store.keys(&name, None, 9).await.unwrap();
+        let expected = model.keys.keys().filter(|(of, _)| *of == team).count();
+        assert_eq!((keys.items.len(), keys.total), (expected, expected as u64));
     }
     assert_eq!(
         store.audit(None, None, 1).await.unwrap().total,
         model.audited
     );
+}
+
+/// All pages of a list, and its total where there is one.
+async fn compare_list(store: &dyn Store, model: &Model, mut query: DeviceQuery) {
+    let mut listed = Vec::new();
+    let mut totals = Vec::new();
+    loop {
+        let page = store.devices(query.clone()).await.unwrap();
+        listed.extend(page.items.iter().map(|device| device.id));
+        totals.extend(page.total);
+        query.after = page.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    let matches = |claimed: &Claimed| {
+        let tagged = query
+            .tag
+            .as_ref()
+            .is_none_or(|tag| claimed.tags.contains(tag));
+        claimed.shown_to(&query.view)
+            && tagged
+            && query
+                .blocked
+                .is_none_or(|blocked| blocked == claimed.blocked)
+    };
+    let expected: Vec<DeviceId> = model
+        .claimed
+        .iter()
+        .filter(|(_, claimed)| matches(claimed))
+        .map(|(&n, _)| device_id(n))
+        .collect();
+    assert_eq!(listed, expected, "{query:?}");
+    let counted = expected.len() as u64;
+    assert!(totals.iter().all(|&total| total == counted), "{query:?}");
 }
 
 proptest! {
@@ -457,6 +561,10 @@ proptest! {
         runtime.block_on(async {
             let home = tempfile::tempdir().unwrap();
             let (mut store, mut model) = (open(home.path()), Model::default());
+            for name in ["false", "true"] {
+                store.add_team(team(name), "x").await.unwrap();
+                model.audited += 1;
+            }
             for one in &steps {
                 if matches!(one, Step::Reopen) {
                     drop(store);

@@ -1,1 +1,1 @@
-DELETE FROM allow_list WHERE device = ?1
+DELETE FROM allow_list WHERE team = ?1 AND device = ?2

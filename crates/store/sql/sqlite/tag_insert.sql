@@ -1,1 +1,1 @@
-INSERT INTO device_tags (tag, device, blocked) VALUES (?1, ?2, ?3)
+INSERT INTO device_tags (team, tag, tier, blocked, device) VALUES (?1, ?2, ?3, ?4, ?5)

@@ -3,7 +3,7 @@
 //! ```text
 //!   add_rule ──► DRAFT ──replace_rule──► DRAFT | ACTIVE ──delete_rule
 //!                                            │ raises the team's generation
-//!   queue() ──► Loaded::rules_due ──► active_rules · applied_rules ──decide──► commit(RulesChange::Applied{generation})
+//!   queue() ──► Loaded::rules_seen ──► active_rules · applied_rules ──decide──► commit(RulesChange::Applied{generation})
 //!                                                                                 │ others by then: Conflict
 //! ```
 

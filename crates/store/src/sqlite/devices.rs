@@ -1,9 +1,11 @@
 //! Claims, tombstones, tags, and lists of devices.
 
 use crate::claiming::{Decision, decide, tidy};
-use crate::contract::{PAGE_ROWS_MAX, StoreError};
-use crate::record::{AuditEvent, ClaimOutcome, Device, DeviceQuery, NewClaim, Page, Tombstone};
-use crate::sqlite::audit::{changed, event};
+use crate::contract::{CommitError, PAGE_ROWS_MAX, StoreError};
+use crate::record::{
+    AuditEvent, ClaimOutcome, Device, DevicePage, DevicePatch, DeviceQuery, NewClaim, Page,
+    Tombstone,
+};
 use crate::sqlite::rows::{self, all, first, get, int, sql, time};
 use crate::sqlite::{audit, damaged, execute};
 use rusqlite::{Connection, params};
@@ -59,9 +61,9 @@ pub(crate) fn claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, St
     let new_key = |device: &Device| {
         let kids = key_ids(device);
         let detail = format!("known under another key; accepted: {}", kids.join(", "));
-        let accepted = event(at, &by, "accept-new-key", device.id, detail);
         let (before, after) = (json!({ "keyIds": known }), json!({ "keyIds": kids }));
-        audit::insert(db, &changed(accepted, before, after))
+        let accepted = about(device, at, &by, "accept-new-key").detail(detail);
+        audit::insert(db, &accepted.changed(before, after))
     };
     match decision(db, claim)? {
         Decision::Answer(outcome) => Ok(outcome),
@@ -72,8 +74,8 @@ pub(crate) fn claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, St
             execute(db, sql!("tombstone_delete"), [device.id.as_bytes()])?;
             put(db, sql!("device_insert"), &device)?;
             put_tags(db, &device)?;
-            let claimed = event(at, &by, "claim", device.id, format!("for {}", device.owner));
-            audit::insert(db, &changed(claimed, Value::Null, said(&device)))?;
+            let claimed = about(&device, at, &by, "claim");
+            audit::insert(db, &claimed.changed(Value::Null, said(&device)))?;
             if accepted {
                 new_key(&device)?;
             }
@@ -87,17 +89,29 @@ pub(crate) fn claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, St
     }
 }
 
+/// The device, if it is still at this version.
+fn unchanged(db: &Connection, id: DeviceId, version: u64) -> Result<Device, CommitError> {
+    let device = device(db, id)?.ok_or(CommitError::Gone)?;
+    if device.version == version {
+        Ok(device)
+    } else {
+        Err(CommitError::Conflict {
+            current: device.version,
+        })
+    }
+}
+
 pub(crate) fn unclaim(
     db: &Connection,
     id: DeviceId,
+    version: u64,
     by: &str,
     at: Timestamp,
-) -> Result<bool, StoreError> {
-    let Some(device) = device(db, id)? else {
-        return Ok(false);
-    };
+) -> Result<(), CommitError> {
+    let device = unchanged(db, id, version)?;
     execute(db, sql!("commands_delete"), [id.as_bytes()])?;
     execute(db, sql!("tags_delete"), [id.as_bytes()])?;
+    execute(db, sql!("rules_applied_delete"), [id.as_bytes()])?;
     execute(db, sql!("device_delete"), [id.as_bytes()])?;
     let spki = device.pin.as_ref().map(|pin| &pin.as_spki_der()[..]);
     let candidates = rows::candidate_bytes(&device.candidates);
@@ -112,42 +126,48 @@ pub(crate) fn unclaim(
             time(at)
         ],
     )?;
-    let detail = format!("was claimed for {}", device.owner);
-    let unclaimed = event(at, by, "unclaim", id, detail);
-    audit::insert(db, &changed(unclaimed, said(&device), Value::Null))?;
-    Ok(true)
+    let unclaimed = about(&device, at, by, "unclaim").changed(said(&device), Value::Null);
+    Ok(audit::insert(db, &unclaimed)?)
 }
 
-pub(crate) fn set_blocked(
+pub(crate) fn change(
     db: &Connection,
     id: DeviceId,
-    blocked: bool,
+    version: u64,
+    patch: DevicePatch,
     by: &str,
     at: Timestamp,
-) -> Result<Option<Device>, StoreError> {
-    let action = if blocked { "block" } else { "unblock" };
-    change(db, id, |device| {
-        let before = json!({ "blocked": device.blocked });
-        device.blocked = blocked;
-        let after = json!({ "blocked": blocked });
-        changed(event(at, by, action, id, String::new()), before, after)
-    })
-}
-
-pub(crate) fn set_tags(
-    db: &Connection,
-    id: DeviceId,
-    tags: Vec<String>,
-    by: &str,
-    at: Timestamp,
-) -> Result<Option<Device>, StoreError> {
-    change(db, id, |device| {
+) -> Result<Device, CommitError> {
+    let mut device = unchanged(db, id, version)?;
+    device.version += 1;
+    let mut events = Vec::new();
+    if let Some(tags) = patch.tags {
         let before = json!({ "tags": device.tags });
         device.tags = tidy(tags);
         let after = json!({ "tags": device.tags });
-        let tagged = event(at, by, "tags", id, device.tags.join(", "));
-        changed(tagged, before, after)
-    })
+        let tagged = about(&device, at, by, "tags").detail(device.tags.join(", "));
+        events.push(tagged.changed(before, after));
+    }
+    if let Some(blocked) = patch.blocked {
+        let action = if blocked { "block" } else { "unblock" };
+        let before = json!({ "blocked": device.blocked });
+        device.blocked = blocked;
+        let after = json!({ "blocked": blocked });
+        events.push(about(&device, at, by, action).changed(before, after));
+    }
+    put(db, sql!("device_replace"), &device)?;
+    execute(db, sql!("tags_delete"), [id.as_bytes()])?;
+    put_tags(db, &device)?;
+    for event in &events {
+        audit::insert(db, event)?;
+    }
+    Ok(device)
+}
+
+fn about(device: &Device, at: Timestamp, by: &str, action: &str) -> AuditEvent {
+    AuditEvent::new(at, by, action)
+        .team(&device.owner)
+        .device(device.id)
 }
 
 /// A claim, for the audit trail.
@@ -163,23 +183,6 @@ fn said(device: &Device) -> Value {
 fn key_ids(device: &Device) -> Vec<String> {
     let kid = |candidate: &sectag_proto::token::Candidate| candidate.kid.to_string();
     device.candidates.iter().map(kid).collect()
-}
-
-fn change(
-    db: &Connection,
-    id: DeviceId,
-    apply: impl FnOnce(&mut Device) -> AuditEvent,
-) -> Result<Option<Device>, StoreError> {
-    let Some(mut device) = device(db, id)? else {
-        return Ok(None);
-    };
-    device.version += 1;
-    let event = apply(&mut device);
-    put(db, sql!("device_replace"), &device)?;
-    execute(db, sql!("tags_delete"), [id.as_bytes()])?;
-    put_tags(db, &device)?;
-    audit::insert(db, &event)?;
-    Ok(Some(device))
 }
 
 /// Inserts or replaces: both statements take the columns in the same order.
@@ -202,6 +205,7 @@ fn put(db: &Connection, sql: &str, device: &Device) -> Result<(), StoreError> {
             device.last_seen_at.map(time),
             device.finished_at.map(time),
             device.next_sequence,
+            device.reserved,
         ],
     )?;
     Ok(())
@@ -209,42 +213,153 @@ fn put(db: &Connection, sql: &str, device: &Device) -> Result<(), StoreError> {
 
 /// Enters the device under each tag, and under the empty one, which lists all.
 fn put_tags(db: &Connection, device: &Device) -> Result<(), StoreError> {
-    for tag in device.tags.iter().map(String::as_str).chain([""]) {
-        let row = params![tag, device.id.as_bytes(), device.blocked];
+    for tag in device.tags.iter().map(String::as_str).chain([ALL]) {
+        let id = device.id.as_bytes();
+        let row = params![device.owner, tag, device.reserved, device.blocked, id];
         execute(db, sql!("tag_insert"), row)?;
     }
     Ok(())
 }
 
-pub(crate) fn page(
-    db: &Connection,
-    query: &DeviceQuery,
-) -> Result<Page<Device, DeviceId>, StoreError> {
-    let tag = query.tag.as_deref().unwrap_or("");
-    let after: &[u8] = query.after.as_ref().map_or(&[], |id| id.as_bytes());
-    let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
-    // One row more than asked for tells whether there is a next page.
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut items = match query.blocked {
-        None => all(
-            db,
-            sql!("devices_page"),
-            params![tag, after, rows],
-            rows::device,
-        ),
-        Some(blocked) => {
-            let filter = params![tag, after, rows, blocked];
-            all(db, sql!("devices_page_blocked"), filter, rows::device)
-        }
-    }?;
-    let mut total = 0;
-    for blocked in [false, true] {
-        if query.blocked.is_none_or(|wanted| wanted == blocked) {
-            total += count(db, &format!("tag:{}:{tag}", u8::from(blocked)))?;
+/// The tag that every device is entered under.
+const ALL: &str = "";
+
+/// Ids that one page looks at. A tag beside the tags of a view is looked for device by device, and where few devices have
+/// both, a page ends here with what it found: its cost does not grow with the fleet.
+const LOOK_MAX: usize = 1000;
+/// Of these, so many at a time.
+const LOOK_AT: usize = 100;
+
+/// A merge of streams, each one stretch of the primary key of `device_tags`.
+pub(crate) fn page(db: &Connection, query: &DeviceQuery) -> Result<DevicePage, StoreError> {
+    let (view, limit) = (&query.view, query.limit.clamp(1, PAGE_ROWS_MAX));
+    let (mut tags, mut wanted) = (vec![ALL], None);
+    if !view.tags.is_empty() {
+        tags = view.tags.iter().map(String::as_str).collect();
+        tags.sort_unstable();
+        tags.dedup();
+    }
+    if let Some(tag) = query.tag.as_deref().filter(|tag| !tag.is_empty()) {
+        if view.tags.is_empty() || tags.contains(&tag) {
+            tags = vec![tag];
+        } else {
+            wanted = Some(tag);
         }
     }
-    let next = cut(&mut items, limit).map(|last| last.id);
-    Ok(Page { items, next, total })
+    let streams = Streams {
+        team: &view.team,
+        tags: &tags,
+        tiers: if view.reserved { &[0, 1] } else { &[0] },
+        blocked: match query.blocked {
+            None => &[0, 1],
+            Some(false) => &[0],
+            Some(true) => &[1],
+        },
+    };
+    let (low, high) = match &query.prefix {
+        None => (Vec::new(), vec![0xff; 16]),
+        Some(prefix) => {
+            let (low, high) = prefix.range();
+            (low.as_bytes().to_vec(), high.as_bytes().to_vec())
+        }
+    };
+    // What is longer sorts behind: the first id after this one.
+    let behind = |id: &DeviceId| [&id.as_bytes()[..], &[0]].concat();
+    let mut from = query.after.as_ref().map_or(Vec::new(), behind).max(low);
+    let total = match (tags.as_slice(), wanted, query.prefix) {
+        ([tag], None, None) => Some(counted(
+            db,
+            &view.team,
+            tag,
+            streams.tiers,
+            streams.blocked,
+        )?),
+        _ => None,
+    };
+    let mut items = Vec::new();
+    let mut looked = 0;
+    loop {
+        // One id more than asked for tells whether there is a next page.
+        let some = if wanted.is_some() { LOOK_AT } else { limit + 1 };
+        let ids = streams.next(db, &from, &high, some)?;
+        let Some(last) = ids.last() else {
+            return Ok(Page {
+                items,
+                next: None,
+                total,
+            });
+        };
+        from = behind(last);
+        for id in ids {
+            looked += 1;
+            let found = device(db, id)?.ok_or_else(|| damaged("list of devices", id))?;
+            if wanted.is_some_and(|tag| found.tags.iter().all(|has| has != tag)) {
+                continue;
+            }
+            items.push(found);
+        }
+        let next = cut(&mut items, limit).map(|last| last.id);
+        if next.is_some() || wanted.is_none() {
+            return Ok(Page { items, next, total });
+        }
+        if looked >= LOOK_MAX {
+            let mut id = [0; 16];
+            id.copy_from_slice(&from[..16]);
+            let next = Some(DeviceId::from_bytes(id));
+            return Ok(Page { items, next, total });
+        }
+    }
+}
+
+struct Streams<'a> {
+    team: &'a str,
+    tags: &'a [&'a str],
+    tiers: &'a [u8],
+    blocked: &'a [u8],
+}
+
+impl Streams<'_> {
+    /// The first `n` ids of all streams, in order, each once.
+    fn next(
+        &self,
+        db: &Connection,
+        low: &[u8],
+        high: &[u8],
+        n: usize,
+    ) -> Result<Vec<DeviceId>, StoreError> {
+        let rows = i64::try_from(n).unwrap_or(i64::MAX);
+        let id = |row: &rusqlite::Row<'_>| get(row, 0).map(DeviceId::from_bytes);
+        let mut ids = Vec::new();
+        for tag in self.tags {
+            for tier in self.tiers {
+                for blocked in self.blocked {
+                    let stretch = params![self.team, tag, tier, blocked, low, high, rows];
+                    ids.extend(all(db, sql!("devices_stream"), stretch, id)?);
+                }
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.truncate(n);
+        Ok(ids)
+    }
+}
+
+/// How many devices a team has under a tag.
+pub(crate) fn counted(
+    db: &Connection,
+    team: &str,
+    tag: &str,
+    tiers: &[u8],
+    blocked: &[u8],
+) -> Result<u64, StoreError> {
+    let mut total = 0;
+    for tier in tiers {
+        for blocked in blocked {
+            total += count(db, &format!("tag:{team}:{tier}:{blocked}:{tag}"))?;
+        }
+    }
+    Ok(total)
 }
 
 /// How many rows a list has; see the `counts` table.

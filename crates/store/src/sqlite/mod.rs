@@ -514,4 +514,6 @@ fn seal_key_fits(db: &Connection, seal: &SealKey) -> rusqlite::Result<bool> {
 }
 
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests;

@@ -193,13 +193,11 @@ impl Rules for SqliteStore {
     }
 }
 
-/// The generation that a device has yet to look at, from the last columns of `device_for_queue`.
-pub(crate) fn due(row: &Row<'_>) -> Result<Option<u64>, StoreError> {
+/// The generation of the team's rules, and whether the device has seen it: the last columns of `device_for_queue`.
+pub(crate) fn seen(row: &Row<'_>) -> Result<(u64, bool), StoreError> {
     let seen: i64 = get(row, 14)?;
-    let there: Option<i64> = get(row, 15)?;
-    Ok(there
-        .filter(|generation| *generation != seen)
-        .map(i64::unsigned_abs))
+    let there = get::<Option<i64>>(row, 15)?.unwrap_or(0);
+    Ok((there.unsigned_abs(), there == seen || there == 0))
 }
 
 /// The part of a commit that is about rules.

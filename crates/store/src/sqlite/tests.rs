@@ -14,70 +14,6 @@ fn file() -> (tempfile::TempDir, SqliteStore) {
     (home, store)
 }
 
-/// Statements that run once per request, or once per row of a page.
-const HOT: &[(&str, &str)] = &[
-    ("device_by_id", sql!("device_by_id")),
-    ("device_version", sql!("device_version")),
-    ("device_advance", sql!("device_advance")),
-    ("device_keys", sql!("device_keys")),
-    ("device_pin", sql!("device_pin")),
-    ("device_replace", sql!("device_replace")),
-    ("device_delete", sql!("device_delete")),
-    ("devices_page", sql!("devices_page")),
-    ("devices_page_blocked", sql!("devices_page_blocked")),
-    ("count", sql!("count")),
-    ("tags_delete", sql!("tags_delete")),
-    ("tombstone_by_device", sql!("tombstone_by_device")),
-    ("tombstone_delete", sql!("tombstone_delete")),
-    ("command_by_id", sql!("command_by_id")),
-    ("commands_open", sql!("commands_open")),
-    ("commands_delete", sql!("commands_delete")),
-    ("command_delete", sql!("command_delete")),
-    ("issued_by_spki", sql!("issued_by_spki")),
-    ("issued_by_device", sql!("issued_by_device")),
-    ("allowed_by_device", sql!("allowed_by_device")),
-    ("allowed_page", sql!("allowed_page")),
-    ("allowed_delete", sql!("allowed_delete")),
-    ("key_by_hash", sql!("key_by_hash")),
-    ("key_taken", sql!("key_taken")),
-    ("key_revoke", sql!("key_revoke")),
-    ("audit_page", sql!("audit_page")),
-    ("audit_page_device", sql!("audit_page_device")),
-    ("audit_entries", sql!("audit_entries")),
-    ("audit_checkpoints", sql!("audit_checkpoints")),
-    ("audit_count", sql!("audit_count")),
-    ("audit_count_device", sql!("audit_count_device")),
-];
-
-fn plan(db: &Connection, sql: &str) -> Vec<String> {
-    let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-    let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
-    let steps = statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get(3));
-    steps.unwrap().map(Result::unwrap).collect()
-}
-
-#[tokio::test]
-async fn no_hot_statement_scans_a_table_or_sorts() {
-    let (home, _store) = file();
-    let db = reading(&home.path().join("sectag.db")).unwrap();
-    for (name, sql) in HOT {
-        for step in plan(&db, sql) {
-            assert!(step.starts_with("SEARCH"), "{name}: {step}");
-        }
-    }
-    // All commands of one device may be sorted, but not searched for.
-    let steps = plan(&db, sql!("commands_all"));
-    assert!(steps[0].starts_with("SEARCH"), "{steps:?}");
-}
-
-#[tokio::test]
-async fn triggers_find_their_counter_by_its_name() {
-    let (home, _store) = file();
-    let db = reading(&home.path().join("sectag.db")).unwrap();
-    let update = "UPDATE counts SET n = n - 1 WHERE name = 'tag:' || ?1 || ':' || ?2";
-    assert!(plan(&db, update)[0].starts_with("SEARCH"));
-}
-
 #[test]
 fn every_kind_of_write_has_its_crash_points() {
     for kind in writer::KINDS {
@@ -196,10 +132,12 @@ async fn a_commit_that_fails_is_told_to_all_of_its_batch() {
     db.execute_batch(
         "PRAGMA foreign_keys = ON;
          CREATE TABLE parent (id INTEGER PRIMARY KEY);
-         CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED);",
+         CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         CREATE TABLE events (number INTEGER PRIMARY KEY);",
     )
     .unwrap();
-    let (writer, thread) = writer::start(db, 256).unwrap();
+    let events = outbox::Events::new(&db, 1).unwrap();
+    let (writer, thread) = writer::start(db, 256, events).unwrap();
     let insert = |sql: &'static str| writer.run(Kind::RECORD, move |db| execute(db, sql, []));
     let (release, held) = mpsc::channel::<()>();
     let (started, starts) = tokio::sync::oneshot::channel();
@@ -286,7 +224,7 @@ async fn dropping_the_store_writes_what_was_queued() {
     );
     let store = open(home.path());
     assert_eq!(store.audit(None, None, 9).await.unwrap().total, 2);
-    store.unclaim(device_id(1), "ada", at(1)).await.unwrap();
+    store.unclaim(device_id(1), 1, "ada", at(1)).await.unwrap();
 }
 
 #[tokio::test]

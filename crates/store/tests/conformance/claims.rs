@@ -2,7 +2,7 @@
 
 use super::Database;
 use crate::fixtures::*;
-use sectag_store::{ClaimOutcome, CommitError, DeviceChange, KnownKey, NewClaim, StoreError};
+use sectag_store::{ClaimOutcome, CommitError, DeviceChange, KnownKey, NewClaim, StoreError, View};
 
 fn created(outcome: ClaimOutcome) -> sectag_store::Device {
     match outcome {
@@ -59,7 +59,7 @@ pub(crate) async fn a_claim_of_another_owner_is_told_apart(database: &impl Datab
     let device = claimed(&*store, 1).await;
     for keys in [[0, 1], [4, 5]] {
         let claim = NewClaim {
-            owner: "bob".into(),
+            view: View::of("bob"),
             accept_new_key: true,
             ..claim_of(1, &keys)
         };
@@ -119,7 +119,7 @@ pub(crate) async fn the_owner_may_accept_a_new_key(database: &impl Database) {
     assert_eq!((rekeyed.version, rekeyed.next_sequence), (3, 2));
     assert_eq!(store.commands(device.id).await.unwrap().len(), 1);
 
-    store.unclaim(device.id, "ada", at(5)).await.unwrap();
+    unclaim(&*store, device.id, "ada", at(5)).await;
     let claim = NewClaim {
         accept_new_key: true,
         ..claim_of(1, &[4, 5])
@@ -145,8 +145,8 @@ pub(crate) async fn a_tombstone_keeps_the_key(database: &impl Database) {
     };
     store.commit(device.id, 1, pinning).await.unwrap();
     assert_eq!(store.tombstone(device.id).await.unwrap(), None);
-    assert!(store.unclaim(device.id, "ada", at(7)).await.unwrap());
-    assert!(!store.unclaim(device.id, "ada", at(8)).await.unwrap());
+    assert!(unclaim(&*store, device.id, "ada", at(7)).await);
+    assert!(!unclaim(&*store, device.id, "ada", at(8)).await);
     assert_eq!(store.device(device.id).await.unwrap(), None);
     let tombstone = store.tombstone(device.id).await.unwrap().unwrap();
     assert_eq!((tombstone.pin, tombstone.version), (Some(key(1)), 2));
@@ -155,7 +155,7 @@ pub(crate) async fn a_tombstone_keeps_the_key(database: &impl Database) {
 
     // Other owners are bound by it as well.
     let stranger = NewClaim {
-        owner: "bob".into(),
+        view: View::of("bob"),
         ..claim_of(1, &[0, 2])
     };
     let kids = vec![key(1).kid()];
@@ -178,7 +178,7 @@ pub(crate) async fn a_tombstone_keeps_the_key(database: &impl Database) {
 pub(crate) async fn a_tombstone_narrows_the_candidates(database: &impl Database) {
     let store = database.open();
     let device = claimed(&*store, 1).await;
-    store.unclaim(device.id, "ada", at(7)).await.unwrap();
+    unclaim(&*store, device.id, "ada", at(7)).await;
     let again = created(store.claim(claim_of(1, &[1, 2])).await.unwrap());
     assert_eq!((again.pin, again.candidates), (None, vec![candidate(1)]));
 }
@@ -208,7 +208,7 @@ pub(crate) async fn versions_never_repeat(database: &impl Database) {
         .await
         .unwrap();
     assert_eq!(committed.version, 2);
-    store.unclaim(device.id, "ada", at(1)).await.unwrap();
+    unclaim(&*store, device.id, "ada", at(1)).await;
     assert_eq!(
         store.commit(device.id, 2, DeviceChange::default()).await,
         Err(CommitError::Gone)

@@ -61,22 +61,13 @@ pub(crate) async fn of_two_commits_on_one_version_one_wins(database: &impl Datab
 pub(crate) async fn a_block_in_between_is_a_conflict(database: &impl Database) {
     let store = database.open();
     let device = claimed(&*store, 1).await;
-    let blocked = store
-        .set_blocked(device.id, true, "ada", at(1))
-        .await
-        .unwrap()
-        .unwrap();
+    let blocked = block(&*store, device.id, true, at(1)).await.unwrap();
     assert!(blocked.blocked);
     assert_eq!(
         store.commit(device.id, 1, DeviceChange::default()).await,
         Err(CommitError::Conflict { current: 2 })
     );
-    let tags = vec!["x".into()];
-    let tagged = store
-        .set_tags(device.id, tags, "ada", at(2))
-        .await
-        .unwrap()
-        .unwrap();
+    let tagged = tag(&*store, device.id, &["x"], at(2)).await.unwrap();
     assert_eq!((tagged.version, tagged.blocked), (3, true));
     assert_eq!(store.device(device.id).await.unwrap(), Some(tagged));
 }
@@ -190,7 +181,7 @@ pub(crate) async fn unclaiming_erases_commands(database: &impl Database) {
     let mut change = adding(vec![command(1, psk()), terminal(command(2, csr()))]);
     change.issued = vec![issued(1, 2, 9)];
     store.commit(device.id, 1, change).await.unwrap();
-    store.unclaim(device.id, "ada", at(1)).await.unwrap();
+    unclaim(&*store, device.id, "ada", at(1)).await;
     assert_eq!(store.commands(device.id).await.unwrap(), []);
     assert!(store.queue(device.id, &[]).await.unwrap().is_none());
     claimed(&*store, 1).await;
@@ -243,7 +234,7 @@ pub(crate) async fn a_public_key_is_issued_once_ever(database: &impl Database) {
     for change in [issuing(issued(1, 2, 9)), other_certificate] {
         assert_eq!(store.commit(one.id, 3, change).await, refused);
     }
-    store.unclaim(one.id, "ada", at(1)).await.unwrap();
+    unclaim(&*store, one.id, "ada", at(1)).await;
     assert_eq!(
         store.commit(two.id, 1, issuing(issued(2, 1, 9))).await,
         refused

@@ -19,25 +19,16 @@ pub(crate) async fn devices_are_listed_by_pages_and_filters(database: &impl Data
         };
         store.claim(claim).await.unwrap();
     }
-    store
-        .set_blocked(device_id(2), true, "ada", at(1))
-        .await
-        .unwrap();
-    store
-        .set_blocked(device_id(3), true, "ada", at(1))
-        .await
-        .unwrap();
-    store
-        .set_tags(device_id(3), vec!["odd".into()], "ada", at(1))
-        .await
-        .unwrap();
-    store.unclaim(device_id(5), "ada", at(1)).await.unwrap();
+    block(&*store, device_id(2), true, at(1)).await;
+    block(&*store, device_id(3), true, at(1)).await;
+    tag(&*store, device_id(3), &["odd"], at(1)).await;
+    unclaim(&*store, device_id(5), "ada", at(1)).await;
     let list = |after: Option<u32>, limit, tag: Option<&str>, blocked| {
         let query = DeviceQuery {
             after: after.map(device_id),
-            limit,
             tag: tag.map(String::from),
             blocked,
+            ..first("ada", limit)
         };
         let store = &store;
         async move {
@@ -49,7 +40,7 @@ pub(crate) async fn devices_are_listed_by_pages_and_filters(database: &impl Data
                     Some(device)
                 );
             }
-            (ids, page.next, page.total)
+            (ids, page.next, page.total.unwrap())
         }
     };
     let ids = |ns: &[u32]| ns.iter().copied().map(device_id).collect::<Vec<_>>();
@@ -99,10 +90,10 @@ pub(crate) async fn many_pages_meet_each_device_once(database: &impl Database) {
     loop {
         let query = DeviceQuery {
             after,
-            ..DeviceQuery::first(7)
+            ..first("ada", 7)
         };
         let page = store.devices(query).await.unwrap();
-        assert_eq!(page.total, 100);
+        assert_eq!(page.total, Some(100));
         met.extend(page.items.into_iter().map(|device| device.id));
         after = page.next;
         if after.is_none() {
@@ -116,35 +107,46 @@ pub(crate) async fn the_allow_list_holds_one_key_per_device(database: &impl Data
     let store = database.open();
     for n in [2, 1, 3] {
         store
-            .allow(device_id(n), key(0).kid(), "ada", at(1))
+            .allow("ada", device_id(n), key(0).kid(), "ada", at(1))
             .await
             .unwrap();
     }
     store
-        .allow(device_id(2), key(1).kid(), "ada", at(2))
+        .allow("ada", device_id(2), key(1).kid(), "ada", at(2))
         .await
         .unwrap();
     assert_eq!(
-        store.allowed(device_id(2)).await.unwrap(),
+        store.allowed("ada", device_id(2)).await.unwrap(),
         Some(key(1).kid())
     );
-    assert_eq!(store.allowed(device_id(9)).await.unwrap(), None);
-    let page = store.allow_list(None, 2).await.unwrap();
+    assert_eq!(store.allowed("ada", device_id(9)).await.unwrap(), None);
+    let page = store.allow_list("ada", None, 2).await.unwrap();
     assert_eq!((page.next, page.total), (Some(device_id(2)), 3));
     assert_eq!(
         (page.items[1].kid, page.items[1].added_at),
         (key(1).kid(), at(2))
     );
-    let page = store.allow_list(page.next, 2).await.unwrap();
+    let page = store.allow_list("ada", page.next, 2).await.unwrap();
     assert_eq!((page.items[0].device, page.next), (device_id(3), None));
-    assert!(store.disallow(device_id(2), "ada", at(3)).await.unwrap());
-    assert!(!store.disallow(device_id(2), "ada", at(3)).await.unwrap());
-    assert_eq!(store.allowed(device_id(2)).await.unwrap(), None);
-    assert_eq!(store.allow_list(None, 9).await.unwrap().total, 2);
+    assert!(
+        store
+            .disallow("ada", device_id(2), "ada", at(3))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .disallow("ada", device_id(2), "ada", at(3))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.allowed("ada", device_id(2)).await.unwrap(), None);
+    assert_eq!(store.allow_list("ada", None, 9).await.unwrap().total, 2);
 }
 
 pub(crate) async fn api_keys_are_found_by_hash_until_revoked(database: &impl Database) {
     let store = database.open();
+    store.adopt(team("ada")).await.unwrap();
     store.add_key(api_key("first", 1), "setup").await.unwrap();
     let strong = sectag_store::ApiKey {
         role: Role::Owner,
@@ -160,33 +162,41 @@ pub(crate) async fn api_keys_are_found_by_hash_until_revoked(database: &impl Dat
         Some(strong.clone())
     );
     assert_eq!(store.key_by_hash([3; 32]).await.unwrap(), None);
-    assert!(store.revoke_key("first", "ada", at(5)).await.unwrap());
-    assert!(!store.revoke_key("first", "ada", at(6)).await.unwrap());
-    assert!(!store.revoke_key("nobody", "ada", at(6)).await.unwrap());
+    assert!(
+        store
+            .revoke_key("ada", "first", "ada", at(5))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .revoke_key("ada", "first", "ada", at(6))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .revoke_key("ada", "nobody", "ada", at(6))
+            .await
+            .unwrap()
+    );
     assert_eq!(store.key_by_hash([1; 32]).await.unwrap(), None);
     let revoked = sectag_store::ApiKey {
         revoked_at: Some(at(5)),
         ..api_key("first", 1)
     };
-    assert_eq!(store.keys().await.unwrap(), [strong, revoked]);
+    let page = store.keys("ada", None, 9).await.unwrap();
+    assert_eq!((page.items, page.total), (vec![strong, revoked], 2));
     assert_eq!(store.add_key(api_key("first", 4), "setup").await, taken);
 }
 
 pub(crate) async fn the_audit_trail_tells_all_changes(database: &impl Database) {
     let store = database.open();
+    store.adopt(team("ada")).await.unwrap();
     let device = claimed(&*store, 1).await;
-    store
-        .set_blocked(device.id, true, "ada", at(1))
-        .await
-        .unwrap();
-    store
-        .set_blocked(device.id, false, "ada", at(1))
-        .await
-        .unwrap();
-    store
-        .set_tags(device.id, vec!["x".into()], "ada", at(2))
-        .await
-        .unwrap();
+    block(&*store, device.id, true, at(1)).await;
+    block(&*store, device.id, false, at(1)).await;
+    tag(&*store, device.id, &["x"], at(2)).await;
     let noted = DeviceChange {
         audit: vec![event(3, Some(1))],
         ..DeviceChange::default()
@@ -197,13 +207,16 @@ pub(crate) async fn the_audit_trail_tells_all_changes(database: &impl Database) 
         .await
         .unwrap();
     store
-        .allow(device.id, key(0).kid(), "ada", at(6))
+        .allow("ada", device.id, key(0).kid(), "ada", at(6))
         .await
         .unwrap();
-    store.disallow(device.id, "ada", at(6)).await.unwrap();
+    store
+        .disallow("ada", device.id, "ada", at(6))
+        .await
+        .unwrap();
     store.add_key(api_key("k", 1), "ada").await.unwrap();
-    store.revoke_key("k", "ada", at(7)).await.unwrap();
-    store.unclaim(device.id, "ada", at(8)).await.unwrap();
+    store.revoke_key("ada", "k", "ada", at(7)).await.unwrap();
+    unclaim(&*store, device.id, "ada", at(8)).await;
     let all = store.audit(None, None, 100).await.unwrap();
     let actions: Vec<_> = all
         .items
@@ -245,6 +258,7 @@ pub(crate) async fn the_audit_trail_tells_all_changes(database: &impl Database) 
 pub(crate) async fn everything_is_there_after_reopening(database: &impl Database) {
     let before = {
         let store = database.open();
+        store.adopt(team("ada")).await.unwrap();
         let device = claimed(&*store, 1).await;
         claimed(&*store, 2).await;
         let change = DeviceChange {
@@ -255,9 +269,9 @@ pub(crate) async fn everything_is_there_after_reopening(database: &impl Database
             ..adding(vec![command(1, psk()), terminal(command(2, csr()))])
         };
         store.commit(device.id, 1, change).await.unwrap();
-        store.unclaim(device_id(2), "ada", at(2)).await.unwrap();
+        unclaim(&*store, device_id(2), "ada", at(2)).await;
         store
-            .allow(device_id(3), key(3).kid(), "ada", at(3))
+            .allow("ada", device_id(3), key(3).kid(), "ada", at(3))
             .await
             .unwrap();
         store.add_key(api_key("k", 1), "ada").await.unwrap();
@@ -277,12 +291,12 @@ async fn everything(store: &dyn Store) -> String {
     format!(
         "{:?}",
         (
-            store.devices(DeviceQuery::first(9)).await.unwrap(),
+            store.devices(first("ada", 9)).await.unwrap(),
             store.tombstone(device_id(2)).await.unwrap(),
             store.commands(device_id(1)).await.unwrap(),
             store.certificates(device_id(1)).await.unwrap(),
-            store.allow_list(None, 9).await.unwrap(),
-            store.keys().await.unwrap(),
+            store.allow_list("ada", None, 9).await.unwrap(),
+            store.keys("ada", None, 9).await.unwrap(),
             store.audit(None, None, 99).await.unwrap(),
         )
     )
@@ -294,17 +308,11 @@ pub(crate) async fn what_does_not_exist_is_none(database: &impl Database) {
     assert_eq!(store.device(id).await.unwrap(), None);
     assert!(store.queue(id, &[command_id(1)]).await.unwrap().is_none());
     assert_eq!(store.commands(id).await.unwrap(), []);
-    assert_eq!(
-        store.set_blocked(id, true, "ada", at(1)).await.unwrap(),
-        None
-    );
-    assert_eq!(
-        store.set_tags(id, vec![], "ada", at(1)).await.unwrap(),
-        None
-    );
-    assert!(!store.unclaim(id, "ada", at(1)).await.unwrap());
+    assert_eq!(block(&*store, id, true, at(1)).await, None);
+    assert_eq!(tag(&*store, id, &[], at(1)).await, None);
+    assert!(!unclaim(&*store, id, "ada", at(1)).await);
     let commit = store.commit(id, 1, adding(vec![command(1, csr())])).await;
     assert_eq!(commit, Err(CommitError::Gone));
     assert_eq!(store.audit(None, None, 9).await.unwrap().total, 0);
-    assert_eq!(store.devices(DeviceQuery::first(9)).await.unwrap().total, 0);
+    assert_eq!(store.devices(first("ada", 9)).await.unwrap().total, Some(0));
 }

@@ -1,0 +1,1 @@
+UPDATE allow_list SET team = ?1 WHERE team = ''

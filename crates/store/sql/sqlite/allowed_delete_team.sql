@@ -1,0 +1,1 @@
+DELETE FROM allow_list WHERE team = ?1

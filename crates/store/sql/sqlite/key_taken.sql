@@ -1,1 +1,0 @@
-SELECT 1 FROM api_keys WHERE name = ?1

@@ -1,0 +1,1 @@
+UPDATE api_keys SET team = ?1 WHERE team = ''

@@ -1,1 +1,0 @@
-SELECT name, hash, role, created_at, revoked_at FROM api_keys ORDER BY name
