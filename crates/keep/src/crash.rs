@@ -99,6 +99,14 @@ pub const POINTS: &[(&str, &str)] = &[
         "audit events: durable, but nobody was answered",
     ),
     (
+        "store.outbox.before-commit",
+        "a webhook, its cursor, or an acknowledged alarm: decided, not yet durable; nobody was answered",
+    ),
+    (
+        "store.outbox.after-commit",
+        "a webhook, its cursor, or an acknowledged alarm: durable, but nobody was answered",
+    ),
+    (
         "store.migrate.before-commit",
         "a schema step: done, not yet durable; the database is as it was",
     ),
@@ -161,6 +169,10 @@ pub const POINTS: &[(&str, &str)] = &[
     (
         "http.change.after-response",
         "tags, block, API keys or the allow-list: durable, the answer has left and the connection is closed",
+    ),
+    (
+        "webhooks.answered",
+        "an event was sent and its receiver said yes, the cursor stands before it; it is sent again under the same id",
     ),
     (
         "coap.sessions.before-delete",

@@ -253,10 +253,12 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
     })
 }
 
-/// A webhook, for the audit trail. What a URL may carry besides its place (user, query) stays out.
+/// A webhook, for the audit trail. Of the URL only its place: what follows is a secret with some receivers.
 fn said(webhook: &Webhook) -> Value {
-    let place = webhook.url.split(['?', '#']).next().unwrap_or_default();
-    json!({ "id": webhook.id, "url": place, "kinds": webhook.kinds, "paused": webhook.paused })
+    let after = webhook.url.find("://").map_or(0, |at| at + 3);
+    let end = webhook.url[after..].find(['/', '?', '#']);
+    let place = &webhook.url[..end.map_or(webhook.url.len(), |at| after + at)];
+    json!({ "id": webhook.id, "place": place, "kinds": webhook.kinds, "paused": webhook.paused })
 }
 
 fn kinds_text(webhook: &Webhook) -> String {
