@@ -4,6 +4,7 @@
 //! suggestion, because a setting that is present either takes effect or stops the command.
 
 use serde::Deserialize;
+use std::path::PathBuf;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The settings of one home.
@@ -12,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub struct Settings {
     /// Names and addresses that go into the server certificate beside `localhost`, `127.0.0.1` and `::1`.
     pub names: Vec<String>,
-    /// Which device keys are trusted at a claim.
+    /// Which device keys are trusted at a claim. Default [`Policy::Auto`].
     pub policy: Policy,
     /// Commands of one device that may wait; one more is refused with 409. Default 100, at most 1000.
     pub open_commands_max: usize,
@@ -20,6 +21,43 @@ pub struct Settings {
     pub listen: Listen,
     /// The device API over CoAP.
     pub coap: Coap,
+    /// What owners may see.
+    pub owner: Owner,
+    /// Where webhooks may lead, and whom they trust.
+    pub webhooks: Webhooks,
+}
+
+/// Where webhooks may lead, and whom they trust.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Webhooks {
+    /// A file of certificate authorities (PEM) that receivers' certificates may come from, beside those that the system
+    /// trusts. Default none; read anew for each connection.
+    pub ca_file: Option<PathBuf>,
+    /// Whose webhooks may lead to loopback and private addresses. Default [`Private::Home`].
+    pub private: Private,
+}
+
+/// Whose webhooks may lead into the own network. To link-local addresses and the metadata services of clouds none ever does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Private {
+    /// Those of the home's own team.
+    #[default]
+    Home,
+    /// Those of every team.
+    All,
+    /// Nobody's.
+    None,
+}
+
+/// What owners may see of each other's work.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Owner {
+    /// Whether devices that a key of an admin or an owner claimed are hidden from editors and viewers, as the vendor does it
+    /// (spec/owner-api §1). Default yes.
+    pub admin_claims_hidden: bool,
 }
 
 /// Socket addresses; port 0 means any free port.
@@ -54,6 +92,9 @@ pub struct Coap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
+    /// [`Policy::FirstClaim`] while the home has one team, [`Policy::AllowList`] as soon as it has several: who comes first is
+    /// a good answer among colleagues only.
+    Auto,
     /// The first claim of a device id binds its keys. Proves possession of *a* key, not that Nordic made it.
     FirstClaim,
     /// Only devices whose key is known beforehand can be claimed.
@@ -83,11 +124,38 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             names: Vec::new(),
-            policy: Policy::FirstClaim,
+            policy: Policy::Auto,
             open_commands_max: sectag_proto::service::OPEN_COMMANDS_MAX,
             listen: Listen::default(),
             coap: Coap::default(),
+            owner: Owner::default(),
+            webhooks: Webhooks::default(),
         }
+    }
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self {
+            admin_claims_hidden: true,
+        }
+    }
+}
+
+impl Policy {
+    /// `auto`, `first-claim`, `allow-list`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::FirstClaim => "first-claim",
+            Self::AllowList => "allow-list",
+        }
+    }
+
+    /// The reverse of [`Policy::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut all = [Self::Auto, Self::FirstClaim, Self::AllowList].into_iter();
+        all.find(|policy| policy.as_str() == text)
     }
 }
 
@@ -142,7 +210,8 @@ impl Settings {
 
     /// Applies environment variables: `SECTAG_NAMES` (comma-separated), `SECTAG_POLICY`, `SECTAG_OPEN_COMMANDS_MAX`,
     /// `SECTAG_LISTEN_OWNER`, `SECTAG_LISTEN_LOOPBACK`, `SECTAG_LISTEN_DEVICE`, `SECTAG_LISTEN_MQTT`,
-    /// `SECTAG_LISTEN_COAP`, `SECTAG_COAP_AUTHORISED_S`, `SECTAG_COAP_ATTESTATION_AUTH`. Others are not ours.
+    /// `SECTAG_LISTEN_COAP`, `SECTAG_COAP_AUTHORISED_S`, `SECTAG_COAP_ATTESTATION_AUTH`,
+    /// `SECTAG_OWNER_ADMIN_CLAIMS_HIDDEN`. Others are not ours.
     ///
     /// # Errors
     /// [`SettingsError`] naming the variable.
@@ -172,15 +241,16 @@ impl Settings {
                         .collect();
                 }
                 "SECTAG_POLICY" => {
-                    self.policy = match value.as_str() {
-                        "first-claim" => Policy::FirstClaim,
-                        "allow-list" => Policy::AllowList,
-                        _ => {
-                            return Err(refuse(format!(
-                                "`{value}` is not a policy: `first-claim` or `allow-list`"
-                            )));
-                        }
-                    }
+                    self.policy = Policy::parse(&value).ok_or_else(|| {
+                        refuse(format!(
+                            "`{value}` is not a policy: `auto`, `first-claim` or `allow-list`"
+                        ))
+                    })?;
+                }
+                "SECTAG_OWNER_ADMIN_CLAIMS_HIDDEN" => {
+                    self.owner.admin_claims_hidden = value
+                        .parse()
+                        .map_err(|_| refuse(format!("`{value}` is neither `true` nor `false`")))?;
                 }
                 "SECTAG_OPEN_COMMANDS_MAX" => {
                     self.open_commands_max = value
@@ -196,6 +266,19 @@ impl Settings {
                     self.coap.attestation_auth = value
                         .parse()
                         .map_err(|_| refuse(format!("`{value}` is neither `true` nor `false`")))?;
+                }
+                "SECTAG_WEBHOOKS_CA_FILE" => self.webhooks.ca_file = Some(value.clone().into()),
+                "SECTAG_WEBHOOKS_PRIVATE" => {
+                    self.webhooks.private = match value.as_str() {
+                        "home" => Private::Home,
+                        "all" => Private::All,
+                        "none" => Private::None,
+                        _ => {
+                            return Err(refuse(format!(
+                                "`{value}` is none of `home`, `all` and `none`"
+                            )));
+                        }
+                    }
                 }
                 "SECTAG_LISTEN_COAP" => self.listen.coap = address()?,
                 "SECTAG_LISTEN_OWNER" => self.listen.owner = address()?,
@@ -301,6 +384,7 @@ mod tests {
             device = "0.0.0.0:8443"
             mqtt = "0.0.0.0:8883"
         "#;
+        let of_owners = "[owner]\nadmin-claims-hidden = false\n";
         let of_coap = r#"
             coap = "0.0.0.0:5684"
             [coap]
@@ -308,13 +392,14 @@ mod tests {
             attestation-auth = true
         "#;
         let text = match cfg!(feature = "coap") {
-            true => text.to_owned() + of_coap,
-            false => text.to_owned(),
+            true => text.to_owned() + of_coap + of_owners,
+            false => text.to_owned() + of_owners,
         };
         let settings = Settings::parse(&text, "f").unwrap();
         assert_eq!(settings.names.len(), 2);
         assert_eq!(settings.coap.attestation_auth, cfg!(feature = "coap"));
         assert_eq!(settings.policy, Policy::AllowList);
+        assert!(!settings.owner.admin_claims_hidden);
         assert_eq!(settings.open_commands_max, 20);
         assert_eq!(settings.listen.owner.port(), 443);
         assert!(settings.listen.loopback.is_ipv6());

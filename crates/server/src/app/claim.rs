@@ -1,10 +1,11 @@
 //! Claiming: a token becomes a device with candidate keys, under the trust policy (design: identity).
 
-use super::{App, OwnerError, TAG_CHARS_MAX, TAGS_MAX};
+use super::commands::retry;
+use super::{App, COMMIT_ATTEMPTS, Caller, OwnerError, TAG_CHARS_MAX, TAGS_MAX};
 use crate::settings::Policy;
 use sectag_proto::DeviceId;
 use sectag_proto::token::AttestationToken;
-use sectag_store::{AuditEvent, ClaimOutcome, Device, NewClaim};
+use sectag_store::{AuditEvent, ClaimOutcome, Device, DevicePatch, NewClaim, Role};
 
 /// Rows of one bulk claim (spec/owner-api §2.3).
 pub const BULK_ROWS_MAX: usize = 1000;
@@ -25,26 +26,30 @@ pub struct ClaimRequest {
 pub enum Claimed {
     /// By this request.
     Created(Device),
-    /// Before, by the same owner, with the same key.
+    /// Before, by the same team, with the same key.
     Existing(Device),
 }
 
 impl App {
-    /// Claims a device.
+    /// Claims a device for the caller's team.
     ///
     /// # Errors
     /// [`OwnerError::BadToken`], [`OwnerError::ClaimRefused`], [`OwnerError::KeyConflict`], [`OwnerError::Invalid`] for
     /// the tags, [`OwnerError::Store`].
-    pub async fn claim(&self, request: &ClaimRequest, by: &str) -> Result<Claimed, OwnerError> {
-        let claim = self.to_be_claimed(request, by).await?;
-        let device = claim.device;
+    pub async fn claim(
+        &self,
+        request: &ClaimRequest,
+        caller: &Caller,
+    ) -> Result<Claimed, OwnerError> {
+        let claim = self.to_be_claimed(request, caller).await?;
+        let (device, by) = (claim.device, &caller.name);
         match self.store.claim(claim).await? {
             ClaimOutcome::Created(device) => {
                 tracing::info!(device = %device.id, by, device_type = %device.device_type.owner_name(), "device claimed");
                 Ok(Claimed::Created(device))
             }
             ClaimOutcome::Existing(device) => Ok(Claimed::Existing(device)),
-            refused => Err(self.refused(device, refused, by).await),
+            refused => Err(self.refused(device, refused, caller).await),
         }
     }
 
@@ -52,8 +57,12 @@ impl App {
     ///
     /// # Errors
     /// As [`App::claim`].
-    pub async fn would_claim(&self, request: &ClaimRequest, by: &str) -> Result<(), OwnerError> {
-        let claim = self.to_be_claimed(request, by).await?;
+    pub async fn would_claim(
+        &self,
+        request: &ClaimRequest,
+        caller: &Caller,
+    ) -> Result<(), OwnerError> {
+        let claim = self.to_be_claimed(request, caller).await?;
         let device = claim.device;
         match self.store.would_claim(claim).await? {
             ClaimOutcome::Created(_) | ClaimOutcome::Existing(_) => Ok(()),
@@ -65,17 +74,23 @@ impl App {
     /// Forgets a device; its key stays on record.
     ///
     /// # Errors
-    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
-    pub async fn unclaim(&self, device: DeviceId, by: &str) -> Result<(), OwnerError> {
-        if self.store.unclaim(device, by, self.now()).await? {
-            tracing::info!(%device, by, "device unclaimed");
-            Ok(())
-        } else {
-            Err(not_claimed(device))
+    /// [`OwnerError::NotFound`], [`OwnerError::Contention`], [`OwnerError::Store`].
+    pub async fn unclaim(&self, caller: &Caller, device: DeviceId) -> Result<(), OwnerError> {
+        let by = &caller.name;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let version = self.device_of(caller, device).await?.version;
+            match self.store.unclaim(device, version, by, self.now()).await {
+                Ok(()) => {
+                    tracing::info!(%device, by, "device unclaimed");
+                    return Ok(());
+                }
+                Err(e) => retry(e, device)?,
+            }
         }
+        Err(OwnerError::Contention)
     }
 
-    /// A claimed device.
+    /// A claimed device, whoever asks.
     ///
     /// # Errors
     /// [`OwnerError::NotFound`], [`OwnerError::Store`].
@@ -89,48 +104,55 @@ impl App {
     /// Changes tags, block, or both.
     ///
     /// # Errors
-    /// [`OwnerError::NotFound`], [`OwnerError::Invalid`] for the tags, [`OwnerError::Store`].
+    /// [`OwnerError::NotFound`], [`OwnerError::Invalid`] for the tags, [`OwnerError::Contention`], [`OwnerError::Store`].
     pub async fn change_device(
         &self,
+        caller: &Caller,
         device: DeviceId,
-        tags: Option<Vec<String>>,
-        blocked: Option<bool>,
-        by: &str,
+        mut patch: DevicePatch,
     ) -> Result<Device, OwnerError> {
-        let now = self.now();
-        let tags = tags.map(|tags| split_tags(&tags)).transpose()?;
-        let mut known = self.device(device).await?;
-        if let Some(tags) = tags {
-            known = self
-                .store
-                .set_tags(device, tags, by, now)
-                .await?
-                .ok_or_else(|| not_claimed(device))?;
+        if let Some(tags) = &mut patch.tags {
+            *tags = split_tags(tags)?;
         }
-        if let Some(blocked) = blocked {
-            known = self
+        let by = &caller.name;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let known = self.device_of(caller, device).await?;
+            if let Some(tags) = &patch.tags {
+                caller.may_tag(&known.tags, tags)?;
+            }
+            let (version, patch, now) = (known.version, patch.clone(), self.now());
+            let blocked = patch.blocked;
+            match self
                 .store
-                .set_blocked(device, blocked, by, now)
-                .await?
-                .ok_or_else(|| not_claimed(device))?;
-            tracing::info!(%device, blocked, by, "device block changed");
+                .change_device(device, version, patch, by, now)
+                .await
+            {
+                Ok(changed) => {
+                    if let Some(blocked) = blocked {
+                        tracing::info!(%device, blocked, by, "device block changed");
+                    }
+                    return Ok(changed);
+                }
+                Err(e) => retry(e, device)?,
+            }
         }
-        Ok(known)
+        Err(OwnerError::Contention)
     }
 
     async fn to_be_claimed(
         &self,
         request: &ClaimRequest,
-        by: &str,
+        caller: &Caller,
     ) -> Result<NewClaim, OwnerError> {
         let tags = split_tags(&request.tags)?;
+        caller.may_tag(&[], &tags)?;
         let token = AttestationToken::parse(&request.token)?;
         let mut candidates = Self::candidates(&token).await?;
-        if self.policy == Policy::AllowList {
-            let allowed = self.store.allowed(token.device).await?;
+        if self.policy() == Policy::AllowList {
+            let allowed = self.store.allowed(&caller.team, token.device).await?;
             candidates.retain(|candidate| Some(candidate.kid) == allowed);
             if candidates.is_empty() {
-                tracing::warn!(device = %token.device, by, "claim refused: the allow-list has no such device and key");
+                tracing::warn!(device = %token.device, by = %caller.name, "claim refused: the allow-list has no such device and key");
                 return Err(OwnerError::ClaimRefused(NOT_CLAIMABLE));
             }
         }
@@ -140,16 +162,23 @@ impl App {
             device_type: token.device_type,
             firmware: token.firmware,
             tags,
-            owner: self.owner.clone(),
-            by: by.to_owned(),
+            view: caller.view(),
+            reserved: caller.role >= Role::Admin,
+            by: caller.name.clone(),
             accept_new_key: request.accept_new_key,
             claimed_at: self.now(),
         })
     }
 
-    async fn refused(&self, device: DeviceId, outcome: ClaimOutcome, by: &str) -> OwnerError {
+    async fn refused(
+        &self,
+        device: DeviceId,
+        outcome: ClaimOutcome,
+        caller: &Caller,
+    ) -> OwnerError {
+        let by = &caller.name;
         let ClaimOutcome::KeyConflict(known) = outcome else {
-            tracing::warn!(%device, by, "claim refused: claimed by another owner");
+            tracing::warn!(%device, by, "claim refused: another team has it, or this key may not see it");
             return OwnerError::ClaimRefused(NOT_CLAIMABLE);
         };
         let kids: Vec<String> = known.kids.iter().map(ToString::to_string).collect();
@@ -164,6 +193,7 @@ impl App {
         );
         tracing::warn!(%device, by, %detail, "key alarm");
         let event = AuditEvent::new(self.now(), by, "key-alarm")
+            .team(&caller.team)
             .device(device)
             .detail(detail);
         if let Err(e) = self.store.record(vec![event]).await {
@@ -184,7 +214,7 @@ pub(crate) fn not_claimed(device: DeviceId) -> OwnerError {
 }
 
 /// Elements split at commas, blanks trimmed, empty ones dropped.
-fn split_tags(given: &[String]) -> Result<Vec<String>, OwnerError> {
+pub(super) fn split_tags(given: &[String]) -> Result<Vec<String>, OwnerError> {
     let mut tags: Vec<String> = Vec::new();
     for tag in given.iter().flat_map(|element| element.split(',')) {
         let tag = tag.trim();

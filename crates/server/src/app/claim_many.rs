@@ -43,7 +43,7 @@ impl App {
                 && let Some((at, request)) = rows.next()
             {
                 let (app, caller) = (self.clone(), caller.clone());
-                in_hand.spawn(async move { (at, app.claim(&caller, &request).await) });
+                in_hand.spawn(async move { (at, app.claim(&request, &caller).await) });
             }
             match in_hand.join_next().await {
                 None => break,

@@ -1,16 +1,16 @@
-//! API keys: 256 random bits, shown once, stored hashed.
+//! API keys: 256 random bits, shown once, stored hashed; and what a key may know of.
 
-use super::claim::not_claimed;
+use super::claim::{not_claimed, split_tags};
 use super::{App, OwnerError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sectag_pki::sha256;
-use sectag_proto::DeviceId;
 use sectag_proto::secret::SecretText;
-use sectag_store::{AddKeyError, ApiKey, Device, Role};
+use sectag_proto::{DeviceId, Timestamp};
+use sectag_store::{AddKeyError, ApiKey, Device, RevokeKeyError, Role, View};
 
-/// Characters of a key's name.
-pub(super) const KEY_NAME_CHARS_MAX: usize = 64;
+/// Characters of a key's name, and of a team's.
+pub(super) const NAME_CHARS_MAX: usize = 64;
 const PREFIX: &str = "sectag_";
 
 /// The text of an API key. Prints as `****`.
@@ -49,13 +49,23 @@ pub struct Caller {
     pub team: String,
     /// Only devices with one of these tags; empty: all of the team's.
     pub scope: Vec<String>,
+    /// Whether it sees devices that an admin's or an owner's key claimed.
+    pub sees_reserved: bool,
 }
 
 impl Caller {
+    /// Which devices this key may know of.
+    pub fn view(&self) -> View {
+        View {
+            team: self.team.clone(),
+            tags: self.scope.clone(),
+            reserved: self.sees_reserved,
+        }
+    }
+
     /// Whether this key may know that `device` exists.
     pub fn sees(&self, device: &Device) -> bool {
-        let in_scope = |tag: &String| self.scope.contains(tag);
-        device.owner == self.team && (self.scope.is_empty() || device.tags.iter().any(in_scope))
+        self.view().shows(device)
     }
 
     /// # Errors
@@ -69,6 +79,52 @@ impl Caller {
             })
         }
     }
+
+    /// A key with tags gives and takes these alone: with others it could move a device to where other keys, and rules with
+    /// their secrets, are waiting for it.
+    ///
+    /// # Errors
+    /// [`OwnerError::Invalid`] for `tags`.
+    pub fn may_tag(&self, before: &[String], after: &[String]) -> Result<(), OwnerError> {
+        if self.scope.is_empty() {
+            return Ok(());
+        }
+        let refuse = |reason: String| {
+            Err(OwnerError::Invalid {
+                field: "tags",
+                reason,
+            })
+        };
+        let mine = self.scope.join("`, `");
+        if !after.iter().any(|tag| self.scope.contains(tag)) {
+            return refuse(format!(
+                "this API key is limited to the tags `{mine}`; the device must have one of them"
+            ));
+        }
+        let given = after.iter().filter(|tag| !before.contains(tag));
+        let taken = before.iter().filter(|tag| !after.contains(tag));
+        match given.chain(taken).find(|tag| !self.scope.contains(tag)) {
+            Some(other) => refuse(format!(
+                "this API key is limited to the tags `{mine}`; it may neither give nor take `{other}`"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    /// Unique in its team, for ever.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// To which devices; empty: all of the team.
+    pub tags: Vec<String>,
+    /// From when on it is none.
+    pub expires_at: Option<Timestamp>,
+    /// Whose, when not the caller's: the id or the name of a team.
+    pub team: Option<String>,
 }
 
 impl App {
@@ -82,16 +138,17 @@ impl App {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, text)| text.trim())
             .ok_or(OwnerError::Unauthorized)?;
-        let key = self
-            .store
-            .key_by_hash(KeyText::hash(text))
-            .await?
+        let key = self.store.key_by_hash(KeyText::hash(text)).await?;
+        let now = self.now();
+        let key = key
+            .filter(|key| key.expires_at.is_none_or(|end| now < end))
             .ok_or(OwnerError::Unauthorized)?;
         Ok(Caller {
+            sees_reserved: key.role >= Role::Admin || !self.admin_claims_hidden,
             name: key.name,
             role: key.role,
-            team: self.owner.clone(),
-            scope: Vec::new(),
+            team: key.team,
+            scope: key.tags,
         })
     }
 
@@ -109,66 +166,167 @@ impl App {
     /// Makes a key; its text exists in the answer only.
     ///
     /// # Errors
-    /// [`OwnerError::Invalid`] for the name, [`OwnerError::Store`].
+    /// [`OwnerError::Invalid`], [`OwnerError::NotFound`] for the team, [`OwnerError::Exists`], [`OwnerError::Store`].
     pub async fn create_key(
         &self,
-        name: &str,
-        role: Role,
-        by: &str,
+        caller: &Caller,
+        new: NewKey,
     ) -> Result<(ApiKey, KeyText), OwnerError> {
-        let refuse = |reason: String| OwnerError::Invalid {
-            field: "name",
-            reason,
-        };
-        let fits = !name.is_empty()
-            && name.len() <= KEY_NAME_CHARS_MAX
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if !fits {
-            return Err(refuse(format!(
-                "1 to {KEY_NAME_CHARS_MAX} letters, digits, `-`, `_` and `.` are allowed"
-            )));
+        let refuse = |field, reason: String| OwnerError::Invalid { field, reason };
+        checked_name(&new.name)?;
+        let tags = split_tags(&new.tags)?;
+        if new.role == Role::Owner && !tags.is_empty() {
+            let reason = "a key with the role `owner` manages keys, and so cannot be limited";
+            return Err(refuse("tags", reason.to_owned()));
         }
-        let text = KeyText::random().map_err(|e| refuse(format!("no random numbers: {e}")))?;
+        let now = self.now();
+        if new.expires_at.is_some_and(|end| end <= now) {
+            return Err(refuse("expiresAt", "this is in the past".to_owned()));
+        }
+        let (team, by) = self.on_behalf(caller, new.team.as_deref()).await?;
+        let text =
+            KeyText::random().map_err(|e| refuse("name", format!("no random numbers: {e}")))?;
         let key = ApiKey {
-            name: name.to_owned(),
+            team,
+            name: new.name,
             hash: KeyText::hash(text.0.expose()),
-            role,
-            created_at: self.now(),
+            role: new.role,
+            tags,
+            created_at: now,
+            expires_at: new.expires_at,
             revoked_at: None,
         };
-        match self.store.add_key(key.clone(), by).await {
-            Ok(()) => Ok((key, text)),
+        match self.store.add_key(key.clone(), &by).await {
+            Ok(()) => {
+                tracing::info!(key = %key.name, team = %key.team, role = key.role.as_str(), by, "API key made");
+                Ok((key, text))
+            }
             Err(e @ AddKeyError::NameTaken { .. }) => Err(OwnerError::Exists(e.to_string())),
+            Err(AddKeyError::NoTeam) => Err(no_team(&key.team)),
             Err(AddKeyError::Store(e)) => Err(e.into()),
         }
     }
 
-    /// Revokes a key for ever.
+    /// Revokes a key for ever, of the caller's team or of the one that is named.
     ///
     /// # Errors
     /// [`OwnerError::NotFound`], [`OwnerError::LastOwnerKey`], [`OwnerError::Store`].
-    pub async fn revoke_key(&self, name: &str, by: &str) -> Result<(), OwnerError> {
-        // One at a time: of two at once, each would see the other's key as the one that remains.
-        let _alone = self.revoking.lock().await;
-        let keys = self.store.keys().await?;
-        let mut owners = keys
-            .iter()
-            .filter(|key| key.role == Role::Owner && key.revoked_at.is_none());
-        if let (Some(last), None) = (owners.next(), owners.next())
-            && last.name == name
-        {
-            return Err(OwnerError::LastOwnerKey);
-        }
-        if self.store.revoke_key(name, by, self.now()).await? {
-            tracing::info!(key = name, by, "API key revoked");
-            Ok(())
-        } else {
-            Err(OwnerError::NotFound {
+    pub async fn revoke_key(
+        &self,
+        caller: &Caller,
+        team: Option<&str>,
+        name: &str,
+    ) -> Result<(), OwnerError> {
+        let (team, by) = self.on_behalf(caller, team).await?;
+        match self.store.revoke_key(&team, name, &by, self.now()).await {
+            Ok(true) => {
+                tracing::info!(key = name, team, by, "API key revoked");
+                Ok(())
+            }
+            Ok(false) => Err(OwnerError::NotFound {
                 what: "API key",
-                id: name.chars().take(KEY_NAME_CHARS_MAX).collect(),
-            })
+                id: name.chars().take(NAME_CHARS_MAX).collect(),
+            }),
+            Err(RevokeKeyError::LastOwner) => Err(OwnerError::LastOwnerKey),
+            Err(RevokeKeyError::Store(e)) => Err(e.into()),
+        }
+    }
+
+    /// The team that a caller speaks for, and how it is called in the audit trail. Only owners of the home's own team speak
+    /// for others; for everybody else these do not exist.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
+    pub async fn on_behalf(
+        &self,
+        caller: &Caller,
+        team: Option<&str>,
+    ) -> Result<(String, String), OwnerError> {
+        let own = || Ok((caller.team.clone(), caller.name.clone()));
+        let Some(named) = team else { return own() };
+        let found = self.team_of(caller, named).await?;
+        if found.id == caller.team {
+            own()
+        } else {
+            Ok((found.id, format!("{HOME}/{}", caller.name)))
+        }
+    }
+}
+
+/// Name of the home's own team.
+pub(crate) const HOME: &str = "home";
+
+pub(super) fn no_team(named: &str) -> OwnerError {
+    OwnerError::NotFound {
+        what: "team",
+        id: named
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(NAME_CHARS_MAX)
+            .collect(),
+    }
+}
+
+/// Names of keys and teams travel in paths, topics and log lines.
+pub(super) fn checked_name(name: &str) -> Result<(), OwnerError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let dots = name.bytes().all(|b| b == b'.');
+    if !dots && name.len() <= NAME_CHARS_MAX && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(OwnerError::Invalid {
+        field: "name",
+        reason: format!(
+            "1 to {NAME_CHARS_MAX} letters, digits, `-`, `_` and `.` are allowed, not dots alone"
+        ),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn scoped(tags: &[&str]) -> Caller {
+        Caller {
+            name: "k".into(),
+            role: Role::Editor,
+            team: "t".into(),
+            scope: tags.iter().map(|&tag| tag.into()).collect(),
+            sees_reserved: false,
+        }
+    }
+
+    fn tags(tags: &[&str]) -> Vec<String> {
+        tags.iter().map(|&tag| tag.into()).collect()
+    }
+
+    #[test]
+    fn a_scoped_key_gives_and_takes_its_own_tags_only() {
+        let key = scoped(&["a", "b"]);
+        for (before, after, may) in [
+            (&[][..], &["a"][..], true),
+            (&[], &["a", "b"], true),
+            (&[], &[], false),
+            (&[], &["x"], false),
+            (&[], &["a", "x"], false),
+            (&["a", "x"], &["b", "x"], true),
+            (&["a", "x"], &["a"], false),
+            (&["a", "x"], &["x"], false),
+        ] {
+            let said = key.may_tag(&tags(before), &tags(after)).is_ok();
+            assert_eq!(said, may, "{before:?} {after:?}");
+        }
+        assert!(scoped(&[]).may_tag(&tags(&["x"]), &[]).is_ok());
+    }
+
+    #[test]
+    fn names_fit_into_paths() {
+        for good in ["a", "ci.2", "a-b_c", &"x".repeat(64)] {
+            assert!(checked_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a b", "a/b", "é", &"x".repeat(65)] {
+            assert!(checked_name(bad).is_err(), "{bad}");
         }
     }
 }

@@ -58,7 +58,7 @@ pub enum Scoped {
 }
 
 use Scoped::{Narrowed, Refused, Whole};
-use What::{Home, OwnTeam, Service, Thing};
+use What::{Home, OwnTeam, Secret, Service, Thing};
 
 const NOBODY: Option<Role> = None;
 const VIEWER: Option<Role> = Some(Role::Viewer);
@@ -82,6 +82,16 @@ pub const TABLE: &[Row] = &[
     row("DELETE", "/v1/claimed-devices/{id}/provisioning",                  EDITOR, Thing,   Narrowed),
     row("GET",    "/v1/claimed-devices/{id}/provisioning/{command}",        VIEWER, Thing,   Narrowed),
     row("DELETE", "/v1/claimed-devices/{id}/provisioning/{command}",        EDITOR, Thing,   Narrowed),
+    // Certificates of the operator's own CA, and certificates taken back.
+    row("POST",   "/v1/devices",                                            EDITOR, OwnTeam, Narrowed),
+    row("GET",    "/v1/devices/{id}",                                       VIEWER, Thing,   Narrowed),
+    row("DELETE", "/v1/devices/{id}",                                       EDITOR, Thing,   Narrowed),
+    row("PUT",    "/v1/devices/{id}/name",                                  EDITOR, Thing,   Narrowed),
+    row("PATCH",  "/v1/devices/{id}/state",                                 EDITOR, Service, Whole),
+    row("POST",   "/v1/claimed-devices/bulk",                               EDITOR, OwnTeam, Narrowed),
+    row("GET",    "/v1/bulk-ops-requests/{id}",                             EDITOR, Thing,   Narrowed),
+    row("GET",    "/v1/bulk-ops-requests/{id}/errors/{secret}",             NOBODY, Secret,  Whole),
+    row("POST",   "/v1/claimed-devices/{id}/certificates/{serial}/revoke",  EDITOR, Thing,   Narrowed),
     // The allow-list: for a claim, a device needs no tag yet.
     row("GET",    "/v1/allow-list",                                         VIEWER, OwnTeam, Refused),
     row("PUT",    "/v1/allow-list/{id}",                                    ADMIN,  OwnTeam, Refused),
@@ -99,6 +109,10 @@ pub const TABLE: &[Row] = &[
     row("GET",    "/v1/audit",                                              ADMIN,  OwnTeam, Refused),
     row("GET",    "/v1/audit/export",                                       ADMIN,  Home,    Refused),
     row("GET",    "/v1/events",                                             VIEWER, OwnTeam, Narrowed),
+    // Certificates that end.
+    row("GET",    "/v1/forecast",                                           VIEWER, OwnTeam, Narrowed),
+    row("GET",    "/v1/renewals",                                           VIEWER, OwnTeam, Narrowed),
+    row("GET",    "/v1/claimed-devices/{id}/renewals",                      VIEWER, Thing,   Narrowed),
     // The service.
     row("GET",    "/v1/status",                                             VIEWER, Service, Whole),
     row("GET",    "/v1/openapi.json",                                       NOBODY, Service, Whole),

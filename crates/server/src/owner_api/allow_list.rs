@@ -30,7 +30,7 @@ struct AllowedKey {
     key_id: String,
 }
 
-/// The allow-list
+/// The allow-list of the team
 #[utoipa::path(
     get,
     path = "/allow-list",

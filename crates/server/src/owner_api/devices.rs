@@ -10,7 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use sectag_proto::DeviceId;
-use sectag_store::DeviceQuery;
+use sectag_store::{DeviceQuery, IdPrefix};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -138,10 +138,10 @@ async fn claim(
         accept_new_key: body.accept_new_key,
     };
     if dry_run {
-        api.app.would_claim(&request, &caller.name).await?;
+        api.app.would_claim(&request, &caller).await?;
         return Ok(answer(StatusCode::ACCEPTED, &Empty {}));
     }
-    Ok(match api.app.claim(&request, &caller.name).await? {
+    Ok(match api.app.claim(&request, &caller).await? {
         Claimed::Created(device) => answer(StatusCode::CREATED, &shapes::device(&device)),
         Claimed::Existing(device) => answer(StatusCode::OK, &shapes::device(&device)),
     })
@@ -195,6 +195,9 @@ async fn claim_bulk(api: &Api, caller: &Caller, bytes: &[u8]) -> Answer {
 }
 
 /// Claimed devices
+///
+/// Those that the API key may see. `total` is left out where only going through all of them would tell it: with `prefix`, and
+/// for keys with several tags. A page may have fewer devices than asked for and yet a `pageNextToken`.
 #[utoipa::path(
     get,
     path = "/claimed-devices",
@@ -203,10 +206,15 @@ async fn claim_bulk(api: &Api, caller: &Caller, bytes: &[u8]) -> Answer {
         Paging,
         ("tag" = Option<String>, Query, description = "Only those with this tag."),
         ("status" = Option<shapes::DeviceStatus>, Query, description = "Only those that are `READY`, or `BLOCKED`."),
+        ("prefix" = Option<String>, Query, description = "Only those whose id begins like this: hex digits, with or without hyphens."),
     ),
     responses((status = 200, description = "A page of them, by id.", body = shapes::Page<shapes::Device>)),
 )]
-async fn list_devices(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+async fn list_devices(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let query = Query::of(query)?;
     let after = match query.text("pageNextToken") {
         Some(token) => Some(
@@ -222,14 +230,20 @@ async fn list_devices(State(api): State<Api>, RawQuery(query): RawQuery) -> Answ
         Some("BLOCKED") => Some(true),
         Some(_) => return Err(Query::wrong("status").into()),
     };
+    let prefix = match query.text("prefix") {
+        Some(text) => Some(IdPrefix::parse(&text).ok_or_else(|| Query::wrong("prefix"))?),
+        None => None,
+    };
     let page = api
         .app
         .store()
         .devices(DeviceQuery {
+            view: caller.view(),
             after,
             limit: query.page_limit()?,
             tag: query.text("tag"),
             blocked,
+            prefix,
         })
         .await?;
     let items = page.items.iter().map(shapes::device).collect();
@@ -269,8 +283,7 @@ async fn unclaim(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer {
-    let device = api.app.device_of(&caller, device_id(&id)?).await?;
-    api.app.unclaim(device.id, &caller.name).await?;
+    api.app.unclaim(&caller, device_id(&id)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -289,12 +302,16 @@ async fn change_device(
     body: Body,
 ) -> Answer {
     let id = device_id(&id)?;
-    let patch: DevicePatch = parse(&read(body, BODY_BYTES_MAX).await?)?;
-    api.app.device_of(&caller, id).await?;
-    let device = api
-        .app
-        .change_device(id, patch.tags, patch.blocked, &caller.name)
-        .await?;
+    let body: DevicePatch = parse(&read(body, BODY_BYTES_MAX).await?)?;
+    if body.tags.is_none() && body.blocked.is_none() {
+        let reason = "`tags`, `blocked`, or both are expected".to_owned();
+        return Err(Refused(OwnerError::Unprocessable(reason)));
+    }
+    let patch = sectag_store::DevicePatch {
+        tags: body.tags,
+        blocked: body.blocked,
+    };
+    let device = api.app.change_device(&caller, id, patch).await?;
     Ok(answer(StatusCode::OK, &shapes::device(&device)))
 }
 
@@ -305,8 +322,13 @@ async fn change_device(
     tag = "devices",
     responses((status = 200, description = "All of them.", body = shapes::Page<shapes::Certificate>)),
 )]
-async fn list_certificates(State(api): State<Api>, Path(id): Path<String>) -> Answer {
-    let all = api.app.store().certificates(device_id(&id)?).await?;
+async fn list_certificates(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let device = api.app.device_of(&caller, device_id(&id)?).await?;
+    let all = api.app.store().certificates(device.id).await?;
     let items: Vec<_> = all.iter().map(shapes::certificate).collect();
     let total = items.len() as u64;
     Ok(answer(StatusCode::OK, &shapes::page(items, total, None)))

@@ -5,9 +5,11 @@ use crate::app::OwnerError;
 use axum::body::{Body, to_bytes};
 use axum::http::Uri;
 use axum::response::Response;
-use sectag_proto::{CommandId, DeviceId};
+use sectag_proto::{CommandId, DeviceId, Timestamp};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use utoipa::IntoParams;
 
 pub(super) type Answer = Result<Response, Refused>;
@@ -70,6 +72,16 @@ pub(super) fn command_id(text: &str) -> Result<CommandId, Refused> {
             what: "command",
             id: text.chars().filter(|c| !c.is_control()).take(64).collect(),
         })
+    })
+}
+
+/// An RFC 3339 time.
+pub(super) fn moment(field: &'static str, text: &str) -> Result<Timestamp, OwnerError> {
+    let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
+    let ms = parsed.and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+    ms.map(Timestamp).ok_or_else(|| OwnerError::Invalid {
+        field,
+        reason: "not a time such as 2027-01-31T00:00:00Z".to_owned(),
     })
 }
 

@@ -5,7 +5,7 @@
 
 mod command;
 
-pub(crate) use command::{Command, RequestSchema, command};
+pub(crate) use command::{Command, PolicySchema, RequestSchema, command};
 
 use crate::app::{KeyText, hex};
 use sectag_proto::Timestamp;
@@ -118,9 +118,18 @@ pub(crate) fn certificate(issued: &Issued) -> Certificate {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ApiKey {
+    /// Unique in its team.
     name: String,
     role: RoleName,
+    /// Whose it is.
+    #[schema(format = "uuid")]
+    team_id: String,
+    /// It sees and touches devices with one of these tags only; empty: all of the team.
+    tags: Vec<String>,
     created_at: Moment,
+    /// From when on it is none.
+    #[schema(required)]
+    expires_at: Option<Moment>,
     #[schema(required)]
     revoked_at: Option<Moment>,
 }
@@ -129,7 +138,10 @@ pub(crate) fn key(key: &sectag_store::ApiKey) -> ApiKey {
     ApiKey {
         name: key.name.clone(),
         role: RoleName(key.role),
+        team_id: key.team.clone(),
+        tags: key.tags.clone(),
         created_at: Moment(key.created_at),
+        expires_at: key.expires_at.map(Moment),
         revoked_at: key.revoked_at.map(Moment),
     }
 }
@@ -148,6 +160,29 @@ pub(crate) fn new_key<'a>(known: &sectag_store::ApiKey, text: &'a KeyText) -> Ne
     NewApiKey {
         known: key(known),
         key: text.0.expose(),
+    }
+}
+
+/// A team: people who share devices, keys and an issuing CA.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Team {
+    /// The `ownerId` of its devices.
+    #[schema(format = "uuid")]
+    id: String,
+    name: String,
+    /// First level of the topics of its devices; null for the home's own team, which has none.
+    #[schema(required)]
+    topic_prefix: Option<String>,
+    created_at: Moment,
+}
+
+pub(crate) fn team(team: &sectag_store::Team) -> Team {
+    Team {
+        id: team.id.clone(),
+        name: team.name.clone(),
+        topic_prefix: team.topic_prefix.clone(),
+        created_at: Moment(team.created_at),
     }
 }
 

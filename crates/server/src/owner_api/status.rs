@@ -2,6 +2,8 @@
 
 use super::request::Answer;
 use super::{Api, answer, shapes};
+use crate::app::Caller;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use sectag_store::DeviceQuery;
@@ -34,11 +36,15 @@ struct Status {
     time: shapes::Moment,
 }
 
-/// How many devices there are.
+/// How many devices there are that the API key may see; left out for keys with several tags.
 #[derive(Serialize, ToSchema)]
 struct DeviceCounts {
-    claimed: u64,
-    blocked: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    claimed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    blocked: Option<u64>,
 }
 
 /// Says that it is alive.
@@ -57,17 +63,15 @@ struct Health {
     tag = "service",
     responses((status = 200, description = "The service's facts.", body = Status)),
 )]
-async fn status(State(api): State<Api>) -> Answer {
-    let claimed = api.app.store().devices(DeviceQuery::first(1)).await?.total;
-    let blocked = api
-        .app
-        .store()
-        .devices(DeviceQuery {
-            blocked: Some(true),
-            ..DeviceQuery::first(1)
-        })
-        .await?
-        .total;
+async fn status(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {
+    let store = api.app.store();
+    let all = DeviceQuery::first(caller.view(), 1);
+    let claimed = store.devices(all.clone()).await?.total;
+    let blocked = DeviceQuery {
+        blocked: Some(true),
+        ..all
+    };
+    let blocked = store.devices(blocked).await?.total;
     let status = Status {
         facts: (api.facts)(),
         devices: DeviceCounts { claimed, blocked },
@@ -86,6 +90,6 @@ async fn status(State(api): State<Api>) -> Answer {
     responses((status = 200, description = "It can.", body = Health)),
 )]
 async fn healthz(State(api): State<Api>) -> Answer {
-    api.app.store().devices(DeviceQuery::first(1)).await?;
+    api.app.store().audit_head().await?;
     Ok(answer(StatusCode::OK, &Health { status: "ok" }))
 }

@@ -1,0 +1,219 @@
+//! Teams: people who share devices, keys, an allow-list and an issuing CA.
+//!
+//! The home's own team is called `home`; its owners make the others and their first keys. A device, a key and an entry of
+//! the allow-list belong to one team, and for all others they do not exist.
+
+use super::keys::{HOME, checked_name, no_team};
+use super::{App, Caller, OwnerError};
+use crate::settings::Policy;
+use sectag_proto::DeviceId;
+use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Team};
+use std::sync::atomic::Ordering;
+
+/// A team to be made.
+#[derive(Debug, Clone)]
+pub struct NewTeam {
+    /// Unique; goes into paths and, where no other is given, into topics.
+    pub name: String,
+    /// First level of the topics of its devices.
+    pub topic_prefix: Option<String>,
+}
+
+impl App {
+    /// Which device keys a claim trusts, never [`Policy::Auto`].
+    pub fn policy(&self) -> Policy {
+        match self.policy {
+            Policy::Auto if self.several_teams.load(Ordering::Relaxed) => Policy::AllowList,
+            Policy::Auto => Policy::FirstClaim,
+            said => said,
+        }
+    }
+
+    /// Enters the home's own team, and sees whether there are more.
+    ///
+    /// # Errors
+    /// [`OwnerError::Store`].
+    pub(crate) async fn open_teams(&self) -> Result<(), sectag_store::StoreError> {
+        self.store
+            .adopt(Team {
+                id: self.owner.clone(),
+                name: HOME.to_owned(),
+                topic_prefix: None,
+                created_at: self.now(),
+            })
+            .await?;
+        self.count_teams().await
+    }
+
+    async fn count_teams(&self) -> Result<(), sectag_store::StoreError> {
+        let teams = self.store.teams(None, 1).await?.total;
+        self.several_teams.store(teams > 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes a team.
+    ///
+    /// # Errors
+    /// [`OwnerError::Invalid`], [`OwnerError::Exists`], [`OwnerError::Store`].
+    pub async fn create_team(&self, caller: &Caller, new: NewTeam) -> Result<Team, OwnerError> {
+        checked_name(&new.name)?;
+        let prefix = new.topic_prefix.unwrap_or_else(|| new.name.clone());
+        checked_prefix(&prefix)?;
+        let team = Team {
+            id: uuid::Uuid::new_v4().to_string(),
+            name: new.name,
+            topic_prefix: Some(prefix),
+            created_at: self.now(),
+        };
+        self.store
+            .add_team(team.clone(), &caller.name)
+            .await
+            .map_err(|e| refused(e, &team.name))?;
+        self.count_teams().await?;
+        tracing::info!(team = %team.name, id = %team.id, by = %caller.name, "team made");
+        Ok(team)
+    }
+
+    /// Gives a team another name. Its topics stay.
+    ///
+    /// # Errors
+    /// [`OwnerError::Invalid`], [`OwnerError::NotFound`], [`OwnerError::Exists`], [`OwnerError::Store`].
+    pub async fn rename_team(
+        &self,
+        caller: &Caller,
+        named: &str,
+        name: &str,
+    ) -> Result<Team, OwnerError> {
+        let team = self.team_of(caller, named).await?;
+        checked_name(name)?;
+        if self.is_home(&team.id) && name != HOME {
+            return Err(OwnerError::Invalid {
+                field: "name",
+                reason: format!("the home's own team is called `{HOME}`"),
+            });
+        }
+        let by = &caller.name;
+        self.store
+            .rename_team(&team.id, name, by, self.now())
+            .await
+            .map_err(|e| refused(e, named))
+    }
+
+    /// Forgets a team without devices, and revokes its keys.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::TeamInUse`], [`OwnerError::Store`].
+    pub async fn delete_team(&self, caller: &Caller, named: &str) -> Result<(), OwnerError> {
+        let team = self.team_of(caller, named).await?;
+        if self.is_home(&team.id) {
+            let reason = "the home's own team cannot be deleted";
+            return Err(OwnerError::TeamInUse(reason.to_owned()));
+        }
+        let (by, now) = (&caller.name, self.now());
+        match self.store.delete_team(&team.id, by, now).await {
+            Ok(()) => {}
+            Err(e @ DeleteTeamError::InUse { .. }) => {
+                return Err(OwnerError::TeamInUse(format!("{e}; unclaim them first")));
+            }
+            Err(DeleteTeamError::Unknown) => return Err(no_team(named)),
+            Err(DeleteTeamError::Store(e)) => return Err(e.into()),
+        }
+        self.count_teams().await?;
+        tracing::info!(team = %team.name, id = %team.id, by, "team deleted");
+        Ok(())
+    }
+
+    /// A team by its id or its name. Whoever is no owner of the home's own team knows of the own one only.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
+    pub async fn team_of(&self, caller: &Caller, named: &str) -> Result<Team, OwnerError> {
+        let mut found = self.store.team(named).await?;
+        if found.is_none() {
+            found = self.store.team_by_name(named).await?;
+        }
+        found
+            .filter(|team| team.id == caller.team || self.knows_teams(caller))
+            .ok_or_else(|| no_team(named))
+    }
+
+    /// The teams that a caller knows of.
+    ///
+    /// # Errors
+    /// [`OwnerError::Store`].
+    pub async fn teams(
+        &self,
+        caller: &Caller,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Page<Team, String>, OwnerError> {
+        if self.knows_teams(caller) {
+            return Ok(self.store.teams(after, limit).await?);
+        }
+        let own = self.store.team(&caller.team).await?;
+        let items: Vec<Team> = own
+            .filter(|own| after.is_none_or(|after| own.id > after))
+            .into_iter()
+            .collect();
+        Ok(Page {
+            items,
+            next: None,
+            total: 1,
+        })
+    }
+
+    fn knows_teams(&self, caller: &Caller) -> bool {
+        self.is_home(&caller.team) && caller.role == Role::Owner
+    }
+}
+
+/// One level of a topic, and none that a device of the home has by its id.
+fn checked_prefix(prefix: &str) -> Result<(), OwnerError> {
+    let refuse = |reason: String| {
+        Err(OwnerError::Invalid {
+            field: "topicPrefix",
+            reason,
+        })
+    };
+    if checked_name(prefix).is_err() {
+        return refuse(
+            "it has the letters of a team's name, and is one level of a topic".to_owned(),
+        );
+    }
+    if prefix.parse::<DeviceId>().is_ok() {
+        return refuse(
+            "it is a device id, which is the first level of that device's own topics".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn refused(e: AddTeamError, named: &str) -> OwnerError {
+    match e {
+        e @ (AddTeamError::NameTaken { .. } | AddTeamError::PrefixTaken { .. }) => {
+            OwnerError::Exists(e.to_string())
+        }
+        AddTeamError::Unknown => no_team(named),
+        AddTeamError::Store(e) => e.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_prefix_is_one_level_and_nobodys() {
+        assert!(checked_prefix("north").is_ok());
+        for bad in [
+            "",
+            "a/b",
+            "+",
+            "#",
+            "$SYS",
+            "50363154-3931-44f0-8022-121b6401627d",
+        ] {
+            assert!(checked_prefix(bad).is_err(), "{bad}");
+        }
+    }
+}
