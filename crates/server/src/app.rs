@@ -71,8 +71,6 @@ pub struct App {
     pub(crate) owner: String,
     /// Which certificates devices connected with, on the way to the store.
     pub(crate) uses: renewal::Uses,
-    /// Rules that renew certificates, for the fetches of the next minute.
-    pub(crate) renewing: renewal::RenewingRules,
     /// The home's own certificates, for forecasts.
     pub(crate) own_certificates: OwnCertificates,
     /// What tells that two devices share one identity.

@@ -31,6 +31,7 @@ mod keys;
 mod metrics;
 mod openapi;
 mod page;
+mod renewals;
 mod request;
 mod shapes;
 mod status;
@@ -106,7 +107,9 @@ pub(crate) fn router(api: Api) -> Router {
 
 /// All paths and what they declare.
 fn routes() -> OpenApiRouter<Api> {
-    let devices = || devices::routes().merge(commands::routes());
+    let devices = || devices::routes()
+            .merge(commands::routes())
+            .merge(renewals::of_a_device());
     let v1 = OpenApiRouter::new()
         .merge(devices())
         .merge(keys::routes())
@@ -115,6 +118,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(audit::routes())
         .merge(events::routes())
         .merge(openapi::routes())
+        .merge(renewals::routes())
         .merge(status::routes());
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/v1", v1)

@@ -202,7 +202,6 @@ impl Service {
             admission: Arc::default(),
             owner: home.owner_id(),
             uses: Default::default(),
-            renewing: Default::default(),
             own_certificates: of_home(home.path()),
             clones: Default::default(),
             alarmed: Mutex::new(HashMap::new()),

@@ -51,6 +51,13 @@ pub struct Expected {
     pub outlook: Outlook,
 }
 
+impl Expected {
+    /// Days until its end, begun ones as whole; 0 when it is over.
+    pub fn days_left(&self, at: Timestamp) -> u32 {
+        outlook::days_left(self.ending.life.not_after, at)
+    }
+}
+
 /// A part of a forecast that was asked for.
 #[derive(Debug, Clone)]
 pub struct ForecastQuery {
@@ -86,7 +93,7 @@ impl App {
     /// What ends within the windows, as far as this caller may know.
     ///
     /// # Errors
-    /// [`OwnerError::Invalid`] for the windows, [`OwnerError::Store`].
+    /// [`OwnerError::Malformed`] for the windows, [`OwnerError::Store`].
     pub async fn forecast(
         &self,
         caller: &Caller,
@@ -95,7 +102,7 @@ impl App {
         let now = self.now();
         let days = longest(&query.windows)?;
         let until = now.plus(DAY * days);
-        let rules = self.renewing_rules(&caller.team, now).await?;
+        let rules = self.renewing_rules(&caller.team).await?;
         let mut forecast = Forecast {
             at: now,
             sums: None,
@@ -243,11 +250,8 @@ fn longest(windows: &[u32]) -> Result<u32, OwnerError> {
             .all(|days| (1..=WINDOW_DAYS_MAX).contains(days));
     match windows.last() {
         Some(last) if fits => Ok(*last),
-        _ => Err(OwnerError::Invalid {
-            field: "days",
-            reason: format!(
-                "1 to {WINDOWS_MAX} rising numbers of days from 1 to {WINDOW_DAYS_MAX}, such as 30,60,90"
-            ),
-        }),
+        _ => Err(OwnerError::Malformed(format!(
+            "days: 1 to {WINDOWS_MAX} rising numbers from 1 to {WINDOW_DAYS_MAX} are expected, such as 30,60,90"
+        ))),
     }
 }

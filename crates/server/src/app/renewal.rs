@@ -22,29 +22,9 @@ pub(crate) use uses::Uses;
 use super::App;
 use sectag_proto::command::{CommandKind, CommandRequest};
 use sectag_proto::rules::Rule;
-use sectag_proto::service::{Changes, Command, NewCommand, Queue, Status};
+use sectag_proto::service::{Changes, Command, NewCommand, Status};
 use sectag_proto::{CommandId, DeviceId, Timestamp};
-use sectag_store::{AuditEvent, Device, LifeChange, RenewalRun, RenewalStep, StoreError};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// Rules are read anew after this time: renewals count in days.
-const RULES_FOR: Duration = Duration::from_secs(60);
-
-/// Renewing rules by team, with the time they were read at.
-pub(crate) type RenewingRules = Mutex<HashMap<String, (Timestamp, Arc<[Rule]>)>>;
-
-/// Only what writes public things: keys are made on the device, certificates are no secrets.
-fn without_secrets(mut rule: Rule) -> Rule {
-    rule.commands.retain(|command| {
-        matches!(
-            command.request.kind(),
-            CommandKind::CertificateSigningRequest | CommandKind::ServerCertificate
-        )
-    });
-    rule
-}
+use sectag_store::{AuditEvent, Device, LifeChange, Loaded, RenewalRun, RenewalStep, StoreError};
 
 /// What renewals ask of a device at this fetch, to be committed with it.
 #[derive(Debug, Default)]
@@ -59,31 +39,29 @@ pub(crate) struct RenewalsDue {
 
 impl App {
     /// What renewals ask of this device, when it shows up at `now` with this queue (what rules add at this fetch is in it).
-    /// In a team whose rules renew nothing, nothing is read. With commands waiting, nothing is begun: a failure among them
-    /// would drop ours, and ours theirs.
+    /// `rules` are the active rules that are for it and renew; without one, nothing is read. With commands waiting, nothing is
+    /// begun: a failure among them would drop ours, and ours theirs.
     ///
     /// # Errors
     /// The store's.
     pub(crate) async fn renewals_due(
         &self,
-        device: &Device,
-        queue: &Queue,
+        loaded: &Loaded,
+        rules: &[Rule],
         now: Timestamp,
     ) -> Result<RenewalsDue, StoreError> {
         let mut due = RenewalsDue::default();
-        let rules = self.renewing_rules(&device.owner, now).await?;
-        let mut rules = rules.iter().filter(|rule| rule.is_for(&device.tags));
-        let Some(first) = rules.next() else {
+        if rules.is_empty() {
             return Ok(due);
-        };
-        let rules: Vec<Rule> = std::iter::once(first).chain(rules).cloned().collect();
+        }
+        let device = &loaded.device;
         let lives = self.store.lives(device.id).await?;
         if lives.lives.is_empty() && lives.renewals.is_empty() {
             return Ok(due);
         }
-        let open = queue.commands().iter();
+        let open = loaded.queue.commands().iter();
         let open: Vec<&Command> = open.filter(|c| !c.status.is_terminal()).collect();
-        let mut at = At::new(device, &rules, lives, open.is_empty(), now);
+        let mut at = At::new(device, rules, lives, open.is_empty(), now);
         for run in at.runs() {
             let Some(command) = run.command else { continue };
             if open.iter().any(|open| open.id == command) {
@@ -167,31 +145,10 @@ impl App {
         Ok(lives)
     }
 
-    /// The active rules of a team that renew, without what a renewal does not need. Read again after [`RULES_FOR`].
-    pub(crate) async fn renewing_rules(
-        &self,
-        team: &str,
-        now: Timestamp,
-    ) -> Result<Arc<[Rule]>, StoreError> {
-        let fresh = |(read_at, _): &&(Timestamp, Arc<[Rule]>)| now.since(*read_at) < RULES_FOR;
-        if let Ok(known) = self.renewing.lock()
-            && let Some((_, rules)) = known.get(team).filter(fresh)
-        {
-            return Ok(rules.clone());
-        }
-        let rules: Arc<[Rule]> = self
-            .store
-            .active_rules(team)
-            .await?
-            .rules
-            .into_iter()
-            .filter(|rule| rule.renewal.is_some())
-            .map(without_secrets)
-            .collect();
-        if let Ok(mut known) = self.renewing.lock() {
-            known.retain(|_, (read_at, _)| now.since(*read_at) < RULES_FOR);
-            known.insert(team.to_owned(), (now, rules.clone()));
-        }
+    /// The active rules of a team that renew.
+    pub(crate) async fn renewing_rules(&self, team: &str) -> Result<Vec<Rule>, StoreError> {
+        let mut rules = self.store.active_rules(team).await?.rules;
+        rules.retain(|rule| rule.renewal.is_some());
         Ok(rules)
     }
 

@@ -69,7 +69,7 @@ impl App {
             let mut notes = LifeNotes::default();
             for ending in page.items {
                 let team = ending.life.team.clone();
-                let rules = rules.of(self, &team, now).await?;
+                let rules = rules.of(self, &team).await?;
                 let life = ending.life.clone();
                 let left = days_left(life.not_after, now);
                 let from = alarming_from(&ending, &rules);
@@ -131,7 +131,7 @@ impl App {
             let page = self.store.renewals(query).await?;
             let mut notes = LifeNotes::default();
             for seen in page.items {
-                let rules = rules.of(self, &seen.run.team, now).await?;
+                let rules = rules.of(self, &seen.run.team).await?;
                 if !covering_rule_is_there(&rules, &seen.run) {
                     notes.abandoned.push((seen.run.old, now));
                     continue;
@@ -201,16 +201,11 @@ impl App {
 struct RulesOfTeams(HashMap<String, Arc<[Rule]>>);
 
 impl RulesOfTeams {
-    async fn of(
-        &mut self,
-        app: &App,
-        team: &str,
-        now: Timestamp,
-    ) -> Result<Arc<[Rule]>, StoreError> {
+    async fn of(&mut self, app: &App, team: &str) -> Result<Arc<[Rule]>, StoreError> {
         if let Some(known) = self.0.get(team) {
             return Ok(known.clone());
         }
-        let rules = app.renewing_rules(team, now).await?;
+        let rules: Arc<[Rule]> = app.renewing_rules(team).await?.into();
         self.0.insert(team.to_owned(), rules.clone());
         Ok(rules)
     }
