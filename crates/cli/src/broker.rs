@@ -232,6 +232,7 @@ fn tls(external: &External) -> Outcome<Option<TlsFiles>> {
             authorities: authorities.clone(),
             revocations: external.crl_file.clone(),
             revocations_required: external.crl_file.is_some(),
+            teams: None,
         }),
         (Level::Mutual, None) => return Err(incomplete("mqtt.external.ca_path is")),
         _ => None,

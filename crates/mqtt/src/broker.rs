@@ -85,6 +85,7 @@ impl Broker {
                 .map(|(at, listener)| Port::new(at, listener))
                 .collect(),
             changes: watch::channel(Change::None).0,
+            open: watch::Sender::new(!config.closed),
             inner: Mutex::new(Inner {
                 router: Router::new(limits.router, counters.clone()),
                 doors: Doors::default(),
@@ -107,6 +108,11 @@ impl Broker {
             first,
             loops,
         })
+    }
+
+    /// Takes clients in, when it was started [closed](BrokerConfig::closed).
+    pub fn open(&self) {
+        self.shared.open.send_replace(true);
     }
 
     /// The first address that was bound.
@@ -189,6 +195,8 @@ struct Shared {
     /// In the order of the configuration.
     ports: Vec<Port>,
     changes: watch::Sender<Change>,
+    /// Nobody is taken in before.
+    open: watch::Sender<bool>,
     inner: Mutex<Inner>,
     counters: Arc<Counters>,
     started: Instant,

@@ -9,31 +9,45 @@ mod claim;
 mod claim_many;
 mod commands;
 mod forecast;
+mod foreign;
 mod identity;
 mod issuing;
 mod keys;
+mod material;
+mod plan;
 mod renewal;
+mod reset;
+mod revocation;
+mod rules;
 mod session;
 mod teams;
+mod verified;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
+pub use commands::{CommandPatch, Wish};
 pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_threads};
 pub use forecast::{
     ALARM_DAYS, COUNTED_MAX, Expected, Forecast, ForecastQuery, Looked, Outlook, OwnCertificate, OwnCertificates, Sum, Sums,
     WINDOW_DAYS, WINDOW_DAYS_MAX, WINDOWS_MAX, Window,
 };
 pub(crate) use forecast::{of_home, watch_lives};
+pub use foreign::{REGISTER_BYTES_MAX, checked_row, RowRules};
 pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
 pub use keys::{Caller, KeyText, NewKey};
 pub use renewal::{SWITCH_KEY, problem_of, words_of};
+pub use plan::{FleetPlan, Plan, PlanGroup, PlanSource, PlanStep};
+pub use reset::Reset;
+pub use rules::RulePatch;
 pub use teams::NewTeam;
 
 use crate::admission::Admission;
 use crate::settings::Policy;
 use crate::verify::AwsLc;
 use sectag_proto::{DeviceId, Timestamp};
+use crate::gate::Doorkeeper;
+use crate::issuers::Issuers;
 use sectag_store::{Store, StoreError};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -67,6 +81,8 @@ pub struct App {
     pub(crate) verifier: AwsLc,
     /// Who is let in when many come at once.
     pub(crate) admission: Arc<Admission>,
+    /// The active rules of each team.
+    pub(crate) rules: rules::RuleBook,
     /// The id of the home's own team.
     pub(crate) owner: String,
     /// Which certificates devices connected with, on the way to the store.
@@ -75,6 +91,12 @@ pub struct App {
     pub(crate) own_certificates: OwnCertificates,
     /// What tells that two devices share one identity.
     pub(crate) clones: crate::clones::Clones,
+    /// Who signs devices.
+    pub(crate) issuers: Arc<Issuers>,
+    /// Whom the broker lets in.
+    pub(crate) doorkeeper: Arc<Doorkeeper>,
+    /// An upload waits to be worked off.
+    pub(crate) uploads: tokio::sync::Notify,
     /// When a device's key alarm was last written: one in ten minutes is enough to act on.
     pub(crate) alarmed: Mutex<HashMap<DeviceId, Timestamp>>,
 }
@@ -146,6 +168,9 @@ pub enum OwnerError {
         /// In words, with the limit.
         reason: String,
     },
+    /// A rule that could not be applied to any device.
+    #[error("{0}")]
+    Rule(#[from] sectag_proto::rules::RuleError),
     /// Body over the limit.
     #[error("the body has more than {max} bytes")]
     TooLarge {
@@ -182,6 +207,12 @@ pub enum OwnerError {
     /// A team that cannot be deleted.
     #[error("{0}")]
     TeamInUse(String),
+    /// A rule that is not a draft any more, or was changed meanwhile.
+    #[error("{0}")]
+    RuleActive(String),
+    /// A command that is past being changed, or is not parked.
+    #[error("{0}")]
+    CommandState(String),
     /// As many streams of events are open as there may be, in all or of this team.
     #[error("as many event streams are open as there may be (at most {max}); close one, or use a webhook")]
     TooManyStreams {
@@ -191,6 +222,9 @@ pub enum OwnerError {
     /// Too many writers at one device.
     #[error("the device's queue is changing too fast; try again")]
     Contention,
+    /// A call of the vendor's cloud that is not ours; in words what is.
+    #[error("{0}")]
+    NotOurs(&'static str),
     /// The store failed; the reason is for the log only.
     #[error("the store failed; see the service's log")]
     Store(#[from] StoreError),

@@ -257,6 +257,7 @@ impl Home {
                 authorities: self.ca_file("devices"),
                 revocations: Some(self.path.join("ca/devices.crl")),
                 revocations_required: false,
+                teams: Some(self.path.join("ca/teams")),
             }),
         }
     }

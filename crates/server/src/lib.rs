@@ -21,7 +21,9 @@ pub mod device_api;
 mod error;
 mod events;
 mod evidence;
+pub mod gate;
 mod home;
+pub mod issuers;
 mod listen;
 pub mod listeners;
 mod metrics;
@@ -30,13 +32,14 @@ mod service;
 mod settings;
 mod tls;
 mod verify;
+mod webhooks;
 
 pub use app::{Clock, OwnerError, Refusal};
 pub use error::StartError;
 pub use home::{Home, Pair};
 pub use service::{Addresses, Config, Service, level_word, system_clock};
 pub use settings::{
-    AUTHORISED_S_LIMIT, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Settings, SettingsError,
+    AUTHORISED_S_LIMIT, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Private, Settings, SettingsError, Webhooks,
 };
 pub use verify::AwsLc;
 

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use sectag_keep::KeepError;
 use sectag_mqtt::{
-    Broker, BrokerConfig, BrokerError, BrokerLimits, Level, Listener, Security, Trust, TrustError,
+    Broker, BrokerConfig, BrokerError, BrokerLimits, Gate, Level, Listener, Security, Trust,
+    TrustError,
 };
 use sectag_pki::topics::Rules;
 use tokio::task::JoinHandle;
@@ -62,6 +63,9 @@ pub struct ClientFiles {
     pub revocations: Option<PathBuf>,
     /// A missing revocation list is an error, not an empty one.
     pub revocations_required: bool,
+    /// A directory with further CAs (`*.crt`) and their revocation lists (`*.crl`) that come and go while the broker runs.
+    /// It may be missing.
+    pub teams: Option<PathBuf>,
 }
 
 /// Why MQTT listeners did not start, or did not take their files anew.
@@ -133,7 +137,15 @@ pub struct LiveBroker {
     watch: JoinHandle<()>,
 }
 
-impl LiveBroker {
+/// A broker that holds its addresses and takes nobody in: whoever connects waits until [`ClosedBroker::open_to`].
+#[derive(Debug)]
+pub struct ClosedBroker {
+    broker: Arc<Broker>,
+    open: Vec<Open>,
+    watched: Vec<Watched>,
+}
+
+impl ClosedBroker {
     /// Reads all files, binds all addresses, or does nothing. Must be called inside a tokio runtime.
     ///
     /// # Errors
@@ -144,6 +156,7 @@ impl LiveBroker {
     ) -> Result<Self, ListenerError> {
         let mut config = BrokerConfig::new([]);
         config.limits = limits;
+        config.closed = true;
         let mut watched = Vec::new();
         for (at, asked) in listeners.iter().enumerate() {
             let security = match &asked.tls {
@@ -154,11 +167,12 @@ impl LiveBroker {
                         at,
                         name: asked.name.clone(),
                         files: files.clone(),
+                        gate: None,
                         last: Ok(found.digest),
                     };
                     listener.keep_revocations(&found);
                     watched.push(listener);
-                    let trust = found.trust(&asked.name)?;
+                    let trust = found.trust(&asked.name, None)?;
                     Security::Tls(Arc::new(trust))
                 }
             };
@@ -182,9 +196,49 @@ impl LiveBroker {
         });
         Ok(Self {
             open: open.collect(),
-            watch: tokio::spawn(watch(watched, Arc::downgrade(&broker))),
             broker,
+            watched,
         })
+    }
+
+    /// The broker.
+    pub const fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Takes clients in. With a gate, the first listener asks it about every certificate; the others go by chains and lists.
+    ///
+    /// # Errors
+    /// [`ListenerError`] when the files of the first listener cannot be used any more.
+    pub fn open_to(mut self, gate: Option<Arc<dyn Gate>>) -> Result<LiveBroker, ListenerError> {
+        if let Some(first) = self.watched.iter_mut().find(|listener| listener.at == 0)
+            && let Some(gate) = gate
+        {
+            first.gate = Some(gate);
+            let found = first.files.read(&first.name)?;
+            first.last = Ok(found.digest);
+            let trust = found.trust(&first.name, first.gate.as_ref())?;
+            self.broker.set_trust(first.at, Arc::new(trust));
+        }
+        self.broker.open();
+        Ok(LiveBroker {
+            open: self.open,
+            watch: tokio::spawn(watch(self.watched, Arc::downgrade(&self.broker))),
+            broker: self.broker,
+        })
+    }
+}
+
+impl LiveBroker {
+    /// Reads all files, binds all addresses, or does nothing. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ListenerError`].
+    pub async fn start(
+        listeners: Vec<MqttListener>,
+        limits: BrokerLimits,
+    ) -> Result<Self, ListenerError> {
+        ClosedBroker::start(listeners, limits).await?.open_to(None)
     }
 
     /// The broker.
@@ -218,11 +272,13 @@ impl Drop for LiveBroker {
 type Digest = [u8; 32];
 
 /// One TLS listener under watch.
+#[derive(Debug)]
 struct Watched {
     /// Its position in the broker.
     at: usize,
     name: String,
     files: TlsFiles,
+    gate: Option<Arc<dyn Gate>>,
     /// What was found when it was looked at last: the content, or what was wrong.
     last: Result<Digest, String>,
 }
@@ -270,7 +326,7 @@ impl Watched {
             self.keep_revocations(found);
         }
         let listener = self.name.as_str();
-        match found.and_then(|found| found.trust(listener)) {
+        match found.and_then(|found| found.trust(listener, self.gate.as_ref())) {
             Ok(trust) => {
                 tracing::info!(listener, "MQTT listener takes its certificates anew");
                 Some(trust)

@@ -20,8 +20,10 @@
 //! 5. A row in the table of roles, and `make openapi`.
 
 pub mod access;
+mod alarms;
 mod allow_list;
 mod audit;
+mod bulk_ops;
 mod commands;
 mod csv;
 mod devices;
@@ -31,10 +33,12 @@ mod keys;
 mod metrics;
 mod openapi;
 mod page;
+mod registered;
 mod renewals;
 mod request;
 mod shapes;
 mod status;
+mod webhooks;
 mod teams;
 
 pub use csv::rows as csv_rows;
@@ -117,8 +121,12 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(allow_list::routes())
         .merge(audit::routes())
         .merge(events::routes())
+        .merge(alarms::routes())
+        .merge(webhooks::routes())
         .merge(openapi::routes())
         .merge(renewals::routes())
+        .merge(registered::routes())
+        .merge(bulk_ops::routes())
         .merge(status::routes());
     OpenApiRouter::with_openapi(openapi::frame())
         .nest("/v1", v1)
@@ -158,15 +166,19 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::Exists(_) => (StatusCode::CONFLICT, 40904),
         OwnerError::LastOwnerKey => (StatusCode::CONFLICT, 40905),
         OwnerError::TeamInUse(_) => (StatusCode::CONFLICT, 40906),
+        OwnerError::RuleActive(_) => (StatusCode::CONFLICT, 40907),
+        OwnerError::CommandState(_) => (StatusCode::CONFLICT, 40908),
         OwnerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 41300),
         OwnerError::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42200),
         OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),
+        OwnerError::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42202),
         OwnerError::TooManyStreams { .. } => (StatusCode::TOO_MANY_REQUESTS, 42900),
         OwnerError::Contention => (StatusCode::SERVICE_UNAVAILABLE, 50300),
         OwnerError::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, 50301)
         }
         OwnerError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, 50000),
+        OwnerError::NotOurs(_) => (StatusCode::NOT_IMPLEMENTED, 50100),
     }
 }
 
@@ -187,6 +199,7 @@ impl IntoResponse for Refused {
                     "the body cannot be used".to_owned()
                 }
                 OwnerError::Invalid { field, .. } => format!("member `{field}` refused"),
+                OwnerError::Rule(e) => format!("member `{}` refused", e.place),
                 e => e.to_string(),
             };
             let reason = one_line(&reason);

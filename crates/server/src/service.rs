@@ -5,18 +5,21 @@ use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::events::Hub;
 use crate::evidence::Evidence;
+use crate::gate::{Doorkeeper, Lists};
 use crate::home::Home;
+use crate::issuers::Issuers;
 use crate::listen::{Door, LiveTls, Manners};
-use crate::listeners::{ListenerError, LiveBroker, MqttListener, Open};
+use crate::listeners::{ClosedBroker, ListenerError, LiveBroker, MqttListener, Open};
 use crate::metrics::Metrics;
 use crate::settings::{Coap, Policy, Settings};
 use crate::verify::AwsLc;
+use crate::webhooks::Webhooks;
 use crate::{coap, device_api, owner_api, tls};
 use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use sectag_keep as keep;
-use sectag_mqtt::{Broker, BrokerError, BrokerLimits, Level, Snapshot};
+use sectag_mqtt::{Broker, BrokerError, BrokerLimits, Gate, Level, Snapshot};
 use sectag_pki::topics::Rules;
 use sectag_proto::Timestamp;
 use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store, Teams};
@@ -65,6 +68,8 @@ pub struct Config {
     pub names: Vec<String>,
     /// Commands of one device that may wait.
     pub open_commands_max: usize,
+    /// Where webhooks may lead, and whom they trust.
+    pub webhooks: crate::settings::Webhooks,
     /// The calendar.
     pub clock: Clock,
 }
@@ -140,6 +145,7 @@ impl Config {
             mqtt: settings.listen.mqtt,
             coap: settings.listen.coap,
             coap_settings: settings.coap,
+            webhooks: settings.webhooks,
             listeners: Vec::new(),
             rules: None,
             policy: settings.policy,
@@ -180,13 +186,22 @@ impl Service {
             rules: config.rules,
         }];
         listeners.extend(config.listeners);
-        let broker = LiveBroker::start(listeners, BrokerLimits::default())
+        let broker = ClosedBroker::start(listeners, BrokerLimits::default())
             .await
             .map_err(|error| no_broker(error, config.mqtt))?;
         let store = Arc::new(open_store(&home).await?);
         let keeper = Keeper::open(&home, store.clone(), clock.clone()).await?;
         let audit_key: Arc<str> = keeper.public_key_pem().into();
         let metrics: Arc<Metrics> = Arc::default();
+        let failed = |source| StartError::Store {
+            path: home.database(),
+            source,
+        };
+        let issuers = Arc::new(Issuers::open(&home)?);
+        let (doorkeeper, errands) =
+            Doorkeeper::open(store.clone(), clock.clone(), issuers.home_team())
+                .await
+                .map_err(failed)?;
         let app = Arc::new(App {
             store: store.clone(),
             issuer: Issuer {
@@ -204,14 +219,17 @@ impl Service {
             uses: Default::default(),
             own_certificates: of_home(home.path()),
             clones: Default::default(),
+            issuers: issuers.clone(),
+            doorkeeper: doorkeeper.clone(),
+            uploads: Default::default(),
             alarmed: Mutex::new(HashMap::new()),
+            rules: Default::default(),
         });
-        let failed = |source| StartError::Store {
-            path: home.database(),
-            source,
-        };
         app.open_teams().await.map_err(failed)?;
         register_owner_key(&home, store.as_ref(), app.now()).await?;
+        doorkeeper.watches(broker.broker(), &app);
+        let gate: Arc<dyn Gate> = doorkeeper.clone();
+        let broker = broker.open_to(Some(gate))?;
         let addresses = Addresses {
             owner: address(&owner, "owner", config.owner)?,
             loopback: address(&loopback, "loopback", config.loopback)?,
@@ -220,9 +238,19 @@ impl Service {
             coap: coap::address(&datagrams, config.coap)?,
         };
         let (stop, stopped) = watch::channel(false);
+        let hub = Arc::new(Hub::new(store.clone(), metrics.clone()));
+        let webhooks = Arc::new(Webhooks::new(
+            store.clone(),
+            hub.clone(),
+            metrics.clone(),
+            app.clock.clone(),
+            config.webhooks,
+            home.owner_id(),
+        ));
         let evidence = Arc::new(Evidence {
-            hub: Arc::new(Hub::new(store.clone(), metrics.clone())),
+            hub,
             metrics: metrics.clone(),
+            webhooks: webhooks.clone(),
             stopped: stopped.clone(),
         });
         let owner_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_owners(&server)?));
@@ -231,7 +259,10 @@ impl Service {
         let settings = config.coap_settings;
         let datagrams = coap::Listener::open(datagrams, app.clone(), &home, &server, settings)?;
         let facts = facts(addresses, &broker, app.clone(), datagrams.status());
-        let mut doors = vec![tokio::spawn(evidence.hub.clone().run(stopped.clone()))];
+        let mut doors = vec![
+            tokio::spawn(evidence.hub.clone().run(stopped.clone())),
+            tokio::spawn(webhooks.run(stopped.clone())),
+        ];
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),
             ("loopback", loopback, None, loopback_names()),
@@ -280,6 +311,10 @@ impl Service {
         doors.push(tokio::spawn(door.serve(service, stopped.clone())));
         doors.push(tokio::spawn(datagrams.serve(stopped.clone())));
         doors.push(tokio::spawn(watch_lives(app.clone(), stopped.clone())));
+        let lists = Lists::new(store.clone(), issuers, app.clock.clone());
+        doors.push(tokio::spawn(lists.run(doorkeeper.clone(), stopped.clone())));
+        doors.push(tokio::spawn(doorkeeper.run(errands, stopped.clone())));
+        doors.push(tokio::spawn(app.clone().work_off(stopped.clone())));
         let keeper = tokio::spawn(keeper.run(stopped));
         write_run_file(&home, &addresses, broker.open())?;
         tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, coap = coap_word(&addresses), "service started");

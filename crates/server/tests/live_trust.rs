@@ -114,6 +114,7 @@ impl Desk {
                     authorities: self.path(authorities),
                     revocations: Some(self.path("clients.crl")),
                     revocations_required: false,
+                    teams: None,
                 }),
             }),
             rules: None,

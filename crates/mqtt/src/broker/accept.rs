@@ -34,6 +34,12 @@ const REFUSAL_LINGER: Duration = Duration::from_secs(1);
 pub(super) async fn run(listener: TcpListener, port: usize, shared: Arc<Shared>) {
     let mut changes = shared.changes.subscribe();
     let mut tasks = JoinSet::new();
+    let mut open = shared.open.subscribe();
+    tokio::select! {
+        // An error means that the broker is gone, and the loop ends by the other.
+        _ = open.wait_for(|open| *open) => {}
+        () = stopped(&mut changes) => return,
+    }
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {

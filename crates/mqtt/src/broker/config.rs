@@ -49,6 +49,8 @@ pub struct BrokerConfig {
     pub listeners: Vec<Listener>,
     /// Bounds, common to all listeners.
     pub limits: BrokerLimits,
+    /// Bind, and take nobody in before [`Broker::open`](super::Broker::open): who comes meanwhile waits. Default false.
+    pub closed: bool,
 }
 
 /// Addresses with one level of security and one set of topic rules.
@@ -97,6 +99,7 @@ impl BrokerConfig {
         Self {
             listeners: listeners.into_iter().collect(),
             limits: BrokerLimits::default(),
+            closed: false,
         }
     }
 }

@@ -5,12 +5,16 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use sectag_keep::{self as keep, KeepError};
-use sectag_mqtt::{Trust, TrustMaterial};
+use sectag_mqtt::{Gate, Trust, TrustMaterial};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Most entries of a directory of CAs: a system's store has a few hundred.
 const CA_ENTRIES_MAX: usize = 4096;
+
+/// Most entries of the directory of teams' CAs: certificate, key and list of ten thousand.
+const TEAM_ENTRIES_MAX: usize = 40_000;
 
 /// The content of all files, not judged yet.
 pub(super) struct Found {
@@ -24,15 +28,25 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn trust(self, listener: &str) -> Result<Trust, ListenerError> {
+    pub(super) fn trust(
+        self,
+        listener: &str,
+        gate: Option<&Arc<dyn Gate>>,
+    ) -> Result<Trust, ListenerError> {
         let made = match self.clients {
             None => Trust::server_only(self.server_chain, self.server_key),
-            Some((client_roots, crls)) => Trust::new(TrustMaterial {
-                server_chain: self.server_chain,
-                server_key: self.server_key,
-                client_roots,
-                crls,
-            }),
+            Some((client_roots, crls)) => {
+                let material = TrustMaterial {
+                    server_chain: self.server_chain,
+                    server_key: self.server_key,
+                    client_roots,
+                    crls,
+                };
+                match gate {
+                    None => Trust::new(material),
+                    Some(gate) => Trust::gated(material, gate.clone()),
+                }
+            }
         };
         made.map_err(|source| ListenerError::Trust {
             listener: listener.to_owned(),
@@ -57,7 +71,11 @@ impl TlsFiles {
             .map_err(|e| read.holds(path, what, format!("holds no usable private key: {e}")))?;
         let clients = match &self.clients {
             None => None,
-            Some(files) => Some((read.authorities(files)?, read.revocations(files)?)),
+            Some(files) => {
+                let mut found = (read.authorities(files)?, read.revocations(files)?);
+                read.teams(files, &mut found)?;
+                Some(found)
+            }
         };
         Ok(Found {
             server_chain,
@@ -159,6 +177,53 @@ impl Reader<'_> {
             false => "holds no revocation list".to_owned(),
         };
         Err(self.holds(path, what, reason))
+    }
+
+    /// CAs that come and go, and their lists. A file that vanishes while the names are read went a moment later.
+    fn teams(
+        &mut self,
+        files: &ClientFiles,
+        found: &mut (
+            Vec<CertificateDer<'static>>,
+            Vec<CertificateRevocationListDer<'static>>,
+        ),
+    ) -> Result<(), ListenerError> {
+        let Some(dir) = &files.teams else {
+            return Ok(());
+        };
+        if keep::is_dir(dir) != Some(true) {
+            return Ok(());
+        }
+        let what = "CAs of teams";
+        let names =
+            keep::names(dir, TEAM_ENTRIES_MAX).map_err(|source| self.unread(what, source))?;
+        for name in &names {
+            let path = dir.join(name);
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            match extension {
+                Some("crt") => {
+                    if let Some(content) = self.any(&path, what)? {
+                        let certificates = certificates(&content);
+                        found
+                            .0
+                            .extend(certificates.map_err(|e| self.holds(&path, what, e))?);
+                    }
+                }
+                Some("crl") => {
+                    if let Some(content) = self.any(&path, what)? {
+                        found.1.extend(
+                            CertificateRevocationListDer::pem_slice_iter(&content)
+                                .collect::<Result<Vec<_>, _>>()
+                                .map_err(|e| {
+                                    self.holds(&path, what, format!("is not usable PEM: {e}"))
+                                })?,
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn unread(&self, what: &'static str, source: KeepError) -> ListenerError {

@@ -108,6 +108,14 @@ pub const TABLE: &[Row] = &[
     // Evidence. The export holds the whole chain, and with it what every team did.
     row("GET",    "/v1/audit",                                              ADMIN,  OwnTeam, Refused),
     row("GET",    "/v1/audit/export",                                       ADMIN,  Home,    Refused),
+    row("GET",    "/v1/alarms",                                             VIEWER, OwnTeam, Narrowed),
+    row("POST",   "/v1/alarms/{number}/ack",                                EDITOR, Thing,   Narrowed),
+    row("GET",    "/v1/webhooks",                                           ADMIN,  OwnTeam, Refused),
+    row("POST",   "/v1/webhooks",                                           ADMIN,  OwnTeam, Refused),
+    row("GET",    "/v1/webhooks/{id}",                                      ADMIN,  Thing,   Refused),
+    row("PATCH",  "/v1/webhooks/{id}",                                      ADMIN,  Thing,   Refused),
+    row("DELETE", "/v1/webhooks/{id}",                                      ADMIN,  Thing,   Refused),
+    row("POST",   "/v1/webhooks/{id}/test",                                 ADMIN,  Thing,   Refused),
     row("GET",    "/v1/events",                                             VIEWER, OwnTeam, Narrowed),
     // Certificates that end.
     row("GET",    "/v1/forecast",                                           VIEWER, OwnTeam, Narrowed),
