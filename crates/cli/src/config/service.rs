@@ -9,7 +9,7 @@ use crate::home::Place;
 use sectag_gateway::document::{self, Document, DocumentError};
 use sectag_gateway::verbs::{Said, value_of_line};
 use sectag_keep::KeepError;
-use sectag_server::{Policy, Settings, SettingsError};
+use sectag_server::{Settings, SettingsError};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -31,6 +31,7 @@ const KEYS: &[ServiceKey] = &[
         name: "policy",
         of: |settings| {
             match settings.policy {
+                Policy::Auto => "auto",
                 Policy::FirstClaim => "first-claim",
                 Policy::AllowList => "allow-list",
             }
@@ -72,6 +73,10 @@ const KEYS: &[ServiceKey] = &[
     ServiceKey {
         name: "coap.attestation-auth",
         of: |settings| settings.coap.attestation_auth.into(),
+    },
+    ServiceKey {
+        name: "owner.admin-claims-hidden",
+        of: |settings| settings.owner.admin_claims_hidden.into(),
     },
 ];
 
