@@ -322,10 +322,14 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
             })
             .any(|parameter| parameter.parameter_in == place)
     };
-    for response in operation.responses.responses.values_mut() {
+    for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else {
             continue;
         };
+        // One that a handler describes itself has the type of all others.
+        if status.starts_with(['4', '5']) {
+            *response = refusal(&response.description);
+        }
         for content in response.content.values_mut() {
             if let RefOr::T(content) = content {
                 name_page(content);

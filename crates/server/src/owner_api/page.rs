@@ -78,7 +78,7 @@ impl<'a> Page<'a> {
         page.contents(&calls);
         page.add("<main>\n");
         page.head();
-        for tag in items(&document["tags"]) {
+        for tag in page.chapters(&calls) {
             page.chapter(tag, &calls);
         }
         page.shapes();
@@ -105,28 +105,46 @@ impl<'a> Page<'a> {
         calls
     }
 
+    /// Beside the text where there is room; on a narrow screen the chapters only, and the calls at the head of each.
     fn contents(&mut self, calls: &[Call<'_>]) {
-        // Open where there is room beside the text; on a narrow screen a reader opens it. Without scripts the two cannot
-        // differ, so it is open, and short.
-        self.add("<nav aria-label=\"Contents\">\n");
-        for tag in items(&self.document["tags"]) {
+        self.add("<nav aria-label=\"Contents\">\n<ul>\n");
+        for tag in self.chapters(calls) {
             let name = text(&tag["name"]);
             let _ = write!(
                 self.html,
-                "<details><summary><a href=\"#{0}\">{0}</a></summary>\n<ul>\n",
-                escaped(name)
+                "<li><a href=\"#{}\">{}</a>\n",
+                escaped(name),
+                escaped(&titled(name))
             );
-            for call in calls.iter().filter(|call| is_in(call, name)) {
-                let _ = writeln!(
-                    self.html,
-                    "<li><a href=\"#{}\">{}</a></li>",
-                    escaped(call.id()),
-                    escaped(text(&call.operation["summary"]))
-                );
-            }
-            self.add("</ul></details>\n");
+            self.index(name, calls);
+            self.add("</li>\n");
         }
-        self.add("<ul><li><a href=\"#shapes\">Shapes</a></li><li><a href=\"#refusals\">Refusals and their codes</a></li></ul>\n</nav>\n");
+        self.add("<li><a href=\"#shapes\">Shapes</a></li>\n<li><a href=\"#refusals\">Refusals and their codes</a></li>\n</ul>\n</nav>\n");
+    }
+
+    fn index(&mut self, chapter: &str, calls: &[Call<'_>]) {
+        self.add("<ul class=\"index\">\n");
+        for call in calls.iter().filter(|call| is_in(call, chapter)) {
+            let _ = writeln!(
+                self.html,
+                "<li><a href=\"#{}\">{}</a></li>",
+                escaped(call.id()),
+                escaped(text(&call.operation["summary"]))
+            );
+        }
+        self.add("</ul>\n");
+    }
+
+    /// Those with a call.
+    fn chapters(&self, calls: &[Call<'_>]) -> Vec<&'a Value> {
+        let has_calls = |tag: &&Value| {
+            let name = text(&tag["name"]);
+            calls.iter().any(|call| is_in(call, name))
+        };
+        items(&self.document["tags"])
+            .iter()
+            .filter(has_calls)
+            .collect()
     }
 
     fn head(&mut self) {
@@ -144,17 +162,14 @@ impl<'a> Page<'a> {
 
     fn chapter(&mut self, tag: &Value, calls: &[Call<'_>]) {
         let name = text(&tag["name"]);
-        let mut title = name.to_owned();
-        if let Some(first) = title.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
         let _ = writeln!(
             self.html,
             "<h2 id=\"{}\">{}</h2>",
             escaped(name),
-            escaped(&title)
+            escaped(&titled(name))
         );
         self.prose(text(&tag["description"]));
+        self.index(name, calls);
         for call in calls.iter().filter(|call| is_in(call, name)) {
             self.call(call);
         }
@@ -402,6 +417,14 @@ fn refusal_rows() -> impl Iterator<Item = [&'static str; 4]> {
             _ => None,
         }
     })
+}
+
+fn titled(name: &str) -> String {
+    let mut title = name.to_owned();
+    if let Some(first) = title.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    title
 }
 
 fn is_in(call: &Call<'_>, tag: &str) -> bool {
