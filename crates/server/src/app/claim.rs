@@ -81,6 +81,7 @@ impl App {
             let version = self.device_of(caller, device).await?.version;
             match self.store.unclaim(device, version, by, self.now()).await {
                 Ok(()) => {
+                    self.doorkeeper.settled().await;
                     tracing::info!(%device, by, "device unclaimed");
                     return Ok(());
                 }
@@ -129,6 +130,7 @@ impl App {
             {
                 Ok(changed) => {
                     if let Some(blocked) = blocked {
+                        self.doorkeeper.settled().await;
                         tracing::info!(%device, blocked, by, "device block changed");
                     }
                     return Ok(changed);

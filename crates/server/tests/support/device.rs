@@ -34,6 +34,8 @@ pub struct FakeDevice {
     pub convention: Convention,
     /// What is stored: (tag, type) → content.
     pub stored: HashMap<(u32, u8), String>,
+    /// Keys made by `%KEYGEN`: tag → PEM.
+    pub keys: HashMap<u32, String>,
 }
 
 pub const FIRMWARE: FirmwareId = FirmwareId::from_bytes([7; 16]);
@@ -45,6 +47,7 @@ impl FakeDevice {
             identity: Key::new(),
             convention: Convention::BodyIsAad,
             stored: HashMap::new(),
+            keys: HashMap::new(),
         }
     }
 
@@ -158,6 +161,7 @@ impl FakeDevice {
             "%KEYGEN" => {
                 let tag: u32 = fields.next().unwrap().parse().unwrap();
                 let key = Key::new();
+                self.keys.insert(tag, key.0.to_pem().to_string());
                 let subject = parameters
                     .split('"')
                     .nth(1)
