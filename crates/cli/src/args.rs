@@ -11,6 +11,7 @@ mod gateway;
 mod issue;
 mod modem;
 mod mqtt;
+mod renewals;
 mod sample;
 
 pub(crate) use audit::{Audit, ListAudit, VerifyAudit};
@@ -29,6 +30,7 @@ pub(crate) use issue::{
 };
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
+pub(crate) use renewals::{Forecast, Renewals};
 pub(crate) use sample::{EditionName, Sample};
 
 use clap::{Args, Parser, Subcommand};
@@ -115,6 +117,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Commands,
     },
+    /// What will stop working in 30, 60, 90 days: certificates that end and are not renewed as things stand
+    Forecast(Forecast),
+    /// Renewals under way, or everything about one device's certificates
+    Renewals(Renewals),
     /// API keys of owners
     Keys {
         #[command(subcommand)]

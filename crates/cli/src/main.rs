@@ -23,6 +23,7 @@ mod modem_choice;
 mod mqtt;
 mod output;
 mod owner;
+mod renewals;
 mod sample;
 mod tedge;
 mod up;
@@ -128,6 +129,8 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Claim(args) => owner::claim(&owner()?, &place, args, json).await,
         Verb::Devices { verb } => owner::devices(&owner()?, verb, json).await,
         Verb::Commands { verb } => owner::commands(&owner()?, &place, verb, json).await,
+        Verb::Forecast(args) => renewals::forecast(&owner()?, args, json).await,
+        Verb::Renewals(args) => renewals::renewals(&owner()?, args, json).await,
         Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,
         Verb::Audit { verb } => audit::audit(&global, &place, verb).await,
         Verb::Openapi => {

@@ -420,7 +420,7 @@ fn from_stdin() -> Outcome<String> {
 }
 
 /// An id as a path segment; an id of ours never needs escaping, so other characters are a typing mistake.
-fn segment(id: &str) -> Outcome<&str> {
+pub(crate) fn segment(id: &str) -> Outcome<&str> {
     if !id.is_empty()
         && id
             .bytes()
@@ -432,7 +432,7 @@ fn segment(id: &str) -> Outcome<&str> {
     }
 }
 
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             out.push(char::from(byte));

@@ -82,6 +82,9 @@ Commands:
   claim     Claim a device by its attestation token
   devices   The claimed devices
   commands  The command queue of a device
+  forecast  What will stop working in 30, 60, 90 days: certificates that end and are not renewed as
+            things stand
+  renewals  Renewals under way, or everything about one device's certificates
   keys      API keys of owners
   audit     Who did what, and the proof that nobody changed the record of it
   openapi   The owner API as an OpenAPI document; a running service shows it at /docs
