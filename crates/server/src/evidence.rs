@@ -2,6 +2,7 @@
 
 use crate::events::Hub;
 use crate::metrics::Metrics;
+use crate::webhooks::Webhooks;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -12,6 +13,8 @@ pub(crate) struct Evidence {
     pub(crate) hub: Arc<Hub>,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Where events are sent.
+    pub(crate) webhooks: Arc<Webhooks>,
     /// Turns true when the service ends.
     pub(crate) stopped: watch::Receiver<bool>,
 }

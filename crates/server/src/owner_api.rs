@@ -33,11 +33,14 @@ mod keys;
 mod metrics;
 mod openapi;
 mod page;
+mod plan;
 mod registered;
 mod renewals;
 mod request;
+mod rules;
 mod shapes;
 mod status;
+mod tags;
 mod webhooks;
 mod teams;
 
@@ -113,7 +116,8 @@ pub(crate) fn router(api: Api) -> Router {
 fn routes() -> OpenApiRouter<Api> {
     let devices = || devices::routes()
             .merge(commands::routes())
-            .merge(renewals::of_a_device());
+            .merge(renewals::of_a_device())
+            .merge(plan::of_a_device());
     let v1 = OpenApiRouter::new()
         .merge(devices())
         .merge(keys::routes())
@@ -125,6 +129,9 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(webhooks::routes())
         .merge(openapi::routes())
         .merge(renewals::routes())
+        .merge(rules::routes())
+        .merge(tags::routes())
+        .merge(plan::routes())
         .merge(registered::routes())
         .merge(bulk_ops::routes())
         .merge(status::routes());

@@ -205,7 +205,6 @@ impl Service {
         let app = Arc::new(App {
             store: store.clone(),
             issuer: Issuer {
-                devices: home.devices()?,
                 root_pem: home.root_pem(),
             },
             policy: config.policy,

@@ -146,7 +146,8 @@ impl Webhooks {
                 let id = format!("test-{}", uuid::Uuid::new_v4());
                 let delivery = delivery(id, "test", &body.to_string(), &secret, now);
                 let mut line = Line::default();
-                line.deliver(&target, &delivery, self.manners(webhook)).await
+                line.deliver(&target, &delivery, self.manners(webhook))
+                    .await
             }
             (Err(reason), _) => Err(reason),
             (_, None) => Err("it was removed".to_owned()),
@@ -468,7 +469,10 @@ impl Sender {
 
     /// Writes the cursor, if it moved.
     async fn save(&mut self) -> Result<(), StoreError> {
-        if self.delivered > 0 || self.passed >= SAVE_PASSED || (*self.stopped.borrow() && self.passed > 0) {
+        if self.delivered > 0
+            || self.passed >= SAVE_PASSED
+            || (*self.stopped.borrow() && self.passed > 0)
+        {
             self.write().await?;
         }
         Ok(())
@@ -543,8 +547,14 @@ mod tests {
     #[test]
     fn of_a_url_only_its_place_is_told() {
         for (url, told) in [
-            ("https://hooks.example/services/T0/B0/secret", "https://hooks.example"),
-            ("https://hooks.example?token=secret", "https://hooks.example"),
+            (
+                "https://hooks.example/services/T0/B0/secret",
+                "https://hooks.example",
+            ),
+            (
+                "https://hooks.example?token=secret",
+                "https://hooks.example",
+            ),
             ("http://[::1]:8080/x", "http://[::1]:8080"),
             ("https://hooks.example", "https://hooks.example"),
         ] {

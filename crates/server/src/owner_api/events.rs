@@ -8,6 +8,7 @@
 //! place.
 
 use super::audit::Pages;
+use super::openapi::{TooMany, Unknown};
 use super::request::{Answer, Query, device_id};
 use super::{Api, Refused};
 use crate::app::{Caller, OwnerError};
@@ -62,7 +63,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     ),
     responses(
         (status = 200, description = "A stream that ends with the connection, or with the service.", content_type = "text/event-stream", body = String),
-        (status = 429, description = "As many streams are open as there may be.", body = super::Problem),
+        TooMany,
+        Unknown,
     ),
 )]
 async fn events(

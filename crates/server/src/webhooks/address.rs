@@ -74,11 +74,20 @@ fn place_of_v6(address: Ipv6Addr) -> Place {
 /// IPv4 inside: mapped or compatible (RFC 4291 §2.5.5), NAT64 (RFC 6052, and the local prefix of RFC 8215), 6to4 (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
-    let at = |from: usize| Ipv4Addr::new(octets[from], octets[from + 1], octets[from + 2], octets[from + 3]);
+    let at = |from: usize| {
+        Ipv4Addr::new(
+            octets[from],
+            octets[from + 1],
+            octets[from + 2],
+            octets[from + 3],
+        )
+    };
     let segments = address.segments();
     match segments {
         [0, 0, 0, 0, 0, 0xffff, ..] => Some(at(12)),
-        [0, 0, 0, 0, 0, 0, high, low] if (high, low) != (0, 0) && (high, low) != (0, 1) => Some(at(12)),
+        [0, 0, 0, 0, 0, 0, high, low] if (high, low) != (0, 0) && (high, low) != (0, 1) => {
+            Some(at(12))
+        }
         [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(at(12)),
         [0x2002, ..] => Some(at(2)),
         _ => None,
@@ -89,10 +98,14 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotCalled {
     /// See [`Place::Never`].
-    #[error("{0} is a link-local, metadata or otherwise special address, which no webhook is sent to")]
+    #[error(
+        "{0} is a link-local, metadata or otherwise special address, which no webhook is sent to"
+    )]
     Never(IpAddr),
     /// See [`Place::Private`].
-    #[error("{0} is an address of the own network, which webhooks of this team are not sent to (`webhooks.private` in sectag.toml)")]
+    #[error(
+        "{0} is an address of the own network, which webhooks of this team are not sent to (`webhooks.private` in sectag.toml)"
+    )]
     Private(IpAddr),
     /// Not encrypted, and on the way through networks of others.
     #[error("{0} is on the internet, where only `https` is used")]
@@ -100,7 +113,12 @@ pub(crate) enum NotCalled {
 }
 
 /// Whether a webhook may lead here.
-pub(crate) fn judge(address: IpAddr, tls: bool, private: Private, is_home: bool) -> Result<(), NotCalled> {
+pub(crate) fn judge(
+    address: IpAddr,
+    tls: bool,
+    private: Private,
+    is_home: bool,
+) -> Result<(), NotCalled> {
     match (place_of(address), private) {
         (Place::Never, _) => Err(NotCalled::Never(address)),
         (Place::Private, Private::All) => Ok(()),
@@ -119,21 +137,51 @@ mod tests {
     #[test]
     fn nobody_calls_link_local_addresses_in_whatever_dress() {
         for text in [
-            "169.254.169.254", "169.254.0.1", "fe80::1", "febf::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
-            "2002:a9fe:a9fe::1", "::169.254.169.254", "fd00:ec2::254", "100.100.100.200", "::ffff:100.100.100.200",
-            "192.0.0.192", "0.0.0.0", "0.1.2.3", "::", "255.255.255.255", "224.0.0.1", "ff02::1", "240.0.0.1", "64:ff9b:1::a9fe:a9fe",
+            "169.254.169.254",
+            "169.254.0.1",
+            "fe80::1",
+            "febf::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "::169.254.169.254",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "::ffff:100.100.100.200",
+            "192.0.0.192",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "255.255.255.255",
+            "224.0.0.1",
+            "ff02::1",
+            "240.0.0.1",
+            "64:ff9b:1::a9fe:a9fe",
         ] {
             let address: IpAddr = text.parse().unwrap();
             for is_home in [false, true] {
                 let judged = judge(address, true, Private::All, is_home);
-                assert!(matches!(judged, Err(NotCalled::Never(_))), "{text}: {judged:?}");
+                assert!(
+                    matches!(judged, Err(NotCalled::Never(_))),
+                    "{text}: {judged:?}"
+                );
             }
         }
     }
 
     #[test]
     fn the_own_network_is_for_whom_the_setting_says() {
-        for text in ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd12::1", "::ffff:127.0.0.1", "64:ff9b::a00:1"] {
+        for text in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "::1",
+            "fd12::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::a00:1",
+        ] {
             let address: IpAddr = text.parse().unwrap();
             for tls in [false, true] {
                 let may = |private, is_home| judge(address, tls, private, is_home).is_ok();
@@ -147,10 +195,21 @@ mod tests {
 
     #[test]
     fn the_internet_is_called_by_https_only() {
-        for text in ["93.184.216.34", "2606:2800:220:1::1", "172.32.0.1", "100.128.0.1"] {
+        for text in [
+            "93.184.216.34",
+            "2606:2800:220:1::1",
+            "172.32.0.1",
+            "100.128.0.1",
+        ] {
             let address: IpAddr = text.parse().unwrap();
             assert!(judge(address, true, Private::None, false).is_ok(), "{text}");
-            assert!(matches!(judge(address, false, Private::All, true), Err(NotCalled::Plain(_))), "{text}");
+            assert!(
+                matches!(
+                    judge(address, false, Private::All, true),
+                    Err(NotCalled::Plain(_))
+                ),
+                "{text}"
+            );
         }
     }
 }

@@ -63,7 +63,10 @@ impl Target {
         };
         let authority = uri.authority().ok_or("no host")?;
         if authority.as_str().contains('@') {
-            return Err("user names and passwords in a URL end up in logs; the signature says who sends".to_owned());
+            return Err(
+                "user names and passwords in a URL end up in logs; the signature says who sends"
+                    .to_owned(),
+            );
         }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         if host.is_empty() {
@@ -246,7 +249,11 @@ where
 /// What the system trusts, and what the setting adds. Read anew for each connection, so that a new authority counts at once.
 fn tls(settings: &Settings) -> Result<rustls::ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    if let Some(path) = SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists()) {
+    if let Some(path) = SYSTEM_ROOTS
+        .iter()
+        .map(Path::new)
+        .find(|path| path.exists())
+    {
         for certificate in certificates(path)? {
             // Systems carry some that no verifier takes.
             let _ = roots.add(certificate);
@@ -260,7 +267,10 @@ fn tls(settings: &Settings) -> Result<rustls::ClientConfig, String> {
         }
     }
     if roots.is_empty() {
-        return Err("this system trusts no certificate authority; name one by `webhooks.ca-file`".to_owned());
+        return Err(
+            "this system trusts no certificate authority; name one by `webhooks.ca-file`"
+                .to_owned(),
+        );
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -288,7 +298,15 @@ mod tests {
         assert_eq!((target.host.as_str(), target.port), ("::1", 8443));
         assert_eq!(target.path, "/a?b=c");
         assert_eq!(Target::parse("http://x").unwrap().port, 80);
-        for wrong in ["", "ftp://x/", "//x/", "https:///", "https://u:p@x/", "x", "https://x y/"] {
+        for wrong in [
+            "",
+            "ftp://x/",
+            "//x/",
+            "https:///",
+            "https://u:p@x/",
+            "x",
+            "https://x y/",
+        ] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
         assert!(Target::parse(&format!("https://x/{}", "a".repeat(1024))).is_err());

@@ -86,7 +86,7 @@ pub const EVENT_KINDS: [&str; 9] = [
     "access",
 ];
 
-/// Whose entries of the audit trail, and of which device.
+/// Whose entries of the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditScope {
     /// Of this team.
@@ -178,11 +178,10 @@ pub trait Outbox: Send + Sync {
         limit: usize,
     ) -> Result<Page<AuditRecord, u64>, StoreError>;
 
-    /// A page of one team's alarms, newest first; team `""` is the service itself. `before` is the [`Page::next`] of the page
-    /// before.
+    /// A page of alarms, newest first. `before` is the [`Page::next`] of the page before.
     async fn alarms(
         &self,
-        team: &str,
+        scope: AuditScope,
         open_only: bool,
         before: Option<u64>,
         limit: usize,

@@ -183,7 +183,7 @@ fn audit_of(
 
 fn alarms(
     db: &Connection,
-    team: &str,
+    scope: &AuditScope,
     open_only: bool,
     before: Option<u64>,
     limit: usize,
@@ -196,9 +196,14 @@ fn alarms(
         true => (sql!("alarms_page_open"), "alarms-open"),
         false => (sql!("alarms_page"), "alarms"),
     };
-    let mut items = all(db, sql, params![team, before, rows], alarm)?;
+    let (mut items, mut total) = (Vec::new(), 0);
+    let of_service = scope.service.then_some("");
+    for team in [scope.team.as_str()].into_iter().chain(of_service) {
+        items.extend(all(db, sql, params![team, before, rows], alarm)?);
+        total += count(db, &format!("{counted}:{team}"))?;
+    }
+    items.sort_unstable_by_key(|alarm| std::cmp::Reverse(alarm.record.number));
     let next = cut(&mut items, limit).map(|last| last.record.number);
-    let total = count(db, &format!("{counted}:{team}"))?;
     Ok(Page { items, next, total })
 }
 
@@ -375,13 +380,12 @@ impl Outbox for SqliteStore {
 
     async fn alarms(
         &self,
-        team: &str,
+        scope: AuditScope,
         open_only: bool,
         before: Option<u64>,
         limit: usize,
     ) -> Result<Page<AlarmRecord, u64>, StoreError> {
-        let team = team.to_owned();
-        self.read(move |db| alarms(db, &team, open_only, before, limit))
+        self.read(move |db| alarms(db, &scope, open_only, before, limit))
             .await
     }
 
