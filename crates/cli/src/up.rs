@@ -43,11 +43,7 @@ pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
     config.device = args.listen_device.unwrap_or(config.device);
     config.mqtt = args.listen_mqtt.unwrap_or(config.mqtt);
     config.coap = args.listen_coap.unwrap_or(config.coap);
-    match args.policy.as_deref() {
-        Some("allow-list") => config.policy = Policy::AllowList,
-        Some(_) => config.policy = Policy::FirstClaim,
-        None => {}
-    }
+    config.policy = args.policy.as_deref().and_then(Policy::parse).unwrap_or(config.policy);
     config.rules = rules;
     if let Some(gateway) = &gateway {
         broker::overlap(gateway, config.mqtt)?;

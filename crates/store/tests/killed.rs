@@ -5,7 +5,8 @@
 mod fixtures;
 
 use fixtures::*;
-use sectag_store::{OpenError, SealKey, SqliteStore, Store};
+use sectag_proto::secret::SecretText;
+use sectag_store::{OpenError, SealKey, SqliteStore, Store, Webhook, WebhookHealth};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -13,15 +14,35 @@ const HOME: &str = "STORE_TEST_HOME";
 const POINT: &str = "STORE_TEST_POINT";
 
 /// Each kind of write once; after each one a line on stdout, which is the acknowledgement.
-const STEPS: [&str; 10] = [
-    "key", "claim", "commit", "block", "tags", "allow", "key", "record", "unclaim", "claim",
+const STEPS: [&str; 11] = [
+    "key", "claim", "commit", "block", "tags", "allow", "key", "record", "outbox", "unclaim",
+    "claim",
 ];
+
+fn webhook() -> Webhook {
+    Webhook {
+        id: "w".into(),
+        team: "ada".into(),
+        url: "https://sink.example/".into(),
+        kinds: Vec::new(),
+        created_at: at(6),
+        created_by: "ada".into(),
+        paused: false,
+        cursor: 0,
+        health: WebhookHealth::default(),
+        last_delivered_at: None,
+    }
+}
+
+fn secret() -> SecretText {
+    SecretText::new(SECRET.into())
+}
 
 async fn step(store: &dyn Store, at_step: usize) {
     let id = device_id(1);
     match at_step {
         0 => store.add_team(team("ada"), "service").await.unwrap(),
-        1 | 9 => drop(claimed(store, 1).await),
+        1 | 10 => drop(claimed(store, 1).await),
         2 => {
             let mut change = adding(vec![command(1, psk())]);
             change.issued = vec![issued(1, 1, 9)];
@@ -35,7 +56,8 @@ async fn step(store: &dyn Store, at_step: usize) {
             .unwrap(),
         6 => store.add_key(api_key("k", 1), "ada").await.unwrap(),
         7 => store.record(vec![event(6, Some(1))]).await.unwrap(),
-        8 => assert!(unclaim(store, id, "ada", at(7)).await),
+        8 => assert!(store.add_webhook(webhook(), secret()).await.unwrap()),
+        9 => assert!(unclaim(store, id, "ada", at(7)).await),
         _ => unreachable!(),
     }
 }
@@ -54,9 +76,9 @@ async fn steps_done(store: &dyn Store) -> usize {
     // The commit is the one step without an audit event here.
     let done = usize::try_from(trail.total).unwrap() + certificates;
     let version = match done {
-        0 | 1 | 9 => None,
+        0 | 1 | 10 => None,
         2..=5 => Some(done as u64 - 1),
-        6..=8 => Some(4),
+        6..=9 => Some(4),
         _ => Some(5),
     };
     assert_eq!(
@@ -65,8 +87,8 @@ async fn steps_done(store: &dyn Store) -> usize {
         "after {done}"
     );
     assert_eq!(listed.total, Some(u64::from(version.is_some())));
-    assert_eq!(commands, usize::from((3..9).contains(&done)));
-    assert_eq!(device.is_some_and(|d| d.blocked), (4..9).contains(&done));
+    assert_eq!(commands, usize::from((3..10).contains(&done)));
+    assert_eq!(device.is_some_and(|d| d.blocked), (4..10).contains(&done));
     let teams = store.teams(None, 9).await.unwrap();
     let counted = (teams.items.len() as u64, teams.total);
     assert_eq!(counted, (u64::from(done >= 1), u64::from(done >= 1)));
@@ -75,9 +97,11 @@ async fn steps_done(store: &dyn Store) -> usize {
     let keys = store.keys("ada", None, 9).await.unwrap();
     let counted = (keys.items.len() as u64, keys.total);
     assert_eq!(counted, (u64::from(done >= 7), u64::from(done >= 7)));
+    let webhooks = store.webhooks().await.unwrap();
+    assert_eq!(webhooks.len(), usize::from(done >= 9));
     assert_eq!(
         store.tombstone(device_id(1)).await.unwrap().is_some(),
-        done == 9
+        done == 10
     );
     done
 }
@@ -142,7 +166,7 @@ async fn at_each_point_the_database_is_whole() {
             assert_eq!(steps_done(&store).await, STEPS.len(), "{point}");
         }
     }
-    assert_eq!(points, 18);
+    assert_eq!(points, 20);
 }
 
 #[tokio::test]

@@ -240,7 +240,7 @@ pub(crate) async fn the_audit_trail_tells_all_changes(database: &impl Database) 
     ];
     assert_eq!(actions, expected);
     assert_eq!((all.total, all.next), (12, None));
-    assert_eq!(all.items[7].event, event(3, Some(1)));
+    assert_eq!(all.items[7].event, event(3, Some(1)).team("ada"));
     assert!(
         all.items
             .windows(2)
