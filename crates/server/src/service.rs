@@ -464,6 +464,7 @@ fn facts(
             "listeners": listeners(&addresses),
             "broker": broker.upgrade().map(|broker| counters(&broker.counters())),
             "coap": coap(),
+            "admission": app.admission.turned_away().json(),
         });
         add_further(&mut data, &open);
         data

@@ -10,21 +10,16 @@ use super::App;
 use super::identity::{Caller, convention_name};
 use crate::listen::one_line;
 use sectag_pki::csr::{self, CsrError};
-use sectag_pki::{Authority, Certificate, DeviceTerms, SPKI_BYTES, sha256};
+use sectag_pki::{Certificate, DeviceTerms, SPKI_BYTES, sha256};
 use sectag_proto::es256::{PublicKey, VerifyEs256};
 use sectag_proto::rules::{ClosedLoop, DeviceProfile};
 use sectag_proto::service::{Changes, NeedsCertificate, Queue};
 use sectag_proto::token::{KeygenBody, TokenError};
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp, Verified};
-use sectag_store::{
-    AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep,
-    StoreError,
-};
+use sectag_store::{AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep, RulesChange, StoreError};
 
-/// Issues device certificates, and knows the root that devices receive.
+/// Knows the root that devices receive; [`Issuers`](crate::issuers::Issuers) sign.
 pub struct Issuer {
-    /// The issuing CA for devices.
-    pub(crate) devices: Authority,
     /// The root, as PEM.
     pub(crate) root_pem: String,
 }
@@ -162,6 +157,8 @@ pub(crate) struct Made {
     pub(crate) issued: Vec<Issued>,
     /// Their lives, and what ends with them.
     pub(crate) lives: Vec<LifeChange>,
+    /// What the device got of its team's rules.
+    pub(crate) rules: Option<RulesChange>,
 }
 
 /// What the command asked for, in the authority's words.
@@ -278,7 +275,7 @@ impl App {
             false => self.store.lives(device).await?,
         };
         for need in std::mem::take(&mut changes.needs_certificate) {
-            let outcome = self.issue(&need, caller, &issued, changes, now).await?;
+            let outcome = self.issue(&need, &known.owner, caller, &issued, changes, now).await?;
             let outcome = outcome.and_then(|(certificate, convention)| {
                 let id = Self::command_id();
                 queue
@@ -320,12 +317,17 @@ impl App {
                     .detail(detail),
             );
         }
-        Ok(Made { issued, lives })
+        Ok(Made {
+            issued,
+            lives,
+            rules: None,
+        })
     }
 
     async fn issue(
         &self,
         need: &NeedsCertificate,
+        team: &str,
         caller: &Caller,
         beside: &[Issued],
         changes: &Changes,
@@ -359,9 +361,11 @@ impl App {
         if let Some(other) = reported {
             return Ok(Err(IssueRefusal::Replayed { command: other.id }));
         }
-        Ok(self
-            .issuer
-            .devices
+        let Some(authority) = self.issuers.for_team(team) else {
+            let reason = "the team of this device has no issuing CA";
+            return Ok(Err(IssueRefusal::Authority(reason.to_owned())));
+        };
+        Ok(authority
             .issue_device_on(
                 &spki,
                 &device.to_string(),
