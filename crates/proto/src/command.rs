@@ -173,6 +173,21 @@ impl CommandRequest {
         }
     }
 
+    /// Where it writes or makes something; `None` for those that name no tag.
+    pub const fn sec_tag(&self) -> Option<SecTag> {
+        match self {
+            Self::ClientPrivateKeyGeneration { sec_tag }
+            | Self::CloudAccessKeyGeneration { sec_tag }
+            | Self::CertificateSigningRequest { sec_tag, .. }
+            | Self::ClientCertificate { sec_tag, .. }
+            | Self::ServerCertificate { sec_tag, .. }
+            | Self::ClientPrivateKey { sec_tag, .. }
+            | Self::PreSharedKey { sec_tag, .. }
+            | Self::EndorsementKeyGeneration { sec_tag } => Some(*sec_tag),
+            Self::Config(_) | Self::AtCommand { .. } | Self::Finished {} => None,
+        }
+    }
+
     /// The secrets it holds, in a fixed order; empty for most kinds and after [`CommandRequest::erase_secrets`].
     /// The store seals these beside the (redacted) serde form.
     pub fn secrets(&self) -> Vec<&SecretText> {

@@ -542,6 +542,21 @@ impl fmt::Debug for Fetched {
 }
 
 impl Changes {
+    /// Adds what a later question changed: its rows take the place of earlier states of the same commands.
+    pub fn extend(&mut self, later: Self) {
+        for row in later.commands {
+            match self.commands.iter_mut().find(|known| known.id == row.id) {
+                Some(known) => *known = row,
+                None => self.commands.push(row),
+            }
+        }
+        self.commands.sort_by_key(|command| command.position);
+        self.needs_certificate.extend(later.needs_certificate);
+        self.alarms.extend(later.alarms);
+        self.next_sequence = self.next_sequence.max(later.next_sequence);
+        self.finished |= later.finished;
+    }
+
     /// Whether there is nothing to commit (alarms are not committed, they are raised).
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()

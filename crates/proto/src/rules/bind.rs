@@ -140,6 +140,14 @@ impl RuleCommand {
     /// # Errors
     /// [`RuleError`].
     pub fn check(&self, team_prefix: Option<&str>) -> Result<(), RuleError> {
+        self.sample(team_prefix).map(drop)
+    }
+
+    /// As [`RuleCommand::check`], with what came of it.
+    ///
+    /// # Errors
+    /// [`RuleError`].
+    pub fn sample(&self, team_prefix: Option<&str>) -> Result<Self, RuleError> {
         self.filled(|secret, variable| match variable {
             Variable::DeviceId => Ok(Cow::Borrowed(SAMPLE_DEVICE)),
             Variable::DeviceImei => Ok(Cow::Borrowed("350000000000000")),
@@ -151,7 +159,6 @@ impl RuleCommand {
             Variable::Tag(_) if secret => Ok(Cow::Borrowed("00")),
             Variable::Tag(_) => Ok(Cow::Borrowed("sample")),
         })
-        .map(drop)
     }
 
     /// The command for one device.

@@ -29,6 +29,16 @@ pub enum DeviceProfile {
     ClientWithKeyAgreement,
 }
 
+impl DeviceProfile {
+    /// As it is written in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::ClientWithKeyAgreement => "clientWithKeyAgreement",
+        }
+    }
+}
+
 impl Default for ClosedLoop {
     fn default() -> Self {
         Self {

@@ -4,13 +4,16 @@
 //! and whoever polls stops at a terminal status only (spec/owner-api §9).
 
 use super::claim::not_claimed;
-use super::{App, COMMIT_ATTEMPTS, DESCRIPTION_CHARS_MAX, OwnerError};
-use sectag_pki::csr;
+use super::material::{MaterialError, check_material};
+use super::{App, COMMIT_ATTEMPTS, Caller, DESCRIPTION_CHARS_MAX, OwnerError};
 use sectag_proto::command::CommandRequest;
-use sectag_proto::rules::ErrorPolicy;
-use sectag_proto::service::{AddError, Command, NewCommand, REPORT_WAIT, Status};
+use sectag_proto::rules::{ErrorPolicy, RETRIES_MAX};
+use sectag_proto::service::{
+    AddError, Changes, Command, NewCommand, OperatorError, Queue, REPORT_WAIT, Status,
+};
 use sectag_proto::{CommandId, DeviceId};
 use sectag_store::{AuditEvent, CommitError, DeviceChange};
+use serde_json::{Value, json};
 
 impl App {
     /// Queues a command.
@@ -24,18 +27,34 @@ impl App {
         request: CommandRequest,
         by: &str,
     ) -> Result<Command, OwnerError> {
-        if description
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX)
-        {
-            return Err(OwnerError::Invalid {
-                field: "description",
-                reason: format!("more than {DESCRIPTION_CHARS_MAX} characters"),
-            });
-        }
-        signable(&request)?;
-        let id = Self::command_id();
-        let kind = request.kind();
+        let new = vec![(description, request)];
+        let policy = ErrorPolicy::VendorDefault;
+        let mut made = self.create_commands(device, new, policy, by).await?;
+        made.pop().ok_or(OwnerError::Contention)
+    }
+
+    /// Queues a set of commands with an error policy of its own: all or none.
+    ///
+    /// # Errors
+    /// As [`App::create_command`].
+    pub async fn create_commands(
+        &self,
+        device: DeviceId,
+        set: Vec<(Option<String>, CommandRequest)>,
+        on_error: ErrorPolicy,
+        by: &str,
+    ) -> Result<Vec<Command>, OwnerError> {
+        check_set(&set, on_error)?;
+        let set: Vec<NewCommand> = set
+            .into_iter()
+            .map(|(description, request)| NewCommand {
+                id: Self::command_id(),
+                rule_id: None,
+                description,
+                request,
+                on_error,
+            })
+            .collect();
         let now = self.now();
         for _ in 0..COMMIT_ATTEMPTS {
             let loaded = self
@@ -47,35 +66,114 @@ impl App {
                 self.expire(device).await?;
                 continue;
             }
-            let new = NewCommand {
-                id,
-                rule_id: None,
-                description: description.clone(),
-                request: request.clone(),
-                on_error: ErrorPolicy::VendorDefault,
-            };
             let changes = loaded
                 .queue
-                .add(vec![new], self.open_commands_max, now)
+                .add(set.clone(), self.open_commands_max, now)
                 .map_err(|(_, e)| refused(e))?;
+            let mut before = open_requests(loaded.queue.commands(), None);
+            for command in &changes.commands {
+                check_material(&command.request, &before).map_err(unusable)?;
+                before.push(&command.request);
+            }
             let mut change = DeviceChange::from_owner(&changes);
-            change.audit.push(
-                AuditEvent::new(now, by, "command-created")
+            for command in &changes.commands {
+                let event = AuditEvent::new(now, by, "command-created")
+                    .team(&loaded.device.owner)
                     .device(device)
-                    .command(id)
-                    .detail(kind.member()),
-            );
+                    .command(command.id)
+                    .detail(command.request.kind().member());
+                change.audit.push(event.changed(Value::Null, said(command)));
+            }
             match self
                 .store
                 .commit(device, loaded.device.version, change)
                 .await
             {
                 Ok(_) => {
-                    tracing::info!(%device, command = %id, kind = kind.member(), by, "command queued");
-                    return self.command(device, id).await;
+                    for command in &changes.commands {
+                        let kind = command.request.kind().member();
+                        tracing::info!(%device, command = %command.id, kind, by, "command queued");
+                    }
+                    let mut made = changes.commands;
+                    made.iter_mut().for_each(|c| c.request.erase_secrets());
+                    return Ok(made);
                 }
                 Err(e) => retry(e, device)?,
             }
+        }
+        Err(OwnerError::Contention)
+    }
+
+    /// Changes a command that the device has not fetched, or one that is parked; then resumes, skips or discards it.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::CommandState`], [`OwnerError::Invalid`], [`OwnerError::Store`].
+    pub async fn change_command(
+        &self,
+        caller: &Caller,
+        device: DeviceId,
+        id: CommandId,
+        patch: CommandPatch,
+    ) -> Result<Command, OwnerError> {
+        if let Some(text) = &patch.description {
+            check_description(text)?;
+        }
+        let now = self.now();
+        for _ in 0..COMMIT_ATTEMPTS {
+            let mut loaded = self
+                .store
+                .queue(device, &[id])
+                .await?
+                .filter(|loaded| caller.sees(&loaded.device))
+                .ok_or_else(|| not_claimed(device))?;
+            if self.is_overdue(loaded.queue.commands()) {
+                self.expire(device).await?;
+                continue;
+            }
+            let find = |queue: &Queue| queue.commands().iter().find(|c| c.id == id).cloned();
+            let before = find(&loaded.queue).ok_or_else(|| no_command(id))?;
+            let mut changes = Changes::default();
+            if patch.description.is_some() || patch.request.is_some() {
+                changes = loaded
+                    .queue
+                    .change(id, patch.description.clone(), patch.request.clone(), now)
+                    .map_err(not_now)?;
+                loaded.queue.apply(&changes);
+            }
+            if let (Some(_), Some(new)) = (&patch.request, find(&loaded.queue)) {
+                let others = open_requests(loaded.queue.commands(), Some(id));
+                check_material(&new.request, &others).map_err(unusable)?;
+            }
+            if let Some(wish) = patch.action {
+                let done = match wish {
+                    Wish::Resume => loaded.queue.resume(id, now),
+                    Wish::Skip => loaded.queue.skip(id, now),
+                    Wish::Discard => loaded.queue.discard(id, now),
+                }
+                .map_err(not_now)?;
+                loaded.queue.apply(&done);
+                changes.extend(done);
+            }
+            let after = find(&loaded.queue).ok_or_else(|| no_command(id))?;
+            if !changes.is_empty() {
+                let mut change = DeviceChange::from_owner(&changes);
+                let action = patch.action.map_or("changed", Wish::as_str);
+                let event = AuditEvent::new(now, &caller.name, "command-changed")
+                    .team(&loaded.device.owner)
+                    .device(device)
+                    .command(id)
+                    .detail(format!("{}: {action}", after.request.kind().member()));
+                change
+                    .audit
+                    .push(event.changed(said(&before), said(&after)));
+                let version = loaded.device.version;
+                if let Err(e) = self.store.commit(device, version, change).await {
+                    retry(e, device)?;
+                    continue;
+                }
+                tracing::info!(%device, command = %id, action, by = %caller.name, "command changed");
+            }
+            return self.command(device, id).await;
         }
         Err(OwnerError::Contention)
     }
@@ -175,7 +273,7 @@ impl App {
                     id: command.to_string(),
                 });
             };
-            if found.status == Status::InProgress && !force {
+            if found.status == Status::InProgress && !found.parked && !force {
                 return Err(OwnerError::InProgress(command.to_string()));
             }
             let detail = format!(
@@ -213,7 +311,7 @@ impl App {
             }
             if let Some(busy) = commands
                 .iter()
-                .find(|c| c.status == Status::InProgress && !force)
+                .find(|c| c.status == Status::InProgress && !c.parked && !force)
             {
                 return Err(OwnerError::InProgress(busy.id.to_string()));
             }
@@ -263,7 +361,7 @@ impl App {
     }
 }
 
-fn retry(e: CommitError, device: DeviceId) -> Result<(), OwnerError> {
+pub(super) fn retry(e: CommitError, device: DeviceId) -> Result<(), OwnerError> {
     match e {
         CommitError::Conflict { .. } | CommitError::KeyAlreadyIssued { .. } => Ok(()),
         CommitError::Gone => Err(not_claimed(device)),
@@ -284,20 +382,110 @@ fn refused(e: AddError) -> OwnerError {
     }
 }
 
-/// The closed loop compares the subject of the CSR with these attributes: what it cannot read it would never sign.
-fn signable(request: &CommandRequest) -> Result<(), OwnerError> {
-    match request {
-        CommandRequest::CertificateSigningRequest {
-            attributes,
-            issue: Some(_),
-            ..
-        } if !attributes.trim().is_empty() => match csr::attributes(attributes) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(OwnerError::Invalid {
-                field: "attributes",
-                reason: e.to_string(),
-            }),
-        },
-        _ => Ok(()),
+/// What an owner changes of a command.
+#[derive(Debug, Clone, Default)]
+pub struct CommandPatch {
+    /// Other words; empty: none.
+    pub description: Option<String>,
+    /// Another request, in the same place.
+    pub request: Option<CommandRequest>,
+    /// What becomes of a parked command.
+    pub action: Option<Wish>,
+}
+
+/// What an operator wants with a parked command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Deliver it again.
+    Resume,
+    /// Let it fail, and go on behind it.
+    Skip,
+    /// Let it fail, and drop what is behind it.
+    Discard,
+}
+
+impl Wish {
+    /// As it is written in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Skip => "skip",
+            Self::Discard => "discard",
+        }
     }
+}
+
+fn check_set(
+    set: &[(Option<String>, CommandRequest)],
+    on_error: ErrorPolicy,
+) -> Result<(), OwnerError> {
+    if set.is_empty() {
+        return Err(OwnerError::Invalid {
+            field: "commands",
+            reason: "there are none".to_owned(),
+        });
+    }
+    if let ErrorPolicy::Retry { times } = on_error
+        && (times == 0 || times > RETRIES_MAX)
+    {
+        return Err(OwnerError::Invalid {
+            field: "onError",
+            reason: format!("retry: {times} times; 1 to {RETRIES_MAX} are possible"),
+        });
+    }
+    set.iter()
+        .flat_map(|(description, _)| description)
+        .try_for_each(|text| check_description(text))
+}
+
+fn check_description(text: &str) -> Result<(), OwnerError> {
+    if text.chars().count() > DESCRIPTION_CHARS_MAX {
+        return Err(OwnerError::Invalid {
+            field: "description",
+            reason: format!("more than {DESCRIPTION_CHARS_MAX} characters"),
+        });
+    }
+    Ok(())
+}
+
+/// What waits for the device, but for one command.
+fn open_requests(commands: &[Command], without: Option<CommandId>) -> Vec<&CommandRequest> {
+    commands
+        .iter()
+        .filter(|c| !c.status.is_terminal() && Some(c.id) != without)
+        .map(|command| &command.request)
+        .collect()
+}
+
+fn unusable(e: MaterialError) -> OwnerError {
+    OwnerError::Invalid {
+        field: e.field,
+        reason: e.reason,
+    }
+}
+
+fn no_command(id: CommandId) -> OwnerError {
+    OwnerError::NotFound {
+        what: "command",
+        id: id.to_string(),
+    }
+}
+
+fn not_now(e: OperatorError) -> OwnerError {
+    match e {
+        OperatorError::Unknown(id) => no_command(id),
+        OperatorError::Refused(e) => refused(e),
+        e => OwnerError::CommandState(e.to_string()),
+    }
+}
+
+/// A command for the audit trail; its serde form shows secrets as digests.
+fn said(command: &Command) -> Value {
+    json!({
+        "request": command.request,
+        "description": command.description,
+        "status": command.status.as_str(),
+        "onError": command.on_error,
+        "parked": command.parked,
+    })
 }

@@ -8,6 +8,7 @@
 
 use super::identity::{Caller, Credential, Refusal, Shown};
 use super::issuing::Made;
+use super::verified::verify_answers;
 use super::{App, COMMIT_ATTEMPTS};
 use crate::events;
 use sectag_proto::es256::Kid;
@@ -57,7 +58,7 @@ impl App {
         self.admission.may_ask(shown.device(), now)?;
         let mut stay = None;
         for _ in 0..COMMIT_ATTEMPTS {
-            let (loaded, caller) = self.load(&shown, &named, now).await?;
+            let (mut loaded, caller) = self.load(&shown, &named, now).await?;
             let device = caller.device.get();
             if stay.is_none() {
                 stay = Some(self.admission.enter(device, now)?);
@@ -75,7 +76,14 @@ impl App {
                 tracing::info!(%device, "blocked device asked for commands, told there are none");
                 return Ok(None);
             }
-            let (bytes, count, changes) =
+            let arrived = self
+                .arrive(&mut loaded, now)
+                .await
+                .map_err(|e| Refusal::Busy {
+                    device,
+                    reason: e.to_string(),
+                })?;
+            let (bytes, count, fetched) =
                 match loaded
                     .queue
                     .next_batch(&query.after, limits(query, head_bytes), now)
@@ -87,17 +95,21 @@ impl App {
                     } => (Some(bytes), count, changes),
                     Fetched::Nothing { changes } => (None, 0, changes),
                 };
+            let mut changes = arrived.changes;
+            changes.extend(fetched);
+            let made = Made {
+                lives: arrived.lives,
+                rules: arrived.rules,
+                ..Made::default()
+            };
+            let alarms = alarms_of(&arrived.audit);
             if self
-                .commit(
-                    &loaded.device,
-                    &caller,
-                    &changes,
-                    Made::default(),
-                    Vec::new(),
-                    now,
-                )
+                .commit(&loaded.device, &caller, &changes, made, arrived.audit, now)
                 .await?
             {
+                for alarm in alarms {
+                    tracing::warn!(%device, %alarm, "a rule is not applied");
+                }
                 log_failures(&changes, device);
                 self.look_for_a_twin(&loaded, &query.after, &changes, now)
                     .await;
@@ -241,11 +253,16 @@ impl App {
             .renewals_of_report(&loaded.device, &changes, made.lives, now)
             .await
             .map_err(busy)?;
-        let alarms: Vec<String> = audit
-            .iter()
-            .filter(|event| event.action.ends_with("-alarm"))
-            .map(|event| event.detail.clone())
-            .collect();
+        let unproven = verify_answers(&mut changes, caller.device, &caller.key, &self.verifier);
+        audit.extend(unproven.into_iter().map(|(command, problem)| {
+            AuditEvent::new(now, "device", "report-alarm")
+                .device(device)
+                .command(command)
+                .detail(format!(
+                    "the KEYGEN answer is not proven to be this device's: {problem}"
+                ))
+        }));
+        let alarms = alarms_of(&audit);
         let certificates = made.issued.len();
         let settled = changes
             .commands
@@ -305,6 +322,7 @@ impl App {
             && !changes.finished
             && made.issued.is_empty()
             && made.lives.is_empty()
+            && made.rules.is_none()
             && audit.is_empty()
             && !caller.pin;
         if silent && !unseen {
@@ -314,6 +332,7 @@ impl App {
             pin: caller.pin.then(|| caller.key.clone()),
             issued: made.issued,
             lives: made.lives,
+            rules: made.rules,
             audit,
             events: events::of_changes(&known.owner, device, changes, now),
             ..DeviceChange::seen(changes, now)
@@ -341,6 +360,15 @@ impl App {
             }),
         }
     }
+}
+
+/// What somebody should look at.
+fn alarms_of(audit: &[AuditEvent]) -> Vec<String> {
+    audit
+        .iter()
+        .filter(|event| event.action.ends_with("-alarm"))
+        .map(|event| event.detail.clone())
+        .collect()
 }
 
 fn limits(query: &FetchQuery, head_bytes: usize) -> FetchLimits {

@@ -2,16 +2,17 @@
 
 use super::openapi::Conflict;
 use super::request::{Answer, Query, command_id, device_id, parse, read};
-use super::shapes::{self, RequestSchema};
+use super::shapes::{self, PolicySchema, RequestSchema};
 use super::{Api, BODY_BYTES_MAX, answer};
-use crate::app::Caller;
+use crate::app::{Caller, CommandPatch, Wish};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use sectag_proto::CommandRequest;
-use serde::Deserialize;
+use sectag_proto::rules::ErrorPolicy;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,7 +21,19 @@ use utoipa_axum::routes;
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(list_commands, create_command, delete_commands))
-        .routes(routes!(get_command, delete_command))
+        .routes(routes!(get_command, change_command, delete_command))
+}
+
+/// One command, or a set of them.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "which of the two it is, is seen before it is read"
+)]
+enum NewCommands {
+    One(NewCommand),
+    Set(NewSet),
 }
 
 /// A command to be queued.
@@ -32,17 +45,74 @@ struct NewCommand {
     description: Option<String>,
     #[schema(value_type = RequestSchema)]
     request: CommandRequest,
+    #[serde(default)]
+    #[schema(value_type = PolicySchema, required = false)]
+    on_error: ErrorPolicy,
 }
 
-/// Queue a command
+/// Commands to be queued together: all or none.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewSet {
+    #[schema(min_items = 1)]
+    commands: Vec<NewCommandOfSet>,
+    #[serde(default)]
+    #[schema(value_type = PolicySchema, required = false)]
+    on_error: ErrorPolicy,
+}
+
+/// One of a set.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewCommandOfSet {
+    /// For people.
+    #[schema(max_length = 1024)]
+    description: Option<String>,
+    #[schema(value_type = RequestSchema)]
+    request: CommandRequest,
+}
+
+/// What was queued, in the shape in which it was asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum Queued<'a> {
+    One(shapes::Command<'a>),
+    Set(shapes::Page<shapes::Command<'a>>),
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CommandChange {
+    /// Empty: none.
+    #[schema(max_length = 1024)]
+    description: Option<String>,
+    /// In the place of the one that is there.
+    #[schema(value_type = Option<RequestSchema>)]
+    request: Option<CommandRequest>,
+    /// What becomes of a parked command.
+    action: Option<ParkedAction>,
+}
+
+/// Deliver it again; let it fail and go on behind it; let it fail and drop what is behind it.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum ParkedAction {
+    Resume,
+    Skip,
+    Discard,
+}
+
+/// Queue a command, or a set
 ///
-/// It is checked as far as that can be done without the device: what no modem would take is refused.
+/// It is checked as far as that can be done without the device: what no modem would take is refused. `onError` says what
+/// happens when one of them fails.
 #[utoipa::path(
     post,
     path = "/claimed-devices/{id}/provisioning",
     tag = "commands",
-    request_body = NewCommand,
-    responses((status = 201, description = "Queued.", body = shapes::Command), Conflict),
+    request_body = NewCommands,
+    responses((status = 201, description = "Queued.", body = Queued), Conflict),
 )]
 async fn create_command(
     State(api): State<Api>,
@@ -51,16 +121,78 @@ async fn create_command(
     body: Body,
 ) -> Answer {
     let device = device_id(&id)?;
-    let body: NewCommand = parse(&read(body, BODY_BYTES_MAX).await?)?;
+    let bytes = read(body, SET_BYTES_MAX).await?;
+    let is_set = serde_json::from_slice::<OnlyCommands>(&bytes).is_ok();
+    let (set, on_error) = if is_set {
+        let set: NewSet = parse(&bytes)?;
+        let command = |new: NewCommandOfSet| (new.description, new.request);
+        (
+            set.commands.into_iter().map(command).collect(),
+            set.on_error,
+        )
+    } else {
+        let new: NewCommand = parse(&bytes)?;
+        (vec![(new.description, new.request)], new.on_error)
+    };
     api.app.device_of(&caller, device).await?;
+    let made = api
+        .app
+        .create_commands(device, set, on_error, &caller.name)
+        .await?;
+    let mut items: Vec<_> = made.iter().map(|c| shapes::command(device, c)).collect();
+    let queued = match items.pop() {
+        Some(only) if !is_set => Queued::One(only),
+        last => {
+            items.extend(last);
+            let total = items.len() as u64;
+            Queued::Set(shapes::page(items, total, None))
+        }
+    };
+    Ok(answer(StatusCode::CREATED, &queued))
+}
+
+/// Tells a set from a command.
+#[derive(Deserialize)]
+struct OnlyCommands {
+    #[serde(rename = "commands")]
+    _commands: serde::de::IgnoredAny,
+}
+
+/// Bytes of a set: a hundred commands, some with certificate chains.
+const SET_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
+
+/// Change a command
+///
+/// One that the device has not fetched, or that is parked; others have had their effect. `action` is for parked ones.
+#[utoipa::path(
+    patch,
+    path = "/claimed-devices/{id}/provisioning/{command}",
+    tag = "commands",
+    request_body = CommandChange,
+    responses((status = 200, description = "Changed.", body = shapes::Command), Conflict),
+)]
+async fn change_command(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    Path((id, command)): Path<(String, String)>,
+    body: Body,
+) -> Answer {
+    let (device, command) = (device_id(&id)?, command_id(&command)?);
+    let change: CommandChange = parse(&read(body, BODY_BYTES_MAX).await?)?;
+    let patch = CommandPatch {
+        description: change.description,
+        request: change.request,
+        action: change.action.map(|action| match action {
+            ParkedAction::Resume => Wish::Resume,
+            ParkedAction::Skip => Wish::Skip,
+            ParkedAction::Discard => Wish::Discard,
+        }),
+    };
     let command = api
         .app
-        .create_command(device, body.description, body.request, &caller.name)
+        .change_command(&caller, device, command, patch)
         .await?;
-    Ok(answer(
-        StatusCode::CREATED,
-        &shapes::command(device, &command),
-    ))
+    Ok(answer(StatusCode::OK, &shapes::command(device, &command)))
 }
 
 /// The commands of a device

@@ -5,7 +5,7 @@
 
 mod command;
 
-pub(crate) use command::{Command, PolicySchema, RequestSchema, command};
+pub(crate) use command::{Command, KeptSchema, PolicySchema, RequestSchema, command};
 
 use crate::app::{KeyText, hex};
 use sectag_proto::Timestamp;

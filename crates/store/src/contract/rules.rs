@@ -118,7 +118,9 @@ pub enum RuleStoreError {
     #[error("no rule {0}")]
     Unknown(RuleId),
     /// Devices have it, or may have it at any moment.
-    #[error("rule `{name}` is ACTIVE; an active rule is not edited: delete it and create another one")]
+    #[error(
+        "rule `{name}` is ACTIVE; an active rule is not edited: delete it and create another one"
+    )]
     Active {
         /// Its name.
         name: String,

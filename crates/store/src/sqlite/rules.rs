@@ -37,9 +37,20 @@ impl Rules for SqliteStore {
         let (team, by, seal) = (team.to_owned(), by.to_owned(), Arc::clone(&self.seal));
         let texts = Texts::of(&rule, &self.seal)?;
         let job = move |db: &Connection| {
-            let found = rule_of(db, &team, rule.id, &seal)?
-                .ok_or(RuleStoreError::Unknown(rule.id))?;
-            replace(db, &team, &Replacing { found, known, rule, texts }, &by, at)
+            let found =
+                rule_of(db, &team, rule.id, &seal)?.ok_or(RuleStoreError::Unknown(rule.id))?;
+            replace(
+                db,
+                &team,
+                &Replacing {
+                    found,
+                    known,
+                    rule,
+                    texts,
+                },
+                &by,
+                at,
+            )
         };
         self.write(Kind::RECORD, job).await
     }
@@ -415,9 +426,12 @@ fn rule_of(
     id: RuleId,
     seal: &SealKey,
 ) -> Result<Option<Rule>, StoreError> {
-    first(db, sql!("rule_by_id"), params![id.as_bytes(), team], |row| {
-        rule(row, Some(seal))
-    })
+    first(
+        db,
+        sql!("rule_by_id"),
+        params![id.as_bytes(), team],
+        |row| rule(row, Some(seal)),
+    )
 }
 
 /// With its secrets when `seal` is given, with their digests otherwise.

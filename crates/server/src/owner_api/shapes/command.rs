@@ -196,6 +196,9 @@ pub(crate) struct RequestSchema;
 /// The schema of [`Shown`]: secrets are digests, and `requestedAt` is beside the one member.
 struct ShownSchema;
 
+/// The schema of [`CommandRequest`] in a rule or a plan: secrets are digests.
+pub(crate) struct KeptSchema;
+
 /// The schema of [`Outcome`].
 struct OutcomeSchema;
 
@@ -231,6 +234,22 @@ impl PartialSchema for RequestSchema {
 impl ToSchema for RequestSchema {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("CommandRequest")
+    }
+}
+
+impl PartialSchema for KeptSchema {
+    fn schema() -> RefOr<Schema> {
+        one_of(Direction::Kept)
+            .description(Some(
+                "What a device is to do; secrets are shown as the beginning of their SHA-256.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for KeptSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("CommandKept")
     }
 }
 
@@ -366,6 +385,8 @@ fn nullable_moment() -> RefOr<Schema> {
 enum Direction {
     Asked,
     Shown,
+    /// In a rule or a plan: as shown, and no device has fetched it.
+    Kept,
 }
 
 fn one_of(direction: Direction) -> OneOfBuilder {
@@ -392,7 +413,7 @@ fn fields(kind: CommandKind, direction: Direction) -> ObjectBuilder {
     // What serde fills in when it is left out is always shown.
     let filled_in = |object: ObjectBuilder, name: &str| match direction {
         Direction::Asked => object,
-        Direction::Shown => object.required(name),
+        Direction::Shown | Direction::Kept => object.required(name),
     };
     match kind {
         CommandKind::ClientPrivateKeyGeneration
@@ -519,7 +540,7 @@ fn secret(about: &str, direction: Direction, nullable: bool) -> ObjectBuilder {
         Direction::Asked => text(about)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
             .write_only(true),
-        Direction::Shown => ObjectBuilder::new()
+        Direction::Shown | Direction::Kept => ObjectBuilder::new()
             .property(
                 "sha256",
                 text("Its first 16 hexadecimal digits.").pattern(Some("^[0-9a-f]{16}$")),
