@@ -219,6 +219,12 @@ pub enum OwnerError {
         /// The limit of all teams together.
         max: usize,
     },
+    /// As many requests of one API key are in hand as may be.
+    #[error("{max} requests of this API key are in hand already; wait for their answers")]
+    TooManyRequests {
+        /// The limit.
+        max: u32,
+    },
     /// Too many writers at one device.
     #[error("the device's queue is changing too fast; try again")]
     Contention,

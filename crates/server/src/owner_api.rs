@@ -49,6 +49,7 @@ pub(crate) use guard::Names;
 pub(crate) use shapes::moment;
 pub use openapi::document;
 
+use crate::admission::OWNER_RETURN_S;
 use crate::app::{App, OwnerError};
 use crate::evidence::Evidence;
 use crate::listen::{Manners, one_line};
@@ -180,6 +181,7 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),
         OwnerError::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42202),
         OwnerError::TooManyStreams { .. } => (StatusCode::TOO_MANY_REQUESTS, 42900),
+        OwnerError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, 42901),
         OwnerError::Contention => (StatusCode::SERVICE_UNAVAILABLE, 50300),
         OwnerError::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {
             (StatusCode::SERVICE_UNAVAILABLE, 50301)
@@ -199,7 +201,7 @@ impl IntoResponse for Refused {
             };
             let reason = one_line(&reason);
             tracing::warn!(status = status.as_u16(), %reason, "owner request failed");
-        } else {
+        } else if !guard::is_a_strangers(&self.0) {
             // What a caller sent may hold secrets in the wrong place, so their words stay out of the log.
             let reason = match &self.0 {
                 OwnerError::Malformed(_) | OwnerError::Unprocessable(_) => {
@@ -226,6 +228,14 @@ impl IntoResponse for Refused {
             header::CONTENT_TYPE,
             HeaderValue::from_static(openapi::PROBLEM_JSON),
         );
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(OWNER_RETURN_S));
+        }
         if status == StatusCode::UNAUTHORIZED {
             response
                 .headers_mut()

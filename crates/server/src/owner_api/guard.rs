@@ -1,9 +1,10 @@
 //! Who may come in: Host and Origin against DNS rebinding and pages of other sites, then the API key and its role.
 
 use super::access::{self, Found, Row, Scoped, What};
-use super::{Api, Refused};
+use super::{Api, Refused, status_of};
+use crate::admission::KEY_REQUESTS_MAX;
 use crate::app::{Caller, OwnerError};
-use crate::listen::Answered;
+use crate::listen::{Answered, one_line};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -89,13 +90,20 @@ fn split(authority: &str) -> Option<(String, Option<u16>)> {
 /// Before every handler.
 pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     if let Err(e) = api.names.check(request.headers()) {
-        return Refused(e).into_response();
+        return refuse(&api, e);
     }
     if is_foreign(request.uri().path()) {
-        return Refused(OwnerError::UnknownPath).into_response();
+        return refuse(&api, OwnerError::UnknownPath);
     }
+    let mut _stay = None;
     match admit(&api, Asked::of(&request)).await {
         Ok(Some(caller)) => {
+            let key = format!("{}/{}", caller.team, caller.name);
+            let Some(stay) = api.app.admission.key(&key) else {
+                let max = KEY_REQUESTS_MAX;
+                return refuse(&api, OwnerError::TooManyRequests { max });
+            };
+            _stay = Some(stay);
             request.extensions_mut().insert(caller);
         }
         Ok(None) => {}
@@ -111,6 +119,24 @@ pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         }
     }
     response
+}
+
+/// A refusal, and its log line unless strangers have caused too many.
+fn refuse(api: &Api, e: OwnerError) -> Response {
+    if is_a_strangers(&e) && api.app.admission.may_tell(api.app.now()) {
+        let (status, _) = status_of(&e);
+        let reason = one_line(&e.to_string());
+        tracing::info!(status = status.as_u16(), %reason, "owner request refused");
+    }
+    Refused(e).into_response()
+}
+
+/// Whether it is refused without an API key, so that anybody can cause it in any number.
+pub(super) const fn is_a_strangers(e: &OwnerError) -> bool {
+    matches!(
+        e,
+        OwnerError::Unauthorized | OwnerError::ForeignHost { .. } | OwnerError::UnknownPath
+    )
 }
 
 /// No path of ours has other than ASCII characters; bytes that are no text would be answered by the router, not in JSON.
@@ -145,7 +171,7 @@ async fn admit(api: &Api, asked: Asked) -> Result<Option<Caller>, Response> {
     if let Found::Row(Row { role: None, .. }) = found {
         return Ok(None);
     }
-    let refuse = |e: OwnerError| Refused(e).into_response();
+    let refuse = |e: OwnerError| refuse(api, e);
     if found == Found::Unknown && !template.is_empty() {
         tracing::error!(path = template, method = %asked.method, "refused: a route without a row in the table of access");
     }

@@ -6,7 +6,7 @@
 //! | an operation | can also answer |
 //! |---|---|
 //! | any | 403 (`Host`, `Origin`), 500, 503 |
-//! | that needs an API key | 401, 403 (role) |
+//! | that needs an API key | 401, 403 (role), 429 |
 //! | with a parameter in its path | 404 |
 //! | with parameters in its query | 400 |
 //! | with a body | 400, 413, 422 |
@@ -338,7 +338,7 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
     }
     let mut statuses = vec!["403", "500", "503"];
     if role.is_some() {
-        statuses.push("401");
+        statuses.extend(["401", "429"]);
     }
     if has(ParameterIn::Path) {
         statuses.push("404");
