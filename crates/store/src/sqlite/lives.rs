@@ -460,6 +460,57 @@ pub(crate) fn bear_all(db: &Connection) -> Result<(), StoreError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use sectag_pki::{Authority, PrivateKey, Purpose};
+
+    /// A database before there were lives, with two certificates under one tag, and one of an unclaimed device.
+    #[test]
+    fn certificates_from_before_get_their_lives() {
+        let mut db = Connection::open_in_memory().unwrap();
+        for sql in [
+            include_str!("../../sql/sqlite/migrations/0001_first.sql"),
+            "INSERT INTO devices VALUES (x'00000000000000000000000000000001', 1, x'', NULL, 1, zeroblob(16), 'ada', '[]', 0, 100, NULL, NULL, 9)",
+        ] {
+            db.execute_batch(sql).unwrap();
+        }
+        let ca = Authority::root("Old", 1_000_000).unwrap();
+        let ca = ca.issuing(Purpose::Devices, 1_000_000).unwrap();
+        for (n, device, command) in [(1_u8, 1_u8, 1_u8), (2, 1, 2), (3, 2, 3)] {
+            let key = PrivateKey::generate().unwrap();
+            let made = ca.issue_device(&key.spki_der(), "d", 1_000_000).unwrap();
+            let id = |n: u8| [[0; 15].as_slice(), &[n]].concat();
+            db.execute(
+                "INSERT INTO issued (spki_sha256, serial, certificate, device, command, issued_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![[n; 32], format!("0{n}"), made.der(), id(device), id(command), 200 + i64::from(n)],
+            )
+            .unwrap();
+            db.execute(
+                "INSERT INTO commands (device, id, sequence, position_major, position_minor, request, status, created_at)
+                 VALUES (?1, ?2, ?3, ?3, 0, ?4, 'SUCCEEDED', 1)",
+                params![
+                    id(device),
+                    id(command),
+                    n,
+                    r#"{"certificateSigningRequest":{"secTag":42,"attributes":"","issue":true}}"#
+                ],
+            )
+            .unwrap();
+        }
+        db.execute_batch("PRAGMA user_version = 1; PRAGMA application_id = 1399153524")
+            .unwrap();
+        crate::sqlite::migrate::migrate(&mut db).unwrap_or_else(|e| panic!("{e:?}"));
+        let of = |n: u8| by_spki(&db, &[n; 32]).unwrap().unwrap();
+        assert_eq!(of(1).state, LifeState::Superseded, "its key was replaced");
+        assert_eq!(of(2).state, LifeState::Issued);
+        assert_eq!(
+            of(3).state,
+            LifeState::Revoked,
+            "of a device that nobody has"
+        );
+        assert_eq!(of(2).sec_tag, SecTag::new(42).ok());
+        assert_eq!(of(2).team, "ada");
+        assert_eq!(of(2).not_before, Timestamp::from_secs(1_000_000 - 3600));
+        assert!(of(2).not_after > Timestamp::from_secs(1_000_000 + 700 * 86_400));
+    }
 
     #[test]
     fn what_is_kept_per_fleet_is_found_by_an_index() {
