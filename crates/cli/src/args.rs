@@ -11,6 +11,7 @@ mod gateway;
 mod issue;
 mod modem;
 mod mqtt;
+mod nrf91;
 mod renewals;
 mod sample;
 
@@ -30,6 +31,7 @@ pub(crate) use issue::{
 };
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
+pub(crate) use nrf91::{Kconfig, Nrf91};
 pub(crate) use renewals::{Forecast, Renewals};
 pub(crate) use sample::{EditionName, Sample};
 
@@ -143,6 +145,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ModemVerb,
     },
+    /// What a real nRF91's firmware needs to reach this service
+    Nrf91 {
+        #[command(subcommand)]
+        verb: Nrf91,
+    },
     /// Credentials under security tags: over AT serial, a virtual modem, or files
     Creds(Box<Creds>),
     /// Publish or subscribe over MQTT; the SDK's sample; a broker
@@ -186,9 +193,9 @@ pub(crate) struct Up {
     /// Device API over CoAP and DTLS, a UDP port [default: sectag.toml, else 127.0.0.1:5684]
     #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     pub(crate) listen_coap: Option<SocketAddr>,
-    /// Which device keys a claim trusts: those of the first claim, or only those on the allow-list
-    /// [default: sectag.toml, else first-claim]
-    #[arg(long, value_name = "POLICY", value_parser = ["first-claim", "allow-list"])]
+    /// Which device keys a claim trusts: those of the first claim, or only those on the allow-list; auto: the first claim with
+    /// one team, the allow-list with several [default: sectag.toml, else auto]
+    #[arg(long, value_name = "POLICY", value_parser = ["auto", "first-claim", "allow-list"])]
     pub(crate) policy: Option<String>,
     #[command(flatten)]
     pub(crate) rules: TopicRules,

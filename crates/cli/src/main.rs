@@ -21,6 +21,7 @@ mod modem;
 mod modem_at;
 mod modem_choice;
 mod mqtt;
+mod nrf91;
 mod output;
 mod owner;
 mod renewals;
@@ -143,6 +144,7 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Config(_) => unreachable!("it is answered before the runtime starts"),
         Verb::Cert { verb } => cert::cert(&global, &place, verb).await,
         Verb::Gateway(args) => gateway::gateway(&global, &place, *args).await,
+        Verb::Nrf91 { verb } => nrf91::nrf91(&place, verb, json),
         Verb::Modem { verb } => modem::modem(&place, verb, json).await,
         Verb::Creds(args) => creds::creds(&place, *args, json).await,
     }

@@ -112,11 +112,7 @@ impl Input {
         while taken == LINE_BYTES_MAX && self.line.last() != Some(&b'\n') {
             // The quote that is never closed, a binary file.
             let mut more = Vec::new();
-            taken = self
-                .reader
-                .bytes()
-                .take(max)
-                .read_until(b'\n', &mut more)?;
+            taken = self.reader.bytes().take(max).read_until(b'\n', &mut more)?;
             self.digest.update(&more);
             self.bytes += taken as u64;
             if more.last() == Some(&b'\n') {

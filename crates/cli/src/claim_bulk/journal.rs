@@ -180,7 +180,11 @@ impl Failed {
 }
 
 fn written(done: &Done) -> Value {
-    let sha256: String = done.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: String = done
+        .sha256
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     json!({
         "version": VERSION,
         "bytes": done.bytes,

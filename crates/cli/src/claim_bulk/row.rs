@@ -97,7 +97,9 @@ mod tests {
             (format!("\"{token}\",\"a,b\"\r\n"), claim(&["a,b"])),
             (format!("\"{token}\",\"\",\"row 3: refused\""), claim(&[])),
             (
-                format!("352656100367872,50363154-3931-44f0-8022-121b6401627d,{token},2026-11-21T07:00:00+00:00"),
+                format!(
+                    "352656100367872,50363154-3931-44f0-8022-121b6401627d,{token},2026-11-21T07:00:00+00:00"
+                ),
                 claim(&[]),
             ),
             (format!("\u{feff},,{token},"), claim(&[])),
@@ -111,8 +113,16 @@ mod tests {
     #[test]
     fn a_heading_is_no_device_and_a_row_without_a_token_is_named() {
         assert_eq!(read(b"imei,uuid,token,timestamp", true), Row::Nothing);
-        for line in ["imei,uuid,token,timestamp", "a,b", "\"open", "352656100367872,,x.y,"] {
-            assert!(matches!(read(line.as_bytes(), false), Row::Bad { .. }), "{line}");
+        for line in [
+            "imei,uuid,token,timestamp",
+            "a,b",
+            "\"open",
+            "352656100367872,,x.y,",
+        ] {
+            assert!(
+                matches!(read(line.as_bytes(), false), Row::Bad { .. }),
+                "{line}"
+            );
         }
         assert!(matches!(read(b"\xff\xfe", true), Row::Bad { .. }));
     }
