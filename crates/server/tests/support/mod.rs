@@ -35,7 +35,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use sectag_proto::service::Command;
 use sectag_proto::{DeviceId, Timestamp};
 use sectag_server::{Coap, Config, Home, Policy, Service};
-use sectag_store::{Device, DeviceQuery};
+use sectag_store::Device;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl Town {
 
     pub async fn device_count(&self) -> u64 {
         let store = self.service().app().store();
-        store.devices(DeviceQuery::first(1)).await.unwrap().total
+        store.device_totals().await.unwrap().0
     }
 
     /// Actions of the audit trail for a device, oldest first, with their details.
