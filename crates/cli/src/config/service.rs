@@ -9,7 +9,7 @@ use crate::home::Place;
 use sectag_gateway::document::{self, Document, DocumentError};
 use sectag_gateway::verbs::{Said, value_of_line};
 use sectag_keep::KeepError;
-use sectag_server::{Settings, SettingsError};
+use sectag_server::{Policy, Settings, SettingsError};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -29,14 +29,7 @@ const KEYS: &[ServiceKey] = &[
     },
     ServiceKey {
         name: "policy",
-        of: |settings| {
-            match settings.policy {
-                Policy::Auto => "auto",
-                Policy::FirstClaim => "first-claim",
-                Policy::AllowList => "allow-list",
-            }
-            .into()
-        },
+        of: |settings| settings.policy.as_str().into(),
     },
     ServiceKey {
         name: "open-commands-max",
