@@ -303,7 +303,6 @@ mod tests {
             Issuers::name_of(TEAM)
         );
         let root = sectag_pki::Certificate::from_pem(&home.root_pem()).unwrap();
-        let root = sectag_pki::Certificate::from_pem(&home.root_pem()).unwrap();
         let check = Check {
             root: root.der(),
             intermediates: &[made.certificate_der()],

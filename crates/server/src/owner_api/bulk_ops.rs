@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Taken {
     /// Ask `GET /v1/bulk-ops-requests/{id}` with it.
-    #[schema(example = "01JT0KM4R20000000000000000")]
+    #[schema(example = "01JT0KCYN20000000000000000")]
     pub(super) bulk_ops_request_id: String,
 }
 
