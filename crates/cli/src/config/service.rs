@@ -9,7 +9,7 @@ use crate::home::Place;
 use sectag_gateway::document::{self, Document, DocumentError};
 use sectag_gateway::verbs::{Said, value_of_line};
 use sectag_keep::KeepError;
-use sectag_server::{Policy, Settings, SettingsError};
+use sectag_server::{Settings, SettingsError};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
