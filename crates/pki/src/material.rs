@@ -5,12 +5,13 @@
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _, ParsedExtension};
 
-use crate::certificate::{parse, seconds};
+use crate::certificate::{parse, seconds, serial_hex};
+use crate::facts::general_name;
 use crate::identity::name_text;
 use crate::lint::public_of;
-use crate::{CertificateFacts, PkiError, show};
+use crate::{PkiError, show};
 
 /// The sections of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,32 @@ pub struct Held {
     /// As DER.
     pub der: Vec<u8>,
     /// What it says.
-    pub facts: CertificateFacts,
+    pub facts: HeldFacts,
+}
+
+/// What whoever judges a file asks of a certificate in it; [`show`](crate::show) tells everything, and takes its digests for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFacts {
+    /// X.509 version as people count it: 3.
+    pub version: u32,
+    /// Subject in the order of RFC 4514.
+    pub subject: String,
+    /// Issuer in the order of RFC 4514.
+    pub issuer: String,
+    /// Serial number, lower-case hexadecimal.
+    pub serial_hex: String,
+    /// Start of validity, Unix seconds.
+    pub not_before_s: u64,
+    /// End of validity (inclusive), Unix seconds.
+    pub not_after_s: u64,
+    /// May it sign other certificates?
+    pub is_ca: bool,
+    /// Alternative names with their kind: `DNS:localhost`, `IP:127.0.0.1`.
+    pub names: Vec<String>,
+    /// Extended key usages by their names in RFC 5280 §4.2.1.12, others as dotted OIDs.
+    pub extended_key_usages: Vec<String>,
+    /// Its public key in the form of [`KeyFacts::public`].
+    pub public: Vec<u8>,
 }
 
 /// What can be said about a private key without showing it.
@@ -61,8 +87,56 @@ pub struct RevocationFacts {
     pub revoked: usize,
 }
 
+impl HeldFacts {
+    fn of(der: &[u8]) -> Result<Self, PkiError> {
+        let certificate = parse(der)?;
+        let mut facts = Self {
+            version: certificate.version().0.saturating_add(1),
+            subject: name_text(certificate.subject()),
+            issuer: name_text(certificate.issuer()),
+            serial_hex: serial_hex(&certificate),
+            not_before_s: seconds(certificate.validity().not_before.timestamp()),
+            not_after_s: seconds(certificate.validity().not_after.timestamp()),
+            is_ca: false,
+            names: Vec::new(),
+            extended_key_usages: Vec::new(),
+            public: certificate.public_key().subject_public_key.data.to_vec(),
+        };
+        for extension in certificate.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::BasicConstraints(basic) => facts.is_ca = basic.ca,
+                ParsedExtension::SubjectAlternativeName(san) => {
+                    facts.names = san.general_names.iter().map(general_name).collect();
+                }
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    let known = [
+                        (usage.any, "anyExtendedKeyUsage"),
+                        (usage.server_auth, "serverAuth"),
+                        (usage.client_auth, "clientAuth"),
+                        (usage.code_signing, "codeSigning"),
+                        (usage.email_protection, "emailProtection"),
+                        (usage.time_stamping, "timeStamping"),
+                        (usage.ocsp_signing, "OCSPSigning"),
+                    ];
+                    let known = known.into_iter().filter(|(set, _)| *set);
+                    let known = known.map(|(_, name)| name.to_owned());
+                    let others = usage.other.iter().map(|oid| oid.to_id_string());
+                    facts.extended_key_usages = known.chain(others).collect();
+                }
+                _ => {}
+            }
+        }
+        Ok(facts)
+    }
+}
+
 impl KeyFacts {
     /// Is it the key of this certificate? `None` when that cannot be told.
+    pub fn is_of(&self, held: &Held) -> Option<bool> {
+        self.public.as_ref().map(|ours| *ours == held.facts.public)
+    }
+
+    /// As [`Self::is_of`], for a certificate as DER.
     ///
     /// # Errors
     /// [`PkiError::Malformed`] when `certificate` is none.
@@ -99,7 +173,10 @@ impl Material {
         if label.ends_with("PRIVATE KEY") {
             let is_encrypted =
                 label == "ENCRYPTED PRIVATE KEY" || text.contains("Proc-Type: 4,ENCRYPTED");
-            if let (false, Err(e)) = (is_encrypted, PrivateKeyDer::from_pem_slice(text.as_bytes()))
+            let public = if is_encrypted { None } else { public_of(text) };
+            if !is_encrypted
+                && public.is_none()
+                && let Err(e) = PrivateKeyDer::from_pem_slice(text.as_bytes())
             {
                 self.problems.push(format!(
                     "the section `BEGIN {label}` is no private key: {e}"
@@ -108,14 +185,14 @@ impl Material {
             }
             self.keys.push(KeyFacts {
                 is_encrypted,
-                public: if is_encrypted { None } else { public_of(text) },
+                public,
             });
         } else if label == "CERTIFICATE" {
             let number = self.certificates.len() + self.problems.len() + 1;
             let read = CertificateDer::from_pem_slice(text.as_bytes())
                 .map_err(|e| PkiError::malformed("PEM section", e))
                 .and_then(|der| {
-                    let facts = show(&der)?;
+                    let facts = HeldFacts::of(&der)?;
                     Ok(Held {
                         der: der.to_vec(),
                         facts,
@@ -140,6 +217,10 @@ impl Material {
 
 /// What a file in DER is.
 fn der(file: &[u8]) -> Option<String> {
+    // Both are a SEQUENCE; PEM begins otherwise, and is most of what is read here.
+    if file.first() != Some(&0x30) {
+        return None;
+    }
     if let Ok(facts) = show(file) {
         return Some(format!("the certificate of {}", facts.subject));
     }
@@ -195,7 +276,7 @@ fn sections(text: &str) -> impl Iterator<Item = Result<(&str, &str), &str>> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{Authority, PrivateKey, pem};
+    use crate::{Authority, PrivateKey, Purpose, pem};
 
     const NOW_S: u64 = 1_750_000_000;
 
@@ -224,6 +305,53 @@ mod tests {
             other.keys[0].belongs_to(root.certificate_der()).unwrap(),
             Some(false)
         );
+    }
+
+    #[test]
+    fn a_certificate_says_the_same_here_as_when_it_is_shown() {
+        let root = Authority::root("Root", NOW_S).unwrap();
+        let [servers, devices] = [Purpose::Servers, Purpose::Devices]
+            .map(|purpose| root.issuing(purpose, NOW_S).unwrap());
+        let key = PrivateKey::generate().unwrap();
+        let names = ["localhost".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+        let server = servers
+            .issue_server(&key.spki_der(), &names, NOW_S)
+            .unwrap();
+        let device = devices
+            .issue_device(&key.spki_der(), "client-1", NOW_S)
+            .unwrap();
+        let file = [
+            root.certificate_pem(),
+            servers.certificate_pem(),
+            server.pem(),
+            device.pem(),
+        ];
+        let found = material(file.concat().as_bytes());
+        assert_eq!(found.certificates.len(), 4);
+        for Held { der, facts: held } in &found.certificates {
+            let shown = show(der).unwrap();
+            assert_eq!(
+                (held.version, &held.subject, &held.issuer, held.is_ca),
+                (shown.version, &shown.subject, &shown.issuer, shown.is_ca)
+            );
+            assert_eq!(held.serial_hex, shown.serial_hex);
+            assert_eq!(
+                (held.not_before_s, held.not_after_s, &held.names),
+                (shown.not_before_s, shown.not_after_s, &shown.names)
+            );
+            assert_eq!(held.extended_key_usages, shown.extended_key_usages);
+        }
+        let usages = |at: usize| &found.certificates[at].facts.extended_key_usages[..];
+        assert_eq!(
+            (usages(2), usages(3)),
+            (
+                &["serverAuth".to_owned()][..],
+                &["clientAuth".to_owned()][..]
+            )
+        );
+        let key = material(key.to_pem().as_bytes()).keys.remove(0);
+        assert_eq!(key.is_of(&found.certificates[2]), Some(true));
+        assert_eq!(key.is_of(&found.certificates[0]), Some(false));
     }
 
     #[test]

@@ -14,9 +14,9 @@ struct Pair<'a> {
     cert: Option<&'a PathBuf>,
     key: Option<&'a PathBuf>,
     /// The command that makes a new one.
-    issue: String,
+    issue: &'a dyn Fn() -> String,
     /// Options of the command that makes a new certificate for the same key.
-    reissue: String,
+    reissue: &'a dyn Fn() -> String,
     /// What mosquitto does with one of version 1.
     mosquitto: &'static str,
     eyes: Eyes,
@@ -49,15 +49,18 @@ pub fn half_pair(
 }
 
 pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
-    let own = facts.machine.host_names.iter().map(String::as_str);
-    let names: Vec<&str> = ["localhost", "127.0.0.1"].into_iter().chain(own).collect();
+    let names = || {
+        let own = facts.machine.host_names.iter().map(String::as_str);
+        let names: Vec<&str> = ["localhost", "127.0.0.1"].into_iter().chain(own).collect();
+        names.join(",")
+    };
     let pair = Pair {
         cert_key: "mqtt.external.cert_file",
         key_key: "mqtt.external.key_file",
         cert: external.cert_file.as_ref(),
         key: external.key_file.as_ref(),
-        issue: issue_server(external, ""),
-        reissue: format!("--server --san {}", names.join(",")),
+        issue: &|| issue_server(external, ""),
+        reissue: &|| format!("--server --san {}", names()),
         mosquitto: "serve",
         eyes: Eyes::Checking,
     };
@@ -69,15 +72,18 @@ pub(super) fn listener(external: &External, facts: &Facts, found: &mut Found) {
 }
 
 pub(super) fn client(client: &Client, facts: &Facts, eyes: Eyes, found: &mut Found) {
-    let name = facts.chain(client.cert_file.as_ref()).first();
-    let name = name.and_then(|held| common_name(&held.facts.subject));
+    let issue = || {
+        let name = facts.chain(client.cert_file.as_ref()).first();
+        let name = name.and_then(|held| common_name(&held.facts.subject));
+        issue_client(client, name.unwrap_or("<name>"))
+    };
     let pair = Pair {
         cert_key: "mqtt.client.auth.cert_file",
         key_key: "mqtt.client.auth.key_file",
         cert: client.cert_file.as_ref(),
         key: client.key_file.as_ref(),
-        issue: issue_client(client, name.unwrap_or("<name>")),
-        reissue: "--client".to_owned(),
+        issue: &issue,
+        reissue: &|| "--client".to_owned(),
         mosquitto: "admit",
         eyes,
     };
@@ -182,12 +188,12 @@ fn usable(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
         let fix = match at {
             0 => format!(
                 "sectag cert reissue {} -o {new} {} && sectag config set {} {new}",
-                pair.reissue,
+                (pair.reissue)(),
                 shell(path),
                 pair.cert_key,
                 new = shell(&beside(path)),
             ),
-            _ => pair.issue.clone(),
+            _ => (pair.issue)(),
         };
         found.add(
             Finding::new(FindingId::E12, Severity::Error, sentence)
@@ -212,52 +218,52 @@ fn holds(pair: &Pair<'_>, certificate: bool, facts: &Facts, found: &mut Found) -
     };
     let shown = path.display();
     let mut severity = Severity::Error;
-    let mut fix = vec![
-        format!("sectag config set {name} <path>"),
-        pair.issue.clone(),
-    ];
+    let mut fix = None;
     let sentence = match &at.what {
         What::Missing => format!("{shown} ({name}) does not exist"),
         What::Directory(_) => format!("{shown} ({name}) is a directory, and a file is needed"),
         What::Unreadable(why) => {
             if pair.eyes == Eyes::Checking {
                 severity = Severity::Note;
-                fix = vec!["sudo sectag config check".to_owned()];
+                fix = Some("sudo sectag config check".to_owned());
             } else {
-                fix = vec![format!("sudo chown \"$(id -un)\" {}", shell(path))];
+                fix = Some(format!("sudo chown \"$(id -un)\" {}", shell(path)));
             }
             format!("{shown} ({name}) cannot be read here, so it was not checked: {why}")
         }
         What::File(file) => {
             let material = &file.material;
             let (here, there) = (!material.certificates.is_empty(), !material.keys.is_empty());
+            let problem = material.problems.first();
             match (certificate, here, there) {
-                (true, true, _) => match material.problems.first() {
+                (true, true, _) => match problem {
                     None => return true,
                     Some(problem) => format!("{shown} ({name}) is damaged: {problem}"),
                 },
                 (false, _, true) => return true,
                 (true, false, true) => {
-                    fix = vec![format!(
+                    fix = Some(format!(
                         "sectag config set {name} <path> {other} {}",
                         shell(path)
-                    )];
+                    ));
                     format!("{shown} ({name}) holds a private key, and no certificate")
                 }
                 (false, true, false) => {
-                    fix = vec![format!(
+                    fix = Some(format!(
                         "sectag config set {name} <path> {other} {}",
                         shell(path)
-                    )];
+                    ));
                     format!("{shown} ({name}) holds a certificate, and no private key")
                 }
-                (_, false, false) => match material.problems.first() {
+                (_, false, false) => match problem {
                     None => format!("{shown} ({name}) holds no {what}"),
                     Some(problem) => format!("{shown} ({name}) holds no {what}: {problem}"),
                 },
             }
         }
     };
+    let set = || format!("sectag config set {name} <path>");
+    let fix = fix.map_or_else(|| vec![set(), (pair.issue)()], |fix| vec![fix]);
     found.add(
         Finding::new(FindingId::E13, severity, sentence)
             .value(name, shown)
@@ -297,13 +303,10 @@ fn belong_together(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
         );
         return add(Severity::Error, sentence, &[fix]);
     }
-    let belongs = |der: &[u8]| key.belongs_to(der).ok().flatten();
-    match belongs(&leaf.der) {
+    match key.is_of(leaf) {
         Some(true) => {}
         Some(false) => {
-            let theirs = chain
-                .iter()
-                .position(|held| belongs(&held.der) == Some(true));
+            let theirs = chain.iter().position(|held| key.is_of(held) == Some(true));
             let sentence = match theirs {
                 Some(at) => format!(
                     "the certificate of the private key in {} is number {} in {}, and it must be the first",
@@ -319,7 +322,7 @@ fn belong_together(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
                 ),
             };
             let set = format!("sectag config set {} <path>", pair.key_key);
-            add(Severity::Error, sentence, &[set, pair.issue.clone()]);
+            add(Severity::Error, sentence, &[set, (pair.issue)()]);
         }
         None => {
             let sentence = format!(
@@ -331,7 +334,7 @@ fn belong_together(pair: &Pair<'_>, facts: &Facts, found: &mut Found) {
                 Eyes::Checking if pair.key_key.starts_with("mqtt.external") => Severity::Warn,
                 _ => Severity::Error,
             };
-            add(severity, sentence, std::slice::from_ref(&pair.issue));
+            add(severity, sentence, &[(pair.issue)()]);
         }
     }
 }
