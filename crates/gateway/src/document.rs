@@ -304,15 +304,18 @@ fn gather<'a>(table: &'a dyn TableLike, prefix: &str, values: &mut Vec<(String, 
         // A quoted segment with a dot in it is one segment.
         let quoted = name.contains('.').then(|| format!("{name:?}"));
         let name = quoted.as_deref().unwrap_or(name);
-        let name = if prefix.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let name = dotted(prefix, name);
         match item.as_table_like() {
             Some(table) => gather(table, &name, values),
             None => values.push((name, item)),
         }
+    }
+}
+
+fn dotted(prefix: &str, name: &str) -> String {
+    match prefix {
+        "" => name.to_owned(),
+        prefix => [prefix, ".", name].concat(),
     }
 }
 
@@ -321,10 +324,7 @@ fn gather_empty(table: &dyn TableLike, prefix: &str, names: &mut Vec<String>) {
         let Some(table) = item.as_table_like() else {
             continue;
         };
-        let name = match prefix {
-            "" => name.to_owned(),
-            prefix => format!("{prefix}.{name}"),
-        };
+        let name = dotted(prefix, name);
         if table.is_empty() {
             names.push(name);
         } else {

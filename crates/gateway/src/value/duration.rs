@@ -15,7 +15,8 @@ pub fn seconds(text: &str) -> Result<u64, Refusal> {
     if rest.is_empty() {
         return refuse("value was empty".to_owned());
     }
-    let mut nanoseconds: u128 = 0;
+    // Both in 64 bits: a division of 128 bits is a function of its own, far from everything else.
+    let (mut seconds, mut nanoseconds) = (0_u64, 0);
     while !rest.is_empty() {
         let at = text.len() - rest.len();
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -37,43 +38,62 @@ pub fn seconds(text: &str) -> Result<u64, Refusal> {
                 _ => format!("time unit needed, for example {number}sec or {number}ms"),
             });
         }
-        let part = number
-            .parse::<u64>()
-            .ok()
-            .zip(Some(unit_ns(unit)?))
-            .and_then(|(number, unit_ns)| u128::from(number).checked_mul(unit_ns));
-        let sum = part.and_then(|part| nanoseconds.checked_add(part));
-        let Some(sum) = sum.filter(|sum| u64::try_from(sum / NS).is_ok()) else {
+        let unit = Unit::named(unit)?;
+        let part = number.parse().ok().and_then(|number| unit.times(number));
+        let sum = part.and_then(|(whole, ns)| {
+            let ns = nanoseconds + ns;
+            let sum = seconds.checked_add(whole)?.checked_add(ns / NS)?;
+            Some((sum, ns % NS))
+        });
+        let Some(sum) = sum else {
             return refuse(TOO_LARGE.to_owned());
         };
-        nanoseconds = sum;
+        (seconds, nanoseconds) = sum;
         rest = behind.trim_start();
     }
-    u64::try_from(nanoseconds / NS).map_err(|_| Refusal(TOO_LARGE.to_owned()))
+    Ok(seconds)
 }
 
-const NS: u128 = 1_000_000_000;
+const NS: u64 = 1_000_000_000;
 const TOO_LARGE: &str = "number is too large or cannot be represented without a lack of precision (values below 1ns are not supported)";
 
-fn unit_ns(unit: &str) -> Result<u128, Refusal> {
-    Ok(match unit {
-        "nanos" | "nsec" | "ns" => 1,
-        "micros" | "usec" | "us" => 1_000,
-        "millis" | "msec" | "ms" => 1_000_000,
-        "seconds" | "second" | "secs" | "sec" | "s" => NS,
-        "minutes" | "minute" | "mins" | "min" | "m" => 60 * NS,
-        "hours" | "hour" | "hrs" | "hr" | "h" => 3_600 * NS,
-        "days" | "day" | "d" => 86_400 * NS,
-        "weeks" | "week" | "wks" | "wk" | "w" => 604_800 * NS,
-        // A twelfth of a year of 365.25 days, rounded to days of 30.44.
-        "months" | "month" | "M" => 2_630_016 * NS,
-        "years" | "year" | "yrs" | "yr" | "y" => 31_557_600 * NS,
-        _ => {
-            return Err(Refusal(format!(
-                "unknown time unit {unit:?}, supported units: ns, us, ms, sec, min, hours, days, weeks, months, years (and few variations)"
-            )));
+/// What a number counts.
+enum Unit {
+    /// So many seconds each.
+    Seconds(u64),
+    /// So many of them make a second.
+    Parts(u64),
+}
+
+impl Unit {
+    fn named(unit: &str) -> Result<Self, Refusal> {
+        Ok(match unit {
+            "nanos" | "nsec" | "ns" => Self::Parts(NS),
+            "micros" | "usec" | "us" => Self::Parts(1_000_000),
+            "millis" | "msec" | "ms" => Self::Parts(1_000),
+            "seconds" | "second" | "secs" | "sec" | "s" => Self::Seconds(1),
+            "minutes" | "minute" | "mins" | "min" | "m" => Self::Seconds(60),
+            "hours" | "hour" | "hrs" | "hr" | "h" => Self::Seconds(3_600),
+            "days" | "day" | "d" => Self::Seconds(86_400),
+            "weeks" | "week" | "wks" | "wk" | "w" => Self::Seconds(604_800),
+            // A twelfth of a year of 365.25 days, rounded to days of 30.44.
+            "months" | "month" | "M" => Self::Seconds(2_630_016),
+            "years" | "year" | "yrs" | "yr" | "y" => Self::Seconds(31_557_600),
+            _ => {
+                return Err(Refusal(format!(
+                    "unknown time unit {unit:?}, supported units: ns, us, ms, sec, min, hours, days, weeks, months, years (and few variations)"
+                )));
+            }
+        })
+    }
+
+    /// Whole seconds and nanoseconds; `None` when they are too many.
+    fn times(&self, number: u64) -> Option<(u64, u64)> {
+        match self {
+            Self::Seconds(each) => Some((number.checked_mul(*each)?, 0)),
+            Self::Parts(parts) => Some((number / parts, number % parts * (NS / parts))),
         }
-    })
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +113,8 @@ mod tests {
             ("365d", 31_536_000),
             ("1y", 31_557_600),
             ("1500ms", 1),
+            ("600ms 600ms 999us", 1),
+            ("18446744073709551614s 999ms 1ms", u64::MAX),
         ] {
             assert_eq!(seconds(text).unwrap(), expected, "{text}");
         }

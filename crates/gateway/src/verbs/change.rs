@@ -32,14 +32,22 @@ pub fn change(scene: &Scene<'_>, operations: &[Operation], force: bool) -> Said 
     };
     let path = scene.locations.file();
     let result = document::edit(&path, |document| {
-        let before = Config::of_document(scene.locations, document);
-        check_before(document, &steps)?;
+        let before = Config::of_document(scene.locations, document).ok();
+        // What can be read has no key under two names.
+        if before.is_none() {
+            check_before(document, &steps)?;
+        }
         for step in &steps {
             step.apply(document, scene)?;
         }
-        conflict(document)?;
-        let after = Config::of_document(scene.locations, document)?;
-        Ok::<_, Stop>((before.ok(), after))
+        let after = match Config::of_document(scene.locations, document) {
+            Ok(after) => after,
+            Err(error) => {
+                conflict(document)?;
+                return Err(error.into());
+            }
+        };
+        Ok::<_, Stop>((before, after))
     });
     match result {
         Ok((before, after)) => {
