@@ -20,14 +20,18 @@ use std::process::ExitCode;
 
 /// Where the configuration of the broker is: `--config-dir`, `TEDGE_CONFIG_DIR`, or the home.
 pub(crate) fn locations(global: &Global, place: &Place) -> Outcome<Locations> {
+    located(global, place, &environment())
+}
+
+fn located(global: &Global, place: &Place, environment: &Environment) -> Outcome<Locations> {
     let cwd = std::env::current_dir()?;
     let given = global.config_dir.as_deref();
-    Ok(Locations::choose(given, &environment(), &place.home, &cwd))
+    Ok(Locations::choose(given, environment, &place.home, &cwd))
 }
 
 /// The variables of this process that are about configuration.
 pub(crate) fn environment() -> Environment {
-    Environment::new(std::env::vars_os())
+    Environment::of_process()
 }
 
 /// Everything that is configured, for verbs that act on it; what stands beside it is said on stderr.
@@ -113,20 +117,20 @@ pub(crate) fn plain(arguments: &[OsString]) -> Option<(Global, ConfigVerb)> {
 
 /// Runs a verb. `program` is how the program was called.
 pub(crate) fn config(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> ExitCode {
-    match answer(program, global, service, verb) {
-        Ok(said) => {
-            eprint!("{}", without_controls(&said.stderr));
-            match printed(&said.stdout) {
-                Ok(()) => ExitCode::from(said.exit),
-                Err(error) => {
-                    eprintln!("Error: cannot write the answer: {error}");
-                    ExitCode::FAILURE
-                }
-            }
-        }
-        Err(fault) => {
-            eprintln!("{}", fault.text());
-            fault.exit()
+    answer(program, global, service, verb).unwrap_or_else(|fault| {
+        eprintln!("{}", fault.text());
+        fault.exit()
+    })
+}
+
+/// The end of the process, once everything is said: what it holds goes with it, and tidying it up would be work for nothing.
+fn tell(said: &Said) -> ExitCode {
+    eprint!("{}", without_controls(&said.stderr));
+    match printed(&said.stdout) {
+        Ok(()) => std::process::exit(said.exit.into()),
+        Err(error) => {
+            eprintln!("Error: cannot write the answer: {error}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -153,16 +157,17 @@ fn without_controls(text: &str) -> std::borrow::Cow<'_, str> {
     shown.collect::<String>().into()
 }
 
-fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Outcome<Said> {
+fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Outcome<ExitCode> {
     if let Ok(spec) = std::env::var("SECTAG_CRASH_AT") {
         sectag_keep::crash::arm(&spec)
             .map_err(|reason| Fault::untried(format!("SECTAG_CRASH_AT: {reason}")))?;
     }
     let place = Place::new(global.home.clone())?;
     if service {
-        return service::answer(program, &place, verb, global.json);
+        return service::answer(program, &place, verb, global.json).map(|said| tell(&said));
     }
-    let (locations, environment) = (locations(global, &place)?, environment());
+    let environment = environment();
+    let locations = located(global, &place, &environment)?;
     let profile = match &verb {
         ConfigVerb::Get { profile, .. }
         | ConfigVerb::Set { profile, .. }
@@ -183,7 +188,8 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
         },
     };
     let json = global.json;
-    Ok(match verb {
+    let operations;
+    let said = match verb {
         ConfigVerb::Get {
             key,
             source,
@@ -205,13 +211,13 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
             force,
             ..
         } => {
-            let operations = match &from {
+            operations = match &from {
                 Some(file) => from_lines(&text_of(file)?),
-                None => pairs(program, key.into_iter().chain(value).chain(more).collect()),
+                None => pairs(program, key.into_iter().chain(value).chain(more)),
             };
-            match operations {
-                Ok(operations) => change(&scene, &place, &operations, force)?,
-                Err(said) => said,
+            match &operations {
+                Ok(operations) => change(&scene, &place, operations, force)?,
+                Err(said) => return Ok(tell(said)),
             }
         }
         ConfigVerb::Unset { key, more, .. } => {
@@ -219,7 +225,7 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
             for typed in std::iter::once(key).chain(more) {
                 match TypedKey::parse(&typed) {
                     Ok(key) => operations.push(Operation::Unset(key)),
-                    Err(reason) => return Ok(bad_key(&typed, &reason)),
+                    Err(reason) => return Ok(tell(&bad_key(&typed, &reason))),
                 }
             }
             change(&scene, &place, &operations, false)?
@@ -251,7 +257,8 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
         }
         ConfigVerb::Check => verbs::check(&scene, json),
         ConfigVerb::Upgrade => verbs::upgrade(&scene),
-    })
+    };
+    Ok(tell(&said))
 }
 
 /// A home is ours alone; it is made here and not by the first write, which would make it for everybody.
@@ -303,15 +310,14 @@ fn usage(text: &str) -> Said {
 }
 
 /// Keys and values in turn.
-fn pairs(program: &str, words: Vec<String>) -> Result<Vec<Operation>, Said> {
+fn pairs(program: &str, words: impl Iterator<Item = String>) -> Result<Vec<Operation>, Said> {
     let mut operations = Vec::new();
-    let several = words.len() > 2;
-    let mut words = words.into_iter();
+    let mut words = words.peekable();
     while let Some(typed) = words.next() {
         let key = match TypedKey::parse(&typed) {
             Ok(key) => key,
             // After a complete pair, a word that is no key was not meant as one.
-            Err(_) if several && words.len() == 0 => {
+            Err(_) if !operations.is_empty() && words.peek().is_none() => {
                 return Err(usage(&format!(
                     "unexpected argument '{typed}' found\n\nUsage: {program} config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]..."
                 )));

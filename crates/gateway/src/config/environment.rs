@@ -20,6 +20,11 @@ const CONFIG_DIR: &str = "TEDGE_CONFIG_DIR";
 const CLOUD_PROFILE: &str = "TEDGE_CLOUD_PROFILE";
 
 impl Environment {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        Self::new(std::env::vars_os())
+    }
+
     /// Those of `variables` that are ours.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut environment = Self::default();
