@@ -3,14 +3,15 @@
 use super::openapi::Unknown;
 use super::request::{Answer, Paging, Query, device_id};
 use super::{Api, Refused, answer, shapes};
-use crate::app::OwnerError;
+use crate::app::{Caller, OwnerError};
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::{Body as HttpBody, Frame};
 use sectag_store::audit::{Header, Line};
-use sectag_store::{Store, StoreError};
+use sectag_store::{AuditScope, Role, Store, StoreError};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,15 +31,23 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// The audit trail
 ///
-/// The latest entries first.
+/// What concerns the team of the API key, the latest entries first; for the home's own team also what concerns the service.
 #[utoipa::path(
     get,
     path = "/audit",
     tag = "evidence",
-    params(Paging, ("device" = Option<String>, Query, format = "uuid", description = "Only what concerns this device.")),
+    params(
+        Paging,
+        ("device" = Option<String>, Query, format = "uuid", description = "Only what concerns this device."),
+        ("all" = Option<bool>, Query, description = "What concerns any team: for owners of the home's own team."),
+    ),
     responses((status = 200, description = "A page of it.", body = shapes::Page<shapes::AuditEntry>), Unknown),
 )]
-async fn list_audit(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
+async fn list_audit(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let query = Query::of(query)?;
     let device = query.text("device").map(|id| device_id(&id)).transpose()?;
     let before = match query.text("pageNextToken") {
@@ -49,11 +58,20 @@ async fn list_audit(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer
         ),
         None => None,
     };
-    let page = api
-        .app
-        .store()
-        .audit(device, before, query.page_limit()?)
-        .await?;
+    let (store, limit) = (api.app.store(), query.page_limit()?);
+    let page = if query.flag("all")? {
+        if !api.app.is_home(&caller.team) {
+            return Err(Refused(OwnerError::HomeOnly));
+        }
+        caller.need(Role::Owner)?;
+        store.audit(device, before, limit).await?
+    } else {
+        let scope = AuditScope {
+            service: api.app.is_home(&caller.team),
+            team: caller.team,
+        };
+        store.audit_of(scope, device, before, limit).await?
+    };
     let items = page.items.iter().map(shapes::audit).collect();
     Ok(answer(
         StatusCode::OK,

@@ -218,6 +218,9 @@ pub(crate) struct AuditEntry {
     /// A stable word.
     #[schema(example = "command-created")]
     action: String,
+    /// Whose; null: of the service itself.
+    #[schema(required, format = "uuid")]
+    team_id: Option<String>,
     #[schema(required, format = "uuid")]
     device_id: Option<String>,
     #[schema(required, format = "uuid")]
@@ -238,6 +241,7 @@ pub(crate) fn audit(record: &AuditRecord) -> AuditEntry {
         at: Moment(event.at),
         by: event.by.clone(),
         action: event.action.clone(),
+        team_id: event.team.clone(),
         device_id: event.device.map(|id| id.to_string()),
         command_id: event.command.map(|id| id.to_string()),
         detail: event.detail.clone(),
