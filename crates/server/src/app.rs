@@ -228,6 +228,9 @@ pub enum OwnerError {
     /// Too many writers at one device.
     #[error("the device's queue is changing too fast; try again")]
     Contention,
+    /// The issuing CA of a team cannot be made.
+    #[error("{0}")]
+    NoAuthority(String),
     /// A call of the vendor's cloud that is not ours; in words what is.
     #[error("{0}")]
     NotOurs(&'static str),

@@ -176,6 +176,7 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::TeamInUse(_) => (StatusCode::CONFLICT, 40906),
         OwnerError::RuleActive(_) => (StatusCode::CONFLICT, 40907),
         OwnerError::CommandState(_) => (StatusCode::CONFLICT, 40908),
+        OwnerError::NoAuthority(_) => (StatusCode::CONFLICT, 40909),
         OwnerError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 41300),
         OwnerError::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42200),
         OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),

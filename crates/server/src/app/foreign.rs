@@ -113,6 +113,10 @@ impl App {
             true => self.store.bulk(id).await?,
             false => None,
         };
+        if found.as_ref().is_some_and(|bulk| bulk.status.is_finished()) {
+            // Whoever hears that it is done finds the broker ready.
+            self.doorkeeper.settled().await;
+        }
         found
             .filter(|bulk| bulk.team == caller.team)
             .filter(|bulk| caller.scope.is_empty() || caller.name == bulk.by)

@@ -5,9 +5,10 @@
 
 use super::keys::{HOME, checked_name, no_team};
 use super::{App, Caller, OwnerError};
+use crate::issuers::IssuerError;
 use crate::settings::Policy;
 use sectag_proto::DeviceId;
-use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Team};
+use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Subject, Team};
 use std::sync::atomic::Ordering;
 
 /// A team to be made.
@@ -65,10 +66,30 @@ impl App {
             topic_prefix: Some(prefix),
             created_at: self.now(),
         };
-        self.store
-            .add_team(team.clone(), &caller.name)
+        if let Some(prefix) = &team.topic_prefix {
+            let subject = Subject::Named(prefix.clone());
+            if self.store.registered(subject, &self.owner).await?.is_some() {
+                return Err(OwnerError::Invalid {
+                    field: "topicPrefix",
+                    reason: format!("a registered device has the id `{prefix}`, and its topics"),
+                });
+            }
+        }
+        // First of all: a team without a CA could claim devices and give them nothing.
+        let (issuers, id, now_s) = (
+            self.issuers.clone(),
+            team.id.clone(),
+            team.created_at.as_secs(),
+        );
+        tokio::task::spawn_blocking(move || issuers.create(&id, now_s).map(drop))
             .await
-            .map_err(|e| refused(e, &team.name))?;
+            .map_err(|e| OwnerError::NoAuthority(e.to_string()))?
+            .map_err(|e| no_authority(&e))?;
+        if let Err(e) = self.store.add_team(team.clone(), &caller.name).await {
+            self.retire(&team.id);
+            return Err(refused(e, &team.name));
+        }
+        self.doorkeeper.settled().await;
         self.count_teams().await?;
         tracing::info!(team = %team.name, id = %team.id, by = %caller.name, "team made");
         Ok(team)
@@ -111,7 +132,7 @@ impl App {
         }
         let (by, now) = (&caller.name, self.now());
         match self.store.delete_team(&team.id, by, now).await {
-            Ok(()) => {}
+            Ok(()) => self.retire(&team.id),
             Err(e @ DeleteTeamError::InUse { .. }) => {
                 return Err(OwnerError::TeamInUse(format!("{e}; unclaim them first")));
             }
@@ -119,8 +140,17 @@ impl App {
             Err(DeleteTeamError::Store(e)) => return Err(e.into()),
         }
         self.count_teams().await?;
+        self.doorkeeper.settled().await;
         tracing::info!(team = %team.name, id = %team.id, by, "team deleted");
         Ok(())
+    }
+
+    /// The broker takes nobody of a team that is not on record; so the files may stay when they cannot be removed.
+    fn retire(&self, team: &str) {
+        if let Err(e) = self.issuers.retire(team) {
+            let reason = no_authority(&e).to_string();
+            tracing::warn!(team, %reason, "the CA of a team that is gone cannot be removed");
+        }
     }
 
     /// A team by its id or its name. Whoever is no owner of the home's own team knows of the own one only.
@@ -186,6 +216,17 @@ fn checked_prefix(prefix: &str) -> Result<(), OwnerError> {
         );
     }
     Ok(())
+}
+
+fn no_authority(e: &IssuerError) -> OwnerError {
+    let mut text = e.to_string();
+    if let Some(cause) = std::error::Error::source(e) {
+        text += &format!(": {cause}");
+    }
+    if let Some(hint) = e.hint() {
+        text += &format!("; {hint}");
+    }
+    OwnerError::NoAuthority(text)
 }
 
 fn refused(e: AddTeamError, named: &str) -> OwnerError {
