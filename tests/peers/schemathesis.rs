@@ -17,7 +17,7 @@ use stranger::{Device, text};
 use support::{Home, Up, owner};
 
 /// Seconds of one run, if nothing else is asked for. There are five, two at a time.
-const RUN_S: u64 = 60;
+const RUN_S: u64 = 40;
 /// Devices that are claimed before a run, and as many that are not.
 const DEVICES: u64 = 12;
 
@@ -79,6 +79,8 @@ fn judge(role: Option<&str>) {
         String::from_utf8_lossy(&run.stdout),
         String::from_utf8_lossy(&run.stderr)
     );
+    // Seen with --nocapture.
+    println!("{said}");
     assert!(run.status.success(), "{role:?}: {said}");
     // A run that asked nothing found nothing.
     let health = owner::call(desk.up.listeners.loopback, "", "GET", "/healthz", None).unwrap();
@@ -157,7 +159,8 @@ impl Desk {
 
     fn lay_out(&self) {
         let write = |name: &str, lines: &[String]| {
-            std::fs::write(self.home.beside(name), lines.join("\n")).unwrap();
+            let quoted: Vec<String> = lines.iter().map(|line| format!("\"{line}\"")).collect();
+            std::fs::write(self.home.beside(name), quoted.join("\n")).unwrap();
         };
         let (mut ids, mut tokens) = (Vec::new(), Vec::new());
         for seed in 1..=2 * DEVICES {

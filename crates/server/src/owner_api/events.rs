@@ -10,7 +10,7 @@
 use super::audit::Pages;
 use super::openapi::{TooMany, Unknown};
 use super::request::{Answer, Query, device_id};
-use super::{Api, Refused};
+use super::{Api, Refused, shapes};
 use crate::app::{Caller, OwnerError};
 use crate::events::{Place, STREAMS_MAX, shown};
 use crate::evidence::ended;
@@ -62,7 +62,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         ("device" = Option<String>, Query, description = "Only what concerns this device."),
     ),
     responses(
-        (status = 200, description = "A stream that ends with the connection, or with the service.", content_type = "text/event-stream", body = String),
+        (status = 200, description = "A stream that ends with the connection, or with the service.", content_type = "text/event-stream", body = shapes::StreamedEvent),
         TooMany,
         Unknown,
     ),

@@ -1,6 +1,6 @@
 //! The OpenAPI document as a page for people: rendered here, without scripts and without anything from elsewhere.
 
-use super::{Api, openapi};
+use super::{Api, access, openapi};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -87,7 +87,7 @@ impl<'a> Page<'a> {
         page.html
     }
 
-    /// By chapter and path; those under the vendor's second prefix are mentioned in one sentence.
+    /// In the order of the table of roles; those under the vendor's second prefix are mentioned in one sentence.
     fn calls(&self) -> Vec<Call<'a>> {
         let mut calls = Vec::new();
         for (path, item) in members(&self.document["paths"]) {
@@ -102,6 +102,11 @@ impl<'a> Page<'a> {
                 });
             }
         }
+        let place = |call: &Call<'_>| {
+            let is_row = |row: &access::Row| row.method == call.method && row.path == call.path;
+            access::TABLE.iter().position(is_row)
+        };
+        calls.sort_by_key(place);
         calls
     }
 
@@ -202,7 +207,7 @@ impl<'a> Page<'a> {
             let _ = writeln!(self.html, "<h4>Body</h4>\n<p>{bodies}</p>");
             self.prose(text(&call.operation["requestBody"]["description"]));
         }
-        self.add("<h4>Answers</h4>\n<div class=\"wide\"><table><tbody>\n");
+        self.add("<h4>Answers</h4>\n<div class=\"wide\"><table class=\"answers\"><tbody>\n");
         let mut refused = Vec::new();
         for (status, response) in members(&call.operation["responses"]) {
             if response.get("$ref").is_some() {

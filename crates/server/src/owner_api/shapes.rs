@@ -277,6 +277,18 @@ pub(crate) fn page<T>(
     }
 }
 
+/// An event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used; the stream is written as text")]
+pub(crate) struct StreamedEvent {
+    /// What kind it is.
+    event: String,
+    /// Its number, to be sent as `Last-Event-ID`.
+    id: String,
+    /// What happened: a JSON object.
+    data: String,
+}
+
 /// A refusal (RFC 9457): nothing was changed.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
