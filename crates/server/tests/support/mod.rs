@@ -64,7 +64,8 @@ pub struct Town {
     pub coap: SocketAddr,
     /// What a test sets before [`Town::up`].
     pub coap_settings: Coap,
-    policy: Policy,
+    pub policy: Policy,
+    pub admin_claims_hidden: bool,
 }
 
 /// An HTTP answer as it came, or what a CoAP answer means in HTTP.
@@ -120,6 +121,7 @@ impl Town {
             coap: "127.0.0.1:0".parse().unwrap(),
             coap_settings: Coap::default(),
             policy,
+            admin_claims_hidden: true,
         };
         town.up().await;
         town
@@ -137,6 +139,7 @@ impl Town {
         config.coap = self.coap;
         config.coap_settings = self.coap_settings.clone();
         config.policy = self.policy;
+        config.admin_claims_hidden = self.admin_claims_hidden;
         let clock = self.clock.clone();
         config.clock = Arc::new(move || Timestamp(clock.load(Ordering::Relaxed)));
         let service = Service::start(config).await.unwrap();
