@@ -7,6 +7,7 @@ mod cert;
 mod config;
 mod creds;
 mod device;
+mod evidence;
 mod gateway;
 mod issue;
 mod modem;
@@ -22,6 +23,7 @@ pub(crate) use cert::{AtScript, Cert, Chain, Header, HeaderStyle, Lint, LintFor,
 pub(crate) use config::{Config, ConfigVerb, Profile, Talk};
 pub(crate) use creds::{Apply, Creds, CredsVerb, Keygen, ModemArgs, Slot, TestKeys};
 pub(crate) use device::{DeviceVerb, Tuning, Which};
+pub(crate) use evidence::{AddWebhook, Alarms, AlarmsVerb, Events, Webhooks};
 pub(crate) use gateway::{
     Apply as ApplyGateway, BrokerArgs, Gateway, GatewayVerb, Init, LevelName,
 };
@@ -127,6 +129,15 @@ pub(crate) enum Verb {
     Keys {
         #[command(subcommand)]
         verb: Option<Keys>,
+    },
+    /// What happens, as it happens: claims, fetches, results, certificates, alarms
+    Events(Events),
+    /// What somebody should look at: keys that changed, twins, reports that make no sense, renewals that fail
+    Alarms(Alarms),
+    /// Where events are sent
+    Webhooks {
+        #[command(subcommand)]
+        verb: Option<Webhooks>,
     },
     /// Who did what, and the proof that nobody changed the record of it
     Audit {

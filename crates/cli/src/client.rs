@@ -1,5 +1,7 @@
 //! The owner API from the outside: one request, one answer, with errors a user can act on.
 
+mod follow;
+
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use bytes::Bytes;

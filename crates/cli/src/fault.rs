@@ -42,6 +42,11 @@ impl Fault {
         }
     }
 
+    /// Whether it could not be tried, so that trying later may help.
+    pub(crate) const fn is_untried(&self) -> bool {
+        self.code == 2
+    }
+
     /// It ended in a way that scripts must tell from the others; the verb's help names the code.
     pub(crate) fn with_code(code: u8, message: impl Into<String>) -> Self {
         Self {

@@ -14,6 +14,7 @@ mod config;
 mod creds;
 mod demo;
 mod device;
+mod evidence;
 mod fault;
 mod gateway;
 mod home;
@@ -133,6 +134,9 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Forecast(args) => renewals::forecast(&owner()?, args, json).await,
         Verb::Renewals(args) => renewals::renewals(&owner()?, args, json).await,
         Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,
+        Verb::Events(args) => evidence::events(&owner()?, args, json).await,
+        Verb::Alarms(args) => evidence::alarms(&owner()?, args, json).await,
+        Verb::Webhooks { verb } => evidence::webhooks(&owner()?, verb, json).await,
         Verb::Audit { verb } => audit::audit(&global, &place, verb).await,
         Verb::Openapi => {
             output::print(sectag_server::owner_api::document());
