@@ -35,6 +35,8 @@ use utoipa_axum::routes;
 pub(super) const SECOND_PREFIX: &str = "/v1/identities/";
 /// How the name of a generic list begins.
 const PAGE_OF: &str = "Page_";
+/// And how it ends here.
+const PAGE: &str = "Page";
 const UUID: &str = "uuid";
 const API_KEY: &str = "apiKey";
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -156,12 +158,22 @@ impl IntoResponses for NotOurs {
     }
 }
 
-static DOCUMENT: LazyLock<OpenApi> =
-    LazyLock::new(|| complete(super::routes().split_for_parts().1));
 static TEXT: LazyLock<String> = LazyLock::new(|| {
-    let mut text = DOCUMENT
+    let document = complete(super::routes().split_for_parts().1);
+    let mut text = document
         .to_pretty_json()
         .expect("names of members are text");
+    // The references to a page, wherever they are: see `name_items`.
+    for schema in document
+        .components
+        .iter()
+        .flat_map(|all| all.schemas.keys())
+    {
+        if let Some(item) = schema.strip_suffix(PAGE) {
+            let derived = format!("\"#/components/schemas/{PAGE_OF}{item}\"");
+            text = text.replace(&derived, &format!("\"#/components/schemas/{schema}\""));
+        }
+    }
     text.push('\n');
     text
 });
@@ -267,18 +279,7 @@ fn name_items((name, mut schema): (String, RefOr<Schema>)) -> (String, RefOr<Sch
     {
         items.items = ArrayItems::RefOrSchema(Box::new(RefOr::Ref(Ref::from_schema_name(item))));
     }
-    (format!("{item}Page"), schema)
-}
-
-/// And those who mean it say so.
-fn name_page(content: &mut Content) {
-    let Some(RefOr::Ref(known)) = &mut content.schema else {
-        return;
-    };
-    let name = known.ref_location.rsplit('/').next();
-    if let Some(item) = name.and_then(|name| name.strip_prefix(PAGE_OF)) {
-        *known = Ref::from_schema_name(format!("{item}Page"));
-    }
+    (format!("{item}{PAGE}"), schema)
 }
 
 /// The operations of a path, each with its method.
@@ -329,11 +330,6 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
         // One that a handler describes itself has the type of all others.
         if status.starts_with(['4', '5']) {
             *response = refusal(&response.description);
-        }
-        for content in response.content.values_mut() {
-            if let RefOr::T(content) = content {
-                name_page(content);
-            }
         }
     }
     let mut statuses = vec!["403", "500", "503"];
