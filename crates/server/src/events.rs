@@ -118,12 +118,6 @@ impl Hub {
         Ok(page.into_iter().map(Arc::new).collect())
     }
 
-    /// The oldest event there is, or the next one to come.
-    pub(crate) async fn oldest(&self) -> Result<u64, StoreError> {
-        let kept = self.store.events_kept().await?;
-        Ok(kept.map_or(1, |(oldest, _)| oldest))
-    }
-
     /// A place for a stream of this team; `None` when all are taken.
     pub(crate) fn place(self: &Arc<Self>, team: &str) -> Option<Place> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);

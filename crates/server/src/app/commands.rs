@@ -282,7 +282,7 @@ impl App {
                 found.status.as_str()
             );
             if self
-                .remove(device, loaded.device.version, vec![(command, detail)], by)
+                .remove(device, loaded.device.version, vec![(command, detail, said(found))], by)
                 .await?
             {
                 return Ok(());
@@ -323,7 +323,7 @@ impl App {
                 .map(|c| {
                     let detail =
                         format!("{} while {}", c.request.kind().member(), c.status.as_str());
-                    (c.id, detail)
+                    (c.id, detail, said(c))
                 })
                 .collect();
             if self.remove(device, known.version, removed, by).await? {
@@ -337,19 +337,20 @@ impl App {
         &self,
         device: DeviceId,
         version: u64,
-        removed: Vec<(CommandId, String)>,
+        removed: Vec<(CommandId, String, Value)>,
         by: &str,
     ) -> Result<bool, OwnerError> {
         let now = self.now();
         let change = DeviceChange {
-            removed: removed.iter().map(|(id, _)| *id).collect(),
+            removed: removed.iter().map(|(id, ..)| *id).collect(),
             audit: removed
                 .into_iter()
-                .map(|(id, detail)| {
+                .map(|(id, detail, before)| {
                     AuditEvent::new(now, by, "command-deleted")
                         .device(device)
                         .command(id)
                         .detail(detail)
+                        .changed(before, Value::Null)
                 })
                 .collect(),
             ..DeviceChange::default()

@@ -16,6 +16,7 @@ use sectag_proto::token::{AttestationToken, TokenError};
 use sectag_proto::wire::CborRefusal;
 use sectag_proto::{DeviceId, Timestamp, Verified};
 use sectag_store::{AuditEvent, Device};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A device's key alarm is written once in this time: whoever sends foreign keys in a loop shall not fill the audit trail.
@@ -260,8 +261,8 @@ impl App {
         now: Timestamp,
     ) -> Result<Caller, Refusal> {
         let identified = self.identify(shown, known, now);
-        if let Err(refusal @ Refusal::ForeignKey { device, .. }) = &identified {
-            self.key_alarm(*device, refusal.to_string(), self.now())
+        if let Err(refusal @ Refusal::ForeignKey { device, kid, .. }) = &identified {
+            self.key_alarm(*device, *kid, refusal.to_string(), self.now())
                 .await;
         }
         identified
@@ -322,7 +323,13 @@ impl App {
     }
 
     /// Writes a key alarm into the audit trail, at most one per device and [`ALARM_EVERY`].
-    pub(crate) async fn key_alarm(&self, device: DeviceId, detail: String, now: Timestamp) {
+    pub(crate) async fn key_alarm(
+        &self,
+        device: DeviceId,
+        shown: Kid,
+        detail: String,
+        now: Timestamp,
+    ) {
         {
             let Ok(mut alarmed) = self.alarmed.lock() else {
                 return;
@@ -340,7 +347,8 @@ impl App {
         }
         let event = AuditEvent::new(now, "service", "key-alarm")
             .device(device)
-            .detail(detail);
+            .detail(detail)
+            .changed(Value::Null, json!({ "shownKeyId": shown.to_string() }));
         if let Err(e) = self.store.record(vec![event]).await {
             tracing::warn!(%device, reason = %e, "cannot write a key alarm into the audit trail");
         }

@@ -17,6 +17,7 @@ use sectag_proto::service::{Changes, NeedsCertificate, Queue};
 use sectag_proto::token::{KeygenBody, TokenError};
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp, Verified};
 use sectag_store::{AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep, RulesChange, StoreError};
+use serde_json::{Value, json};
 
 /// Knows the root that devices receive; [`Issuers`](crate::issuers::Issuers) sign.
 pub struct Issuer {
@@ -283,7 +284,7 @@ impl App {
                     .map_err(|e| IssueRefusal::Queue(e.to_string()))?;
                 Ok((certificate, convention, id))
             });
-            let (action, detail) = match outcome {
+            let (action, detail, after) = match outcome {
                 Ok((certificate, convention, id)) => {
                     let detail = format!(
                         "certificate {} for sec tag {}, CN={device}, key {}, KEYGEN answer verified ({convention})",
@@ -291,6 +292,11 @@ impl App {
                         need.sec_tag,
                         hex(&certificate.spki_sha256),
                     );
+                    let after = json!({
+                        "serial": certificate.serial_hex,
+                        "publicKeySha256": hex(&certificate.spki_sha256),
+                        "secTag": need.sec_tag,
+                    });
                     let life = life_of(&certificate, &need, known, queue, id, now);
                     lives.extend(take_over(&mut counting, life, now));
                     issued.push(Issued {
@@ -301,20 +307,21 @@ impl App {
                         device,
                         issued_at: now,
                     });
-                    ("certificate-issued", detail)
+                    ("certificate-issued", detail, after)
                 }
                 Err(refusal) => {
                     let reason = refusal.to_string();
                     tracing::warn!(%device, command = %need.command, reason = %one_line(&reason), "certificate refused");
                     queue.refuse_certificate(changes, need.command, &reason, now);
-                    ("certificate-refused", reason)
+                    ("certificate-refused", reason, Value::Null)
                 }
             };
             audit.push(
                 AuditEvent::new(now, "service", action)
                     .device(device)
                     .command(need.command)
-                    .detail(detail),
+                    .detail(detail)
+                    .changed(Value::Null, after),
             );
         }
         Ok(Made {

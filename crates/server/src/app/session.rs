@@ -19,6 +19,7 @@ use sectag_proto::token::AttestationToken;
 use sectag_proto::wire::{self, DecodeLimits, WireResponse};
 use sectag_proto::{CommandId, DeviceId, Timestamp, Verified};
 use sectag_store::{AuditEvent, CommitError, Device, DeviceChange, Loaded};
+use serde_json::json;
 use std::time::Duration;
 
 /// Responses in one report: a device sends as many as it fetched, ten by default, and its buffers end the matter.
@@ -338,10 +339,16 @@ impl App {
             ..DeviceChange::seen(changes, now)
         };
         if caller.pin {
+            let kid = caller.key.kid().to_string();
+            let candidates = known.candidates.iter().map(|known| known.kid.to_string());
             change.audit.push(
                 AuditEvent::new(now, "device", "pin")
                     .device(device)
-                    .detail(format!("identity key pinned: kid {}", caller.key.kid())),
+                    .detail(format!("identity key pinned: kid {kid}"))
+                    .changed(
+                        json!({ "keyIds": candidates.collect::<Vec<_>>() }),
+                        json!({ "keyIds": [kid] }),
+                    ),
             );
         }
         match self.store.commit(device, known.version, change).await {

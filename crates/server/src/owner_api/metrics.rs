@@ -8,9 +8,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sectag_store::Role;
+use sectag_store::{AuditScope, PAGE_ROWS_MAX, Role};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+/// Teams whose numbers are told; there are not more in any home we know.
+const TEAMS_MAX: usize = 5000;
 
 /// From the root.
 pub(super) fn at_the_root() -> OpenApiRouter<Api> {
@@ -56,6 +59,8 @@ async fn gather(api: &Api) -> Result<Now, Refused> {
     let (claimed, blocked) = store.device_totals().await?;
     now.gauge("devices_claimed", "Devices claimed", Vec::new(), claimed);
     now.gauge("devices_blocked", "Devices blocked", Vec::new(), blocked);
+    of_teams(api, &mut now).await?;
+    of_webhooks(api, &mut now).await?;
     let kept = store.events_kept().await?;
     let count = kept.map_or(0, |(oldest, newest)| newest + 1 - oldest);
     let help = "Events that followers can still read";
@@ -72,6 +77,49 @@ async fn gather(api: &Api) -> Result<Now, Refused> {
         pressure.writes,
     );
     Ok(now)
+}
+
+/// Alarms that nobody looked at yet, by team.
+async fn of_teams(api: &Api, now: &mut Now) -> Result<(), Refused> {
+    let store = api.app.store();
+    let mut after = None;
+    // The service itself first, which is no team.
+    let mut teams = vec![String::new()];
+    loop {
+        let page = store.teams(after, PAGE_ROWS_MAX).await?;
+        teams.extend(page.items.into_iter().map(|team| team.id));
+        match page.next {
+            Some(next) if teams.len() < TEAMS_MAX => after = Some(next),
+            _ => break,
+        }
+    }
+    for team in teams {
+        let labels = vec![("team", team.clone())];
+        let scope = AuditScope {
+            team,
+            service: false,
+        };
+        let open = store.alarms(scope, true, None, 1).await?.total;
+        let help = "Alarms that nobody acknowledged";
+        now.gauge("alarms_open", help, labels, open);
+    }
+    Ok(())
+}
+
+async fn of_webhooks(api: &Api, now: &mut Now) -> Result<(), Refused> {
+    let newest = *api.evidence.hub.newest().borrow();
+    let at = api.app.now();
+    for webhook in api.app.store().webhooks().await? {
+        let labels = vec![("webhook", webhook.id), ("team", webhook.team)];
+        let behind = newest.saturating_sub(webhook.cursor);
+        let help = "Events behind a webhook's cursor, of whatever kind";
+        now.gauge("webhook_lag_events", help, labels.clone(), behind);
+        let since = webhook.health.failing_since;
+        let failing = since.map_or(0, |since| at.since(since).as_secs());
+        let help = "For how long a webhook has not been taken";
+        now.gauge("webhook_failing_seconds", help, labels, failing);
+    }
+    Ok(())
 }
 
 /// Around every route: counts answers by the template of their path.
