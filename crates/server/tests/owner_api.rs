@@ -300,19 +300,14 @@ async fn pem_with_escaped_line_ends_is_stored_with_real_ones() {
     let device = FakeDevice::new(1);
     town.claim(&device).await;
     for escaped in ["\\n", "\\r\\n"] {
-        let content = [
-            "-----BEGIN CERTIFICATE-----",
-            "AAAA",
-            "-----END CERTIFICATE-----",
-        ]
-        .join(escaped);
+        let content = town.root.replace('\n', escaped);
         let request = json!({"serverCertificate": {"secTag": 1, "content": content}});
         town.queue(&device, request).await;
     }
     for command in town.commands(&device).await {
         assert_eq!(
             command["request"]["serverCertificate"]["content"],
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+            town.root
         );
     }
 }
@@ -350,7 +345,11 @@ async fn two_who_revoke_the_last_two_owner_keys_at_once_leave_one() {
     let store = town.service().app().store();
     let home = town.service().home().owner_id();
     let keys = store.keys(&home, None, 9).await.unwrap();
-    let left = keys.items.iter().filter(|key| key.revoked_at.is_none()).count();
+    let left = keys
+        .items
+        .iter()
+        .filter(|key| key.revoked_at.is_none())
+        .count();
     assert_eq!(left, 1, "{} {}", a.status, b.status);
 }
 

@@ -51,12 +51,8 @@ async fn no_record_is_larger_than_the_modem_takes() {
     let town = Town::start().await;
     let device = FakeDevice::new(1);
     town.claim(&device).await;
-    let content = format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        "A".repeat(1800)
-    );
-    for tag in 1..=5 {
-        let request = json!({"serverCertificate": {"secTag": tag, "content": content}});
+    for _ in 1..=5 {
+        let request = json!({"config": {"large": "A".repeat(1900)}});
         town.queue(&device, request).await;
     }
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

@@ -502,8 +502,7 @@ async fn a_command_too_long_for_this_device_fails_with_the_reason_and_drops_the_
     let town = Town::on(road).await;
     let device = FakeDevice::new(1);
     town.claim(&device).await;
-    let content = format!("-----BEGIN CERTIFICATE-----\n{}\n", "A".repeat(1500));
-    let request = json!({"serverCertificate": {"secTag": 1, "content": content}});
+    let request = json!({"config": {"large": "A".repeat(1500)}});
     town.queue(&device, request).await;
     town.queue(&device, json!({"finished": {}})).await;
     let from = town.log.len();
@@ -512,7 +511,7 @@ async fn a_command_too_long_for_this_device_fails_with_the_reason_and_drops_the_
     assert_eq!(reply.status, 204);
     let commands = town.commands(&device).await;
     let failure = |n: usize, kind: &str| commands[n]["response"][kind]["failure"].clone();
-    assert_eq!(failure(0, "serverCertificate"), "doesNotFit");
+    assert_eq!(failure(0, "config"), "doesNotFit");
     assert_eq!(failure(1, "finished"), "notExecuted");
     let lines = town.log.since(from);
     let told = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
