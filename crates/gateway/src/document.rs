@@ -186,6 +186,13 @@ impl Document {
     }
 
     fn put(&mut self, name: &str, value: &Value, comments: &str) -> Result<(), DocumentError> {
+        let old = self.get(name).and_then(Item::as_value);
+        // A value that is there is replaced where it stands.
+        if let (Some(place), true) = (old.and_then(Value::span), comments.is_empty()) {
+            let mut text = self.text().to_owned();
+            text.replace_range(place, &value.clone().decorated("", "").to_string());
+            return self.become_text(&text, name, Some(value));
+        }
         let mut document: DocumentMut = self.parsed.clone().into_mut();
         // Comments of a file without any key are its head, not its end.
         if document.as_table().is_empty() {
@@ -396,17 +403,17 @@ fn insert(
 
 /// A value without its layout, to compare.
 fn plain(item: &Item) -> String {
+    // The same number or text may be written in several ways.
+    match item.as_value() {
+        Some(Value::String(text)) => return format!("{:?}", text.value()),
+        Some(Value::Integer(number)) => return number.value().to_string(),
+        _ => {}
+    }
     let mut item = item.clone();
     if let Some(value) = item.as_value_mut() {
         value.decor_mut().clear();
         if let Some(array) = value.as_array_mut() {
             array.fmt();
-        }
-        // The same number or text may be written in several ways.
-        match value {
-            Value::String(text) => return format!("{:?}", text.value()),
-            Value::Integer(number) => return number.value().to_string(),
-            _ => {}
         }
     }
     item.to_string()
