@@ -75,7 +75,7 @@ pub(crate) fn plain(arguments: &[OsString]) -> Option<(Global, ConfigVerb)> {
         home,
         ..Global::default()
     };
-    let mut words = Vec::new();
+    let mut words = Vec::with_capacity(arguments.len());
     let mut arguments = arguments.iter().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str()? {
@@ -189,7 +189,7 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
     };
     let json = global.json;
     let operations;
-    let said = match verb {
+    let said = match &verb {
         ConfigVerb::Get {
             key,
             source,
@@ -197,11 +197,11 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
             ..
         } => {
             let options = GetOptions {
-                source,
+                source: *source,
                 json,
-                show_secrets,
+                show_secrets: *show_secrets,
             };
-            with_key(&key, |key| verbs::get(&scene, &key, &options))
+            with_key(key, |key| verbs::get(&scene, &key, &options))
         }
         ConfigVerb::Set {
             key,
@@ -211,30 +211,32 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
             force,
             ..
         } => {
-            operations = match &from {
+            operations = match from {
                 Some(file) => from_lines(&text_of(file)?),
-                None => pairs(program, key.into_iter().chain(value).chain(more)),
+                None => pairs(program, key.iter().chain(value).chain(more)),
             };
             match &operations {
-                Ok(operations) => change(&scene, &place, operations, force)?,
+                Ok(operations) => change(&scene, &place, operations, *force)?,
                 Err(said) => return Ok(tell(said)),
             }
         }
         ConfigVerb::Unset { key, more, .. } => {
             let mut operations = Vec::new();
             for typed in std::iter::once(key).chain(more) {
-                match TypedKey::parse(&typed) {
+                match TypedKey::parse(typed) {
                     Ok(key) => operations.push(Operation::Unset(key)),
-                    Err(reason) => return Ok(tell(&bad_key(&typed, &reason))),
+                    Err(reason) => return Ok(tell(&bad_key(typed, &reason))),
                 }
             }
             change(&scene, &place, &operations, false)?
         }
         ConfigVerb::Add { key, value, .. } => {
-            one(&scene, &place, &key, |key| Operation::Add(key, value))?
+            let add = |key| Operation::Add(key, value.clone());
+            one(&scene, &place, key, add)?
         }
         ConfigVerb::Remove { key, value, .. } => {
-            one(&scene, &place, &key, |key| Operation::Remove(key, value))?
+            let remove = |key| Operation::Remove(key, value.clone());
+            one(&scene, &place, key, remove)?
         }
         ConfigVerb::List {
             filter,
@@ -245,12 +247,12 @@ fn answer(program: &str, global: &Global, service: bool, verb: ConfigVerb) -> Ou
             show_secrets,
         } => {
             let options = ListOptions {
-                all,
-                doc,
-                source,
-                changed,
+                all: *all,
+                doc: *doc,
+                source: *source,
+                changed: *changed,
                 json,
-                show_secrets,
+                show_secrets: *show_secrets,
                 terminal: std::io::stdout().is_terminal(),
             };
             verbs::list(&scene, filter.as_deref(), &options)
@@ -310,11 +312,14 @@ fn usage(text: &str) -> Said {
 }
 
 /// Keys and values in turn.
-fn pairs(program: &str, words: impl Iterator<Item = String>) -> Result<Vec<Operation>, Said> {
-    let mut operations = Vec::new();
+fn pairs<'a>(
+    program: &str,
+    words: impl Iterator<Item = &'a String>,
+) -> Result<Vec<Operation>, Said> {
+    let mut operations = Vec::with_capacity(1);
     let mut words = words.peekable();
     while let Some(typed) = words.next() {
-        let key = match TypedKey::parse(&typed) {
+        let key = match TypedKey::parse(typed) {
             Ok(key) => key,
             // After a complete pair, a word that is no key was not meant as one.
             Err(_) if !operations.is_empty() && words.peek().is_none() => {
@@ -322,14 +327,14 @@ fn pairs(program: &str, words: impl Iterator<Item = String>) -> Result<Vec<Opera
                     "unexpected argument '{typed}' found\n\nUsage: {program} config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]..."
                 )));
             }
-            Err(reason) => return Err(bad_key(&typed, &reason)),
+            Err(reason) => return Err(bad_key(typed, &reason)),
         };
         let Some(value) = words.next() else {
             return Err(usage(&format!(
                 "the following required arguments were not provided:\n  <VALUE> of {typed}\n\nUsage: {program} config set [OPTIONS] <KEY> <VALUE> [<KEY> <VALUE>]..."
             )));
         };
-        operations.push(Operation::Set(key, value));
+        operations.push(Operation::Set(key, value.clone()));
     }
     Ok(operations)
 }

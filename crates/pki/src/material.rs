@@ -249,7 +249,7 @@ fn sections(text: &str) -> impl Iterator<Item = Result<(&str, &str), &str>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         loop {
-            let begin = rest.find(BEGIN)?;
+            let begin = find(rest, BEGIN)?;
             let from = &rest[begin..];
             let line = from.lines().next().unwrap_or_default();
             let Some(label) = line[BEGIN.len()..].trim_end().strip_suffix("-----") else {
@@ -257,7 +257,7 @@ fn sections(text: &str) -> impl Iterator<Item = Result<(&str, &str), &str>> {
                 continue;
             };
             let close = format!("-----END {label}-----");
-            return Some(match from.find(&close) {
+            return Some(match find(from, &close) {
                 Some(at) => {
                     let end = at + close.len();
                     rest = &from[end..];
@@ -270,6 +270,12 @@ fn sections(text: &str) -> impl Iterator<Item = Result<(&str, &str), &str>> {
             });
         }
     })
+}
+
+/// Where a border of a section is. It begins with dashes, and base64 has none.
+fn find(text: &str, border: &str) -> Option<usize> {
+    let mut dashes = text.match_indices('-').map(|(at, _)| at);
+    dashes.find(|at| text[*at..].starts_with(border))
 }
 
 #[cfg(test)]
