@@ -41,6 +41,7 @@ pub use plan::{FleetPlan, Plan, PlanGroup, PlanSource, PlanStep};
 pub use reset::Reset;
 pub use rules::RulePatch;
 pub use teams::NewTeam;
+pub(crate) use teams::home_team;
 
 use crate::admission::Admission;
 use crate::settings::Policy;

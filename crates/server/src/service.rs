@@ -1,6 +1,6 @@
 //! One process: store, owner API twice, device API twice (HTTPS, CoAP), broker; started together, ended together.
 
-use crate::app::{App, Clock, Issuer, KeyText, of_home, watch_lives};
+use crate::app::{App, Clock, Issuer, KeyText, home_team, of_home, watch_lives};
 use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::events::Hub;
@@ -22,7 +22,7 @@ use sectag_keep as keep;
 use sectag_mqtt::{Broker, BrokerError, BrokerLimits, Gate, Level, Snapshot};
 use sectag_pki::topics::Rules;
 use sectag_proto::Timestamp;
-use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Store, Teams};
+use sectag_store::{AddKeyError, ApiKey, Role, SealKey, SqliteStore, Teams};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -190,13 +190,17 @@ impl Service {
             .await
             .map_err(|error| no_broker(error, config.mqtt))?;
         let store = Arc::new(open_store(&home).await?);
-        let keeper = Keeper::open(&home, store.clone(), clock.clone()).await?;
-        let audit_key: Arc<str> = keeper.public_key_pem().into();
-        let metrics: Arc<Metrics> = Arc::default();
         let failed = |source| StartError::Store {
             path: home.database(),
             source,
         };
+        // Before the trail is signed: what a start writes is under the signature.
+        let team = home_team(home.owner_id(), clock());
+        store.adopt(team).await.map_err(failed)?;
+        register_owner_key(&home, store.as_ref(), clock()).await?;
+        let keeper = Keeper::open(&home, store.clone(), clock.clone()).await?;
+        let audit_key: Arc<str> = keeper.public_key_pem().into();
+        let metrics: Arc<Metrics> = Arc::default();
         let issuers = Arc::new(Issuers::open(&home)?);
         let (doorkeeper, errands) =
             Doorkeeper::open(store.clone(), clock.clone(), issuers.home_team())
@@ -224,8 +228,7 @@ impl Service {
             alarmed: Mutex::new(HashMap::new()),
             rules: Default::default(),
         });
-        app.open_teams().await.map_err(failed)?;
-        register_owner_key(&home, store.as_ref(), app.now()).await?;
+        app.count_teams().await.map_err(failed)?;
         doorkeeper.watches(broker.broker(), &app);
         let gate: Arc<dyn Gate> = doorkeeper.clone();
         let broker = broker.open_to(Some(gate))?;

@@ -7,7 +7,7 @@ use super::keys::{HOME, checked_name, no_team};
 use super::{App, Caller, OwnerError};
 use crate::issuers::IssuerError;
 use crate::settings::Policy;
-use sectag_proto::DeviceId;
+use sectag_proto::{DeviceId, Timestamp};
 use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Subject, Team};
 use std::sync::atomic::Ordering;
 
@@ -20,6 +20,16 @@ pub struct NewTeam {
     pub topic_prefix: Option<String>,
 }
 
+/// The home's own team.
+pub(crate) fn home_team(id: String, created_at: Timestamp) -> Team {
+    Team {
+        id,
+        name: HOME.to_owned(),
+        topic_prefix: None,
+        created_at,
+    }
+}
+
 impl App {
     /// Which device keys a claim trusts, never [`Policy::Auto`].
     pub fn policy(&self) -> Policy {
@@ -30,23 +40,11 @@ impl App {
         }
     }
 
-    /// Enters the home's own team, and sees whether there are more.
+    /// Sees whether there are more teams than the home's own.
     ///
     /// # Errors
-    /// [`OwnerError::Store`].
-    pub(crate) async fn open_teams(&self) -> Result<(), sectag_store::StoreError> {
-        self.store
-            .adopt(Team {
-                id: self.owner.clone(),
-                name: HOME.to_owned(),
-                topic_prefix: None,
-                created_at: self.now(),
-            })
-            .await?;
-        self.count_teams().await
-    }
-
-    async fn count_teams(&self) -> Result<(), sectag_store::StoreError> {
+    /// [`sectag_store::StoreError`].
+    pub(crate) async fn count_teams(&self) -> Result<(), sectag_store::StoreError> {
         let teams = self.store.teams(None, 1).await?.total;
         self.several_teams.store(teams > 1, Ordering::Relaxed);
         Ok(())
