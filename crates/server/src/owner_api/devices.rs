@@ -41,6 +41,7 @@ struct Claim {
 /// What is to be changed; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(min_properties = 1)]
 struct DevicePatch {
     /// All of them.
     tags: Option<Vec<String>>,

@@ -57,6 +57,9 @@ impl Call<'_> {
     }
 }
 
+/// Of a table: name, kind (HTML), and what it is about.
+type Row = (String, String, String);
+
 struct Page<'a> {
     document: &'a Value,
     html: String,
@@ -260,13 +263,9 @@ impl<'a> Page<'a> {
     }
 
     fn shape(&mut self, schema: &Value) {
-        // Exactly one of several objects.
         let choices = items(&schema["oneOf"]);
         if !choices.is_empty() {
-            self.add("<p>One of:</p>\n");
-            for choice in choices {
-                self.shape(choice);
-            }
+            self.choices(choices);
             return;
         }
         for part in items(&schema["allOf"]) {
@@ -277,8 +276,54 @@ impl<'a> Page<'a> {
                 None => self.shape(part),
             }
         }
+        let rows = self.rows(schema);
+        if !rows.is_empty() {
+            self.table(rows);
+        } else if schema.get("allOf").is_none() {
+            let kind = self.kind(schema);
+            let _ = writeln!(self.html, "<p>{kind}</p>");
+        }
+    }
+
+    /// Exactly one of them; what all have in common is said once.
+    fn choices(&mut self, choices: &[Value]) {
+        let (mut own, mut common, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let in_all = |name: &str| choices.iter().all(|c| c["properties"].get(name).is_some());
+        for choice in choices {
+            let rows = self.rows(choice);
+            if rows.is_empty() {
+                others.push(self.kind(choice));
+            }
+            for row in rows {
+                match choices.len() > 1 && in_all(&row.0) {
+                    true => common.push(row),
+                    false => own.push(row),
+                }
+            }
+        }
+        common.dedup();
+        if !others.is_empty() {
+            let _ = writeln!(self.html, "<p>{}</p>", others.join(", or "));
+        }
+        if !own.is_empty() {
+            let either = if others.is_empty() {
+                "One of"
+            } else {
+                "Or one of"
+            };
+            let _ = writeln!(self.html, "<p>{either}:</p>");
+            self.table(own);
+        }
+        if !common.is_empty() {
+            self.add("<p>And in each:</p>\n");
+            self.table(common);
+        }
+    }
+
+    /// Those that are always there first, in the order of their declaration.
+    fn rows(&self, schema: &Value) -> Vec<Row> {
         let required = items(&schema["required"]);
-        let rows: Vec<_> = members(&schema["properties"])
+        let mut rows: Vec<Row> = members(&schema["properties"])
             .map(|(name, property)| {
                 let mut kind = self.kind(property);
                 if !required.iter().any(|known| known == name) {
@@ -287,12 +332,11 @@ impl<'a> Page<'a> {
                 (name.to_owned(), kind, self.about(property))
             })
             .collect();
-        if !rows.is_empty() {
-            self.table(rows);
-        } else if schema.get("allOf").is_none() {
-            let kind = self.kind(schema);
-            let _ = writeln!(self.html, "<p>{kind}</p>");
-        }
+        rows.sort_by_key(|(name, ..)| {
+            let place = required.iter().position(|known| known == name);
+            place.unwrap_or(required.len())
+        });
+        rows
     }
 
     fn about(&self, property: &Value) -> String {
@@ -382,7 +426,7 @@ impl<'a> Page<'a> {
         self.add("</tbody></table></div>\n");
     }
 
-    fn table(&mut self, rows: Vec<(String, String, String)>) {
+    fn table(&mut self, rows: Vec<Row>) {
         let mut html = String::from("<table class=\"members\"><tbody>\n");
         for (name, kind, about) in rows {
             let about: Vec<String> = about.split("\n\n").map(marked).collect();

@@ -454,7 +454,7 @@ fn fields(kind: CommandKind, direction: Direction) -> ObjectBuilder {
                 ),
             ),
         CommandKind::PreSharedKey => at_tag
-            .property("identity", text("Credential type 4."))
+            .property("identity", text("Credential type 4.").min_length(Some(1)))
             .required("identity")
             .property(
                 "secret",
