@@ -13,7 +13,9 @@ mod issue;
 mod modem;
 mod mqtt;
 mod nrf91;
+mod registration;
 mod renewals;
+mod rules;
 mod sample;
 
 pub(crate) use audit::{Audit, ListAudit, VerifyAudit};
@@ -34,7 +36,9 @@ pub(crate) use issue::{
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use nrf91::{Kconfig, Nrf91};
+pub(crate) use registration::{Register, RevokeDevice};
 pub(crate) use renewals::{Forecast, Renewals};
+pub(crate) use rules::{NewRule, PlanArgs, Rules, Tags};
 pub(crate) use sample::{EditionName, Sample};
 
 use clap::{Args, Parser, Subcommand};
@@ -121,6 +125,18 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Commands,
     },
+    /// What devices with a tag get when they show up
+    Rules {
+        #[command(subcommand)]
+        verb: Option<Rules>,
+    },
+    /// The registry of tags: groups of devices
+    Tags {
+        #[command(subcommand)]
+        verb: Option<Tags>,
+    },
+    /// What a device, a tag's devices, or the devices of a rule will get: the exact commands, before anything runs
+    Plan(PlanArgs),
     /// What will stop working in 30, 60, 90 days: certificates that end and are not renewed as things stand
     Forecast(Forecast),
     /// Renewals under way, or everything about one device's certificates
@@ -264,21 +280,25 @@ pub(crate) enum Devices {
         /// Device id
         device: String,
     },
-    /// Give a device back; its queue is erased, its key stays known
+    /// Give a device back; its queue is erased, its certificates are revoked, its key stays known
     Unclaim {
         /// Device id
         device: String,
     },
-    /// Stop provisioning a device; the claim stays
+    /// Stop provisioning a device and end its MQTT sessions; the claim stays
     Block {
         /// Device id
         device: String,
     },
-    /// Provision a blocked device again
+    /// Provision a blocked device again, and let it connect
     Unblock {
         /// Device id
         device: String,
     },
+    /// Let the broker take certificates that another CA signed
+    Register(Register),
+    /// Take certificates of a device back, for good; its live sessions end
+    Revoke(RevokeDevice),
 }
 
 #[derive(Debug, Subcommand)]
@@ -306,6 +326,32 @@ pub(crate) enum Commands {
         /// Text shown with the commands
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
+        /// When one of them fails: drop-rest (the vendor's way), keep-rest, retry=N, park
+        #[arg(long, value_name = "POLICY", value_parser = rules::policy)]
+        on_error: Option<serde_json::Value>,
+    },
+    /// Change a command that the device has not fetched, or resume, skip or discard a parked one
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["request", "description", "resume", "skip", "discard"]))]
+    Change {
+        /// Device id
+        device: String,
+        /// Command id
+        command: String,
+        /// Another request in its place, as JSON
+        #[arg(long, value_name = "JSON")]
+        request: Option<String>,
+        /// Other words; empty: none
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// Deliver a parked command again
+        #[arg(long)]
+        resume: bool,
+        /// Let a parked command fail, and go on behind it
+        #[arg(long, conflicts_with = "resume")]
+        skip: bool,
+        /// Let a parked command fail, and drop what is behind it
+        #[arg(long, conflicts_with_all = ["resume", "skip"])]
+        discard: bool,
     },
     /// Queue the whole way to MQTT: root CA, key and certificate, finished
     Onboard {

@@ -25,8 +25,12 @@ mod mqtt;
 mod nrf91;
 mod output;
 mod owner;
+mod plan;
+mod registration;
 mod renewals;
+mod rules;
 mod sample;
+mod tags;
 mod tedge;
 mod up;
 
@@ -131,6 +135,9 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Claim(args) => owner::claim(&owner()?, &place, args, json).await,
         Verb::Devices { verb } => owner::devices(&owner()?, verb, json).await,
         Verb::Commands { verb } => owner::commands(&owner()?, &place, verb, json).await,
+        Verb::Rules { verb } => rules::rules(&owner()?, &place, verb, json).await,
+        Verb::Tags { verb } => tags::tags(&owner()?, verb, json).await,
+        Verb::Plan(args) => plan::plan(&owner()?, args, json).await,
         Verb::Forecast(args) => renewals::forecast(&owner()?, args, json).await,
         Verb::Renewals(args) => renewals::renewals(&owner()?, args, json).await,
         Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,

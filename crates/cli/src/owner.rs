@@ -129,11 +129,33 @@ pub(crate) async fn devices(owner: &Owner, verb: Option<Devices>, as_json: bool)
             owner
                 .delete(&format!("/v1/claimed-devices/{}", segment(&device)?))
                 .await?;
-            eprintln!("{device} is no longer claimed; its key stays known");
+            eprintln!(
+                "{device} is no longer claimed; its certificates are revoked, its key stays known"
+            );
         }
         Devices::Block { device } => block(owner, &device, true).await?,
         Devices::Unblock { device } => block(owner, &device, false).await?,
+        Devices::Reset { device } => reset(owner, &device, as_json).await?,
+        Devices::Register(args) => crate::registration::register(owner, args, as_json).await?,
+        Devices::Revoke(args) => crate::registration::revoke(owner, args, as_json).await?,
     }
+    Ok(())
+}
+
+async fn reset(owner: &Owner, device: &str, as_json: bool) -> Outcome {
+    let path = format!("/v1/claimed-devices/{}/reset", segment(device)?);
+    let done = owner.post(&path, &json!({})).await?;
+    if as_json {
+        output::json(&done);
+        return Ok(());
+    }
+    let count = |member: &str| done[member].as_array().map_or(0, Vec::len);
+    eprintln!(
+        "{device} is reset: {} rules apply again, {} open commands discarded, {} ended ones removed",
+        count("rules"),
+        count("discarded"),
+        count("removed")
+    );
     Ok(())
 }
 
@@ -194,6 +216,7 @@ pub(crate) async fn commands(
             device,
             requests,
             description,
+            on_error,
         } => {
             let mut parsed = Vec::new();
             for text in requests {
@@ -203,11 +226,11 @@ pub(crate) async fn commands(
                     vec![text]
                 };
                 for text in texts.iter().filter(|text| !text.trim().is_empty()) {
-                    parsed.push(serde_json::from_str::<Value>(text).map_err(|error| {
-                        Fault::untried(format!("`{text}` is no JSON: {error}"))
-                            .hint("for example '{\"finished\":{}}'")
-                    })?);
+                    parsed.push(parsed_request(text)?);
                 }
+            }
+            if let Some(policy) = on_error {
+                return add_set(owner, &device, &parsed, description, &policy, as_json).await;
             }
             for request in &parsed {
                 let made = add(owner, &device, request, description.as_deref()).await?;
@@ -216,6 +239,38 @@ pub(crate) async fn commands(
                 } else {
                     output::print(&format!("{}\n", text_of(&made, "id")));
                 }
+            }
+        }
+        Commands::Change {
+            device,
+            command,
+            request,
+            description,
+            resume,
+            skip,
+            discard,
+        } => {
+            let mut change = json!({});
+            if let Some(text) = request {
+                change["request"] = parsed_request(&text)?;
+            }
+            if let Some(text) = description {
+                change["description"] = json!(text);
+            }
+            let wish = [(resume, "resume"), (skip, "skip"), (discard, "discard")];
+            if let Some((_, action)) = wish.into_iter().find(|(given, _)| *given) {
+                change["action"] = json!(action);
+            }
+            let path = format!(
+                "/v1/claimed-devices/{}/provisioning/{}",
+                segment(&device)?,
+                segment(&command)?
+            );
+            let changed = owner.patch(&path, &change).await?;
+            if as_json {
+                output::json(&changed);
+            } else {
+                eprintln!("changed; it is {}", text_of(&changed, "status"));
             }
         }
         Commands::Onboard { device, sec_tag } => {
@@ -246,6 +301,43 @@ pub(crate) async fn commands(
     Ok(())
 }
 
+fn parsed_request(text: &str) -> Outcome<Value> {
+    serde_json::from_str(text).map_err(|error| {
+        Fault::untried(format!("`{text}` is no JSON: {error}"))
+            .hint("for example '{\"finished\":{}}'")
+    })
+}
+
+/// Creates commands that share an error policy: all or none.
+async fn add_set(
+    owner: &Owner,
+    device: &str,
+    requests: &[Value],
+    description: Option<String>,
+    policy: &Value,
+    as_json: bool,
+) -> Outcome {
+    let command = |request: &Value| {
+        let mut command = json!({ "request": request });
+        if let Some(description) = &description {
+            command["description"] = json!(description);
+        }
+        command
+    };
+    let commands: Vec<Value> = requests.iter().map(command).collect();
+    let path = format!("/v1/claimed-devices/{}/provisioning", segment(device)?);
+    let body = json!({ "commands": commands, "onError": policy });
+    let made = owner.post(&path, &body).await?;
+    if as_json {
+        output::json(&made);
+    } else {
+        for item in made["items"].as_array().into_iter().flatten() {
+            output::print(&format!("{}\n", text_of(item, "id")));
+        }
+    }
+    Ok(())
+}
+
 /// Kind, tag, status and the first line of the answer.
 pub(crate) fn command_row(item: &Value) -> Vec<String> {
     let member = |object: &Value| {
@@ -263,13 +355,22 @@ pub(crate) fn command_row(item: &Value) -> Vec<String> {
         text_of(item, "id"),
         kind,
         text_of(&fields, "secTag"),
-        text_of(item, "status"),
+        status_of(item),
         if answer.is_empty() {
             "-".to_owned()
         } else {
             answer
         },
     ]
+}
+
+/// The status, and that it is parked.
+fn status_of(item: &Value) -> String {
+    let status = text_of(item, "status");
+    match item["parked"] == true {
+        true => format!("{status}, parked"),
+        false => status,
+    }
 }
 
 fn answer_text(response: &Value) -> String {
@@ -400,7 +501,7 @@ fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, String)>) {
     }
 }
 
-async fn all_pages(owner: &Owner, path: &str) -> Outcome<Vec<Value>> {
+pub(crate) async fn all_pages(owner: &Owner, path: &str) -> Outcome<Vec<Value>> {
     let mut items = Vec::new();
     let mut next = String::new();
     loop {

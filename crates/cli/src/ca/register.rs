@@ -6,9 +6,9 @@
 use super::folder::{Folder, Kind, kept};
 use crate::fault::{Fault, Outcome};
 use sectag_keep::KeepError;
-use sectag_pki::{Authority, Certificate, pem, sha256};
+use sectag_pki::{Authority, Certificate, PkiError, RevocationList, pem, sha256};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 const VERSION: u32 = 1;
@@ -115,6 +115,26 @@ pub(crate) fn fingerprint(certificate: &Certificate) -> String {
         .collect()
 }
 
+/// Why a list was not written.
+enum Unwritten {
+    Keep(KeepError),
+    Pki(PkiError),
+}
+
+impl From<KeepError> for Unwritten {
+    fn from(error: KeepError) -> Self {
+        Self::Keep(error)
+    }
+}
+
+/// The list in a file, if it is one of this authority.
+fn list_of(file: &[u8], authority: &Authority) -> Option<RevocationList> {
+    let der = pem::decode("X509 CRL", std::str::from_utf8(file).ok()?)?;
+    let issuer = sectag_pki::show(authority.certificate_der()).ok()?.subject;
+    let list = RevocationList::from_der(&der).ok()?;
+    (list.issuer == issuer).then_some(list)
+}
+
 impl Folder {
     fn register_path(&self) -> PathBuf {
         // In a folder of its own: its lock is held while a list beside the authorities is written.
@@ -183,7 +203,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Signs and writes the revocation list of an authority, from the register.
+    /// Signs and writes the revocation list of an authority: from the register, and what the list said before, for a running
+    /// service writes there as well.
     pub(crate) fn write_crl(&self, kind: Kind, authority: &Authority, now_s: u64) -> Outcome {
         let path = self.crl(kind);
         self.change(|register| {
@@ -194,13 +215,28 @@ impl Folder {
                 .filter(|entry| entry.issuer == issuer)
                 .filter_map(|entry| Some((entry.serial.as_str(), entry.revoked_s?)))
                 .collect();
-            let number = now_s.max(register.crl_number.saturating_add(1));
-            let list = authority
-                .crl_numbered(&revoked, number, now_s, now_s.saturating_add(CRL_S))
-                .map_err(|e| super::folder::broken(&path, &e))?;
-            let text = pem::encode("X509 CRL", &list);
-            sectag_keep::write_public(&path, text.as_bytes()).map_err(kept)?;
-            register.crl_number = number;
+            let number = sectag_keep::edit(&path, |found| {
+                let before = found.and_then(|bytes| list_of(&bytes, authority));
+                let mut all: BTreeMap<&str, u64> = revoked.into_iter().collect();
+                if let Some(before) = &before {
+                    for (serial, at) in &before.revoked {
+                        all.entry(serial).or_insert(*at);
+                    }
+                }
+                let last = before.as_ref().map_or(0, |list| list.number);
+                let last = last.max(register.crl_number);
+                let number = now_s.max(last.saturating_add(1));
+                let all: Vec<(&str, u64)> = all.into_iter().collect();
+                let list = authority
+                    .crl_numbered(&all, number, now_s, now_s.saturating_add(CRL_S))
+                    .map_err(Unwritten::Pki)?;
+                let text = pem::encode("X509 CRL", &list).into_bytes();
+                Ok((Some(text), number))
+            });
+            register.crl_number = number.map_err(|stop| match stop {
+                Unwritten::Keep(error) => kept(error),
+                Unwritten::Pki(error) => super::folder::broken(&path, &error),
+            })?;
             Ok(())
         })
     }
@@ -210,13 +246,19 @@ impl Folder {
         let Some(bytes) = sectag_keep::read_public(&self.crl(kind)).map_err(kept)? else {
             return Ok(true);
         };
-        let material = sectag_pki::material::material(&bytes);
-        let Some(list) = material.revocations.first() else {
+        let text = String::from_utf8_lossy(&bytes);
+        let der = pem::decode("X509 CRL", &text);
+        let Some(list) = der.and_then(|der| RevocationList::from_der(&der).ok()) else {
             return Ok(true);
         };
+        let listed: BTreeSet<&str> = list.revoked.iter().map(|(serial, _)| &serial[..]).collect();
         let issuer = fingerprint(&self.certificates(kind.stem())?[0]);
-        let revoked = |entry: &&Entry| entry.issuer == issuer && entry.revoked_s.is_some();
-        let expected = self.register()?.certificates.iter().filter(revoked).count();
-        Ok(list.revoked != expected || list.this_update_s.saturating_add(CRL_FRESH_S) < now_s)
+        let missing = |entry: &Entry| {
+            entry.issuer == issuer
+                && entry.revoked_s.is_some()
+                && !listed.contains(entry.serial.as_str())
+        };
+        let lacks = self.register()?.certificates.iter().any(missing);
+        Ok(lacks || list.this_update_s.saturating_add(CRL_FRESH_S) < now_s)
     }
 }
