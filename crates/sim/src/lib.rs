@@ -30,3 +30,4 @@ pub mod meter;
 pub mod month;
 pub mod road;
 pub mod town;
+pub mod year;

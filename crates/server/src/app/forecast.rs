@@ -14,7 +14,7 @@ mod own;
 mod sums;
 mod watch;
 
-pub use look::{ALARM_DAYS, LOOK_EVERY, Looked};
+pub use look::{ALARM_DAYS, Looked};
 pub use outlook::Outlook;
 pub(crate) use own::of_home;
 pub use own::{OwnCertificate, OwnCertificates};
@@ -35,7 +35,7 @@ pub const WINDOW_DAYS_MAX: u32 = 3650;
 /// Certificates that a forecast counts at most. What is behind them is not counted, and the answer says so.
 pub const COUNTED_MAX: usize = 200_000;
 /// Failing renewals on the first page of a forecast.
-pub const FAILING_MAX: usize = 100;
+const FAILING_MAX: usize = 100;
 /// Certificates read at a time.
 const STEP: usize = 500;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -81,7 +81,7 @@ pub struct Forecast {
     /// Certificates of the home that end within the longest window; only on the first page and only for the home's own team.
     pub own: Vec<OwnCertificate>,
     /// Renewals that fail, oldest first, whatever the windows: some of these devices cannot connect any more. Only on the first
-    /// page, [`FAILING_MAX`] at most.
+    /// page, 100 at most.
     pub failing: Vec<RenewalSeen>,
     /// Certificates that end, soonest first.
     pub items: Vec<Expected>,

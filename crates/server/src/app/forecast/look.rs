@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Days before an end at which an alarm is raised, each once per certificate; 0 is the end itself.
 pub const ALARM_DAYS: [u32; 6] = [0, 1, 3, 7, 14, 30];
 /// Between two looks.
-pub const LOOK_EVERY: Duration = DAY;
+pub(super) const LOOK_EVERY: Duration = DAY;
 /// A renewal that fails for so long is told. One bad day is none: the next fetch may repair it.
 const FAILING_FOR: Duration = DAY;
 

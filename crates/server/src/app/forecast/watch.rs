@@ -1,6 +1,6 @@
 //! What goes on beside requests: uses of certificates are written down, and the calendar is looked at once a day.
 
-use super::LOOK_EVERY;
+use super::look::LOOK_EVERY;
 use crate::app::App;
 use sectag_proto::Timestamp;
 use std::sync::Arc;
