@@ -234,6 +234,76 @@ async fn entries_of_before_the_chain_are_chained_when_the_database_is_opened() {
 }
 
 #[tokio::test]
+async fn an_entrys_team_is_part_of_its_hash() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    claimed(&store, 1).await;
+    let of_device = event(1, Some(1));
+    let of_nobody = event(2, None);
+    let of_team = event(3, None).team("red");
+    let events = vec![of_device, of_nobody, of_team];
+    store.record(events).await.unwrap();
+    let entries = store.audit_entries(0, u64::MAX, 99).await.unwrap();
+    let owner = store.device(device_id(1)).await.unwrap().unwrap().owner;
+    let teams: Vec<_> = entries
+        .iter()
+        .rev()
+        .take(3)
+        .map(|e| e.team.clone())
+        .collect();
+    assert_eq!(teams, [Some("red".to_owned()), None, Some(owner)]);
+    let judged = |entries: Vec<AuditEntry>| {
+        let end = end(&entries);
+        verify(entries.into_iter(), [], &key(0), end).findings
+    };
+    assert_eq!(judged(entries.clone()), []);
+    for team in [None, Some("blue".to_owned()), Some(String::new())] {
+        let mut altered = entries.clone();
+        let last = altered.len() - 1;
+        altered[last].team = team;
+        assert!(!judged(altered).is_empty());
+        // One of before there were teams cannot be given one.
+        let mut altered = entries.clone();
+        altered[last - 1].team = Some("red".to_owned());
+        assert!(!judged(altered).is_empty());
+    }
+}
+
+/// An export as it was made before entries had a team.
+#[test]
+fn an_old_export_still_reads_and_holds() {
+    let text = r#"{"action":"key-add","after":null,"at":1790000000000,"before":null,"by":"service","commandId":null,"detail":"owner owner","deviceId":null,"hash":"HASH","kind":"entry","number":1}"#;
+    let mut entry = AuditEntry {
+        number: 1,
+        at: 1_790_000_000_000,
+        by: "service".into(),
+        action: "key-add".into(),
+        team: None,
+        device: None,
+        command: None,
+        detail: "owner owner".into(),
+        before: None,
+        after: None,
+        hash: [0; 32],
+    };
+    entry.hash = entry.chained(&sectag_store::audit::NO_HASH);
+    let hex: String = entry
+        .hash
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    // Computed by the script of docs/reference/audit.md as it was then.
+    assert_eq!(
+        hex,
+        "31d4ad46f53ce4ac1846695871eaa9c80cc558800e74672e99a9eb229549eeff"
+    );
+    let text = text.replace("HASH", &hex);
+    assert_eq!(Line::parse(&text), Ok(Line::Entry(Box::new(entry.clone()))));
+    let end = end(&[entry.clone()]);
+    assert_eq!(verify([entry].into_iter(), [], &key(0), end).findings, []);
+}
+
+#[tokio::test]
 async fn checkpoints_are_kept_once_and_listed_in_order() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path());
@@ -268,6 +338,7 @@ fn entry() -> impl Strategy<Value = AuditEntry> {
             at,
             by,
             action: "tags".into(),
+            team: before.clone(),
             device: device.map(device_id),
             command: device.map(command_id),
             detail,
@@ -305,6 +376,7 @@ proptest! {
             at: n,
             by: "ada".into(),
             action: "tags".into(),
+            team: (n % 2 == 0).then(|| "team".into()),
             device: None,
             command: None,
             detail: String::new(),
