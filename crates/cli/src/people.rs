@@ -1,0 +1,235 @@
+//! Keys, teams, the allow-list, and the list of devices: who may do what, to which of them.
+
+use crate::args::{AllowList, Keys, ListDevices, OfTeam, Teams};
+use crate::client::Owner;
+use crate::fault::{Fault, Outcome};
+use crate::output::{self, text_of};
+use crate::owner::{all_pages, percent, segment, show};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+/// `sectag keys`
+pub(crate) async fn keys(owner: &Owner, verb: Option<Keys>, as_json: bool) -> Outcome {
+    let list = Keys::List {
+        of: OfTeam::default(),
+    };
+    match verb.unwrap_or(list) {
+        Keys::List { of } => {
+            let team = of_team(&of, '&');
+            let items = all_pages(owner, &format!("/v1/keys?pageLimit=100{team}")).await?;
+            let columns = [
+                ("NAME", "name"),
+                ("ROLE", "role"),
+                ("TAGS", "tags"),
+                ("CREATED", "createdAt"),
+                ("EXPIRES", "expiresAt"),
+                ("REVOKED", "revokedAt"),
+            ];
+            list_of(&items, &columns, as_json, "no keys");
+        }
+        Keys::Create {
+            name,
+            role,
+            tags,
+            expires,
+            of,
+        } => {
+            let mut body = json!({ "name": name, "role": role });
+            if !tags.is_empty() {
+                body["tags"] = json!(tags);
+            }
+            if let Some(text) = expires {
+                body["expiresAt"] = json!(moment(&text, OffsetDateTime::now_utc())?);
+            }
+            if let Some(team) = &of.team {
+                body["team"] = json!(team);
+            }
+            let made = owner.post("/v1/keys", &body).await?;
+            if as_json {
+                output::json(&made);
+            } else {
+                let end = match made["expiresAt"].as_str() {
+                    Some(end) => format!(", until {end}"),
+                    None => String::new(),
+                };
+                eprintln!("key `{name}`, role {role}{end}; it is shown this once:");
+                output::print(&format!("{}\n", text_of(&made, "key")));
+            }
+        }
+        Keys::Revoke { name, of } => {
+            let team = of_team(&of, '?');
+            let path = format!("/v1/keys/{}{team}", percent(&name));
+            owner.delete(&path).await?;
+            eprintln!("revoked");
+        }
+    }
+    Ok(())
+}
+
+fn of_team(of: &OfTeam, mark: char) -> String {
+    let team = of.team.as_deref();
+    team.map_or_else(String::new, |team| format!("{mark}team={}", percent(team)))
+}
+
+/// `sectag teams`
+pub(crate) async fn teams(owner: &Owner, verb: Option<Teams>, as_json: bool) -> Outcome {
+    let path = |team: &str| format!("/v1/teams/{}", percent(team));
+    match verb.unwrap_or(Teams::List) {
+        Teams::List => {
+            let items = all_pages(owner, "/v1/teams?pageLimit=100").await?;
+            let columns = [
+                ("NAME", "name"),
+                ("TEAM", "id"),
+                ("TOPICS", "topicPrefix"),
+                ("CREATED", "createdAt"),
+            ];
+            list_of(&items, &columns, as_json, "no teams");
+        }
+        Teams::Create { name, topic_prefix } => {
+            let mut body = json!({ "name": name });
+            if let Some(prefix) = topic_prefix {
+                body["topicPrefix"] = json!(prefix);
+            }
+            let made = owner.post("/v1/teams", &body).await?;
+            if as_json {
+                output::json(&made);
+            } else {
+                output::print(&format!("{}\n", text_of(&made, "id")));
+                eprintln!(
+                    "made; its first key: `sectag keys create NAME --role owner --team {name}`"
+                );
+                let status = owner.get("/v1/status").await?;
+                if status["policy"] == "allow-list" {
+                    eprintln!(
+                        "claims follow the allow-list: `sectag allow-list add` says which devices"
+                    );
+                }
+            }
+        }
+        Teams::Show { team } => show(&owner.get(&path(&team)).await?, as_json),
+        Teams::Rename { team, name } => {
+            let body = json!({ "name": name });
+            let changed = owner.patch(&path(&team), &body).await?;
+            if as_json {
+                output::json(&changed);
+            } else {
+                eprintln!("{team} is called {name} from now on");
+            }
+        }
+        Teams::Delete { team } => {
+            owner.delete(&path(&team)).await?;
+            eprintln!("deleted; its keys are revoked");
+        }
+    }
+    Ok(())
+}
+
+/// `sectag allow-list`
+pub(crate) async fn allow_list(owner: &Owner, verb: Option<AllowList>, as_json: bool) -> Outcome {
+    match verb.unwrap_or(AllowList::List) {
+        AllowList::List => {
+            let items = all_pages(owner, "/v1/allow-list?pageLimit=100").await?;
+            let columns = [("DEVICE", "id"), ("KEY ID", "keyId"), ("ADDED", "addedAt")];
+            let none = "nobody; add a device with `sectag allow-list add DEVICE KEY_ID`";
+            list_of(&items, &columns, as_json, none);
+        }
+        AllowList::Add { device, key_id } => {
+            let path = format!("/v1/allow-list/{}", segment(&device)?);
+            owner.put(&path, &json!({ "keyId": key_id })).await?;
+            eprintln!("{device} may be claimed under this key");
+        }
+        AllowList::Remove { device } => {
+            let path = format!("/v1/allow-list/{}", segment(&device)?);
+            owner.delete(&path).await?;
+            eprintln!("{device} is off the list");
+        }
+    }
+    Ok(())
+}
+
+/// `sectag devices list`
+pub(crate) async fn devices(owner: &Owner, args: ListDevices, as_json: bool) -> Outcome {
+    let status = args.status.map(|word| word.to_ascii_uppercase());
+    let mut path = "/v1/claimed-devices?pageLimit=100".to_owned();
+    let filters = [
+        ("tag", args.tag),
+        ("status", status),
+        ("prefix", args.prefix),
+    ];
+    let filtered = filters.iter().any(|(_, value)| value.is_some());
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path += &format!("&{name}={}", percent(&value));
+        }
+    }
+    let items = all_pages(owner, &path).await?;
+    let columns = [
+        ("DEVICE", "id"),
+        ("TYPE", "deviceType"),
+        ("STATUS", "status"),
+        ("TAGS", "tags"),
+        ("CLAIMED", "claimedAt"),
+    ];
+    let none = match filtered {
+        true => "no such devices",
+        false => "no devices; claim the first one with `sectag claim TOKEN`",
+    };
+    list_of(&items, &columns, as_json, none);
+    Ok(())
+}
+
+fn list_of(items: &[Value], columns: &[(&str, &str)], as_json: bool, none: &str) {
+    if as_json {
+        output::json(&json!({ "items": items }));
+    } else if items.is_empty() {
+        eprintln!("{none}");
+    } else {
+        let row = |item: &Value| columns.iter().map(|(_, of)| text_of(item, of)).collect();
+        let headers: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
+        output::table(&headers, &items.iter().map(row).collect::<Vec<_>>());
+    }
+}
+
+/// A date, a time, or a span from now, as RFC 3339.
+fn moment(text: &str, now: OffsetDateTime) -> Outcome<String> {
+    let wrong = || {
+        Fault::untried(format!("`{text}` is no time"))
+            .hint("for example 2027-01-31, 2027-01-31T12:00:00Z, 90d or 12h")
+    };
+    let span = |digits: &str, hours: i64| {
+        let count = digits.parse::<u32>().ok();
+        count.and_then(|n| now.checked_add(Duration::hours(i64::from(n) * hours)))
+    };
+    let at = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => span(days, 24),
+        (_, Some(hours)) => span(hours, 1),
+        _ => OffsetDateTime::parse(text, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &Rfc3339))
+            .ok(),
+    };
+    let text = at.and_then(|at| at.format(&Rfc3339).ok());
+    text.ok_or_else(wrong)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_date_a_time_or_a_span() {
+        let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        for (text, expected) in [
+            ("2027-01-31", "2027-01-31T00:00:00Z"),
+            ("2027-01-31T12:30:00+02:00", "2027-01-31T12:30:00+02:00"),
+            ("1d", "2027-01-16T08:00:00Z"),
+            ("2h", "2027-01-15T10:00:00Z"),
+        ] {
+            assert_eq!(moment(text, now).unwrap(), expected);
+        }
+        for wrong in ["", "d", "tomorrow", "2027-02-30", "-1d", "99999999999d"] {
+            assert!(moment(wrong, now).is_err(), "{wrong}");
+        }
+    }
+}
