@@ -303,6 +303,11 @@ pub(crate) enum Devices {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
+    /// Let the rules of a device apply again; its open rule commands are discarded, hand-made ones stay
+    Reset {
+        /// Device id
+        device: String,
+    },
     /// List a device's commands in queue order
     List {
         /// Device id
