@@ -11,6 +11,7 @@
 use crate::admission::{self, BODY_BYTES_FREE};
 use crate::app::{App, Credential, Refusal};
 use crate::listen::{Answered, Chain, Manners};
+use crate::metrics::Metrics;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -67,8 +68,29 @@ pub(crate) const MANNERS: Manners = Manners {
 #[error("half a request: the body ended early")]
 pub(crate) struct HalfRequest(#[source] hyper::Error);
 
+/// Answers one request, and counts it.
+pub(crate) async fn counted(
+    app: &App,
+    metrics: &Metrics,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, HalfRequest> {
+    let known = [FETCH_PATH, REPORT_PATH];
+    let path = request.uri().path();
+    let route = known.into_iter().find(|known| *known == path);
+    let method = request.method().clone();
+    let response = answer(app, request).await?;
+    let status = response.status().as_u16();
+    metrics.request(
+        "device",
+        method.as_str(),
+        route.unwrap_or("unknown"),
+        status,
+    );
+    Ok(response)
+}
+
 /// Answers one request.
-pub(crate) async fn answer(
+async fn answer(
     app: &App,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, HalfRequest> {

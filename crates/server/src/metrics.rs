@@ -8,13 +8,17 @@
 //! Nothing here is global: tests run many services in one process. No label has a device's name; labels with a team have one
 //! value per team.
 
+use crate::app::{App, Caller, ForecastQuery, OwnerError, WINDOW_DAYS, Window};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use sectag_store::Event;
+use sectag_proto::Timestamp;
+use sectag_store::{Event, Role};
 use serde_json::Value;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the answer of `/metrics` says that it is.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -41,7 +45,19 @@ pub(crate) struct Metrics {
     requests: Counters,
     handshakes: Counters,
     deliveries: Counters,
+    outlook: Mutex<Outlook>,
 }
+
+/// What ends soon, as it was when somebody counted last: that reads every certificate of the windows.
+#[derive(Debug, Default)]
+struct Outlook {
+    counted_at: Option<Timestamp>,
+    /// Days, certificates that end within them, and those of them that nobody renews.
+    windows: Vec<(u32, u64, u64)>,
+}
+
+/// How old a count of what ends soon may be.
+const OUTLOOK_FOR: Duration = Duration::from_secs(3600);
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -84,6 +100,7 @@ impl Default for Metrics {
             requests,
             handshakes,
             deliveries,
+            outlook: Mutex::default(),
         }
     }
 }
@@ -157,6 +174,36 @@ impl Metrics {
         );
     }
 
+    /// Whether somebody should count what ends soon; says so once in a while.
+    pub(crate) fn outlook_is_old(&self, now: Timestamp) -> bool {
+        let mut outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = outlook
+            .counted_at
+            .is_none_or(|at| now.since(at) >= OUTLOOK_FOR);
+        if old {
+            outlook.counted_at = Some(now);
+        }
+        old
+    }
+
+    /// What was counted: days, certificates that end within them, and those of them that nobody renews.
+    pub(crate) fn set_outlook(&self, windows: Vec<(u32, u64, u64)>) {
+        let mut outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
+        outlook.windows = windows;
+    }
+
+    /// See [`Metrics::set_outlook`].
+    pub(crate) fn outlook(&self, now: &mut Now) {
+        let outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
+        for (days, ending, at_risk) in &outlook.windows {
+            let labels = vec![("days", days.to_string())];
+            let help = "Device certificates of the home's own team that end within so many days";
+            now.gauge("certificates_expiring", help, labels.clone(), *ending);
+            let help = "Of them, those that nothing renews as things stand";
+            now.gauge("certificates_at_risk", help, labels, *at_risk);
+        }
+    }
+
     /// The text, with what `now` says about this moment.
     pub(crate) fn text(&self, now: &Now) -> String {
         let mut text = String::new();
@@ -173,6 +220,29 @@ fn said(name: &'static str, value: &str) -> (&'static str, String) {
 
 fn count(counters: &Counters, labels: Labels) {
     counters.get_or_create(&labels).inc();
+}
+
+impl App {
+    /// Certificates of the home's own team that end within the usual windows: days, all, and those that nothing renews.
+    pub(crate) async fn outlook_of_home(&self) -> Result<Vec<(u32, u64, u64)>, OwnerError> {
+        let caller = Caller {
+            name: "metrics".to_owned(),
+            role: Role::Owner,
+            team: self.owner.clone(),
+            scope: Vec::new(),
+            sees_reserved: true,
+        };
+        let query = ForecastQuery {
+            windows: WINDOW_DAYS.to_vec(),
+            all: false,
+            after: None,
+            limit: 0,
+        };
+        let sums = self.forecast(&caller, &query).await?.sums;
+        let windows = sums.map(|sums| sums.windows).unwrap_or_default();
+        let count = |window: Window| (window.days, window.sum.certificates, window.sum.risks());
+        Ok(windows.into_iter().map(count).collect())
+    }
 }
 
 /// What is true when somebody asks.
@@ -245,6 +315,14 @@ impl Now {
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("sectag");
         for (name, help, values) in &self.gauges {
+            if let [(labels, value)] = &values[..]
+                && labels.is_empty()
+            {
+                let gauge = Gauge::<i64>::default();
+                gauge.set(*value);
+                registry.register(*name, *help, gauge);
+                continue;
+            }
             let family = Family::<Labels, Gauge>::default();
             for (labels, value) in values {
                 family.get_or_create(labels).set(*value);
@@ -252,6 +330,14 @@ impl Now {
             registry.register(*name, *help, family);
         }
         for (name, help, values) in &self.counters {
+            if let [(labels, value)] = &values[..]
+                && labels.is_empty()
+            {
+                let counter = Counter::<u64>::default();
+                counter.inc_by(*value);
+                registry.register(*name, *help, counter);
+                continue;
+            }
             let family = Counters::default();
             for (labels, value) in values {
                 family.get_or_create(labels).inc_by(*value);

@@ -201,7 +201,7 @@ impl Service {
         let keeper = Keeper::open(&home, store.clone(), clock.clone()).await?;
         let audit_key: Arc<str> = keeper.public_key_pem().into();
         let metrics: Arc<Metrics> = Arc::default();
-        let issuers = Arc::new(Issuers::open(&home)?);
+        let issuers = Arc::new(Issuers::open(&home, clock().as_secs())?);
         let (doorkeeper, errands) =
             Doorkeeper::open(store.clone(), clock.clone(), issuers.home_team())
                 .await
@@ -305,10 +305,10 @@ impl Service {
             clock: app.clock.clone(),
             metrics: metrics.clone(),
         };
-        let for_devices = app.clone();
+        let for_devices = (app.clone(), metrics.clone());
         let service = service_fn(move |request| {
-            let app = for_devices.clone();
-            async move { device_api::answer(&app, request).await }
+            let (app, metrics) = for_devices.clone();
+            async move { device_api::counted(&app, &metrics, request).await }
         });
         doors.push(tokio::spawn(door.serve(service, stopped.clone())));
         doors.push(tokio::spawn(datagrams.serve(stopped.clone())));

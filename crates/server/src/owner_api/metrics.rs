@@ -61,6 +61,8 @@ async fn gather(api: &Api) -> Result<Now, Refused> {
     now.gauge("devices_blocked", "Devices blocked", Vec::new(), blocked);
     of_teams(api, &mut now).await?;
     of_webhooks(api, &mut now).await?;
+    look_ahead(api);
+    api.evidence.metrics.outlook(&mut now);
     let kept = store.events_kept().await?;
     let count = kept.map_or(0, |(oldest, newest)| newest + 1 - oldest);
     let help = "Events that followers can still read";
@@ -77,6 +79,20 @@ async fn gather(api: &Api) -> Result<Now, Refused> {
         pressure.writes,
     );
     Ok(now)
+}
+
+/// Begins to count what ends soon, when that was long ago; the next one who asks is told.
+fn look_ahead(api: &Api) {
+    if !api.evidence.metrics.outlook_is_old(api.app.now()) {
+        return;
+    }
+    let (app, metrics) = (api.app.clone(), api.evidence.metrics.clone());
+    tokio::spawn(async move {
+        match app.outlook_of_home().await {
+            Ok(windows) => metrics.set_outlook(windows),
+            Err(reason) => tracing::warn!(%reason, "cannot count what ends soon"),
+        }
+    });
 }
 
 /// Alarms that nobody looked at yet, by team.
