@@ -32,8 +32,16 @@ use support::Home;
 use support::owner::call;
 
 /// Points that no service passes: `cert_kill.rs` and `gateway_kill.rs` end the programs that do. Those of saved DTLS sessions
-/// are passed between two lives: `server/tests/coap_restart.rs`.
-const ELSEWHERE: [&str; 3] = ["pki.", "gateway.", "coap."];
+/// are passed between two lives: `server/tests/coap_restart.rs`; those of webhooks and of the audit trail's signatures have
+/// receivers and judges: `evidence_kill.rs`.
+const ELSEWHERE: [&str; 6] = [
+    "pki.",
+    "gateway.",
+    "coap.",
+    "store.outbox.",
+    "webhooks.",
+    "audit.",
+];
 /// Sec tags that get key and certificate, in this order.
 const TAGS: [u32; 2] = [42, 43];
 const PSK: &str = "00112233445566778899aabbccddeeff";

@@ -171,6 +171,18 @@ pub const POINTS: &[(&str, &str)] = &[
         "tags, block, API keys or the allow-list: durable, the answer has left and the connection is closed",
     ),
     (
+        "audit.checkpoint.before-file",
+        "the end of the audit trail is signed, nobody but the process knows",
+    ),
+    (
+        "audit.checkpoint.after-file",
+        "a checkpoint of the audit trail is in its file, durably; the database does not have it",
+    ),
+    (
+        "audit.checkpoint.after-store",
+        "a checkpoint of the audit trail is in its file and in the database",
+    ),
+    (
         "webhooks.answered",
         "an event was sent and its receiver said yes, the cursor stands before it; it is sent again under the same id",
     ),

@@ -10,7 +10,7 @@
 use crate::app::Clock;
 use crate::error::StartError;
 use crate::home::Home;
-use sectag_keep as keep;
+use sectag_keep::{self as keep, crash};
 use sectag_pki::{PrivateKey, pem};
 use sectag_proto::es256::PublicKey;
 use sectag_store::audit::{CHECKPOINT_EVERY, Checkpoint, verify_tail};
@@ -124,11 +124,14 @@ impl Keeper {
             at,
             signature: self.key.sign_der(message.as_bytes())?,
         };
+        crash::point("audit.checkpoint.before-file");
         // The file first: it is what remains when the database is cut.
         let line = checkpoint.line() + "\n";
         keep::append_private(&self.file, line.as_bytes())?;
         std::fs::File::open(&self.file)?.sync_all()?;
+        crash::point("audit.checkpoint.after-file");
         self.store.add_checkpoint(checkpoint).await?;
+        crash::point("audit.checkpoint.after-store");
         self.signed = head.number;
         Ok(())
     }
