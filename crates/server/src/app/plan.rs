@@ -2,6 +2,7 @@
 //! what a rule that is only a draft would add. The same code decides as at the fetch; nothing is written.
 
 use super::claim::not_claimed;
+use super::renewal::{renewal_of, words_of};
 use super::rules::outlook;
 use super::{App, Caller, OwnerError};
 use crate::device_api::HEAD_BYTES_MAX;
@@ -249,7 +250,12 @@ impl App {
             let renewal = |command: &Command| step(command, PlanSource::Renewal);
             steps.extend(changes.commands.iter().map(renewal));
         }
+        let rules: Vec<&Rule> = rules
+            .iter()
+            .filter(|rule| rule.has_tag_of(&device.tags))
+            .collect();
         for planned in &mut steps {
+            planned.notes.extend(renewed(&planned.request, &rules));
             planned.notes.extend(fits(&device, &planned.request, now));
             planned.request.erase_secrets();
         }
@@ -314,6 +320,22 @@ fn step(command: &Command, source: PlanSource) -> PlanStep {
         on_error: command.on_error,
         notes,
     }
+}
+
+/// How the certificate of a CSR is renewed, with what that means for the device.
+fn renewed(request: &CommandRequest, rules: &[&Rule]) -> Vec<String> {
+    let CommandRequest::CertificateSigningRequest {
+        issue: Some(_),
+        sec_tag,
+        ..
+    } = request
+    else {
+        return Vec::new();
+    };
+    renewal_of(rules, *sec_tag).map_or_else(Vec::new, |renewal| {
+        let words = words_of(&renewal).into_iter();
+        words.map(|words| format!("renewal: {words}")).collect()
+    })
 }
 
 fn follows(closed_loop: &ClosedLoop, sec_tag: sectag_proto::SecTag) -> String {

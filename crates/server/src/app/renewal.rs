@@ -15,6 +15,7 @@
 mod decide;
 mod uses;
 
+pub(crate) use decide::renewal_of;
 pub(crate) use decide::{At, CONNECT_WITHIN, connect_by, covering, covering_rule_is_there, due_at};
 pub use decide::{SWITCH_KEY, problem_of, words_of};
 pub(crate) use uses::Uses;
@@ -74,9 +75,18 @@ impl App {
             let team = self.store.team(&device.owner).await?;
             let prefix = team.and_then(|team| team.topic_prefix);
             let root = self.issuer.root_pem();
-            match at.begin(&asked, root, prefix.as_deref(), Self::command_id) {
+            let begun = at
+                .begin(&asked, root, prefix.as_deref(), Self::command_id)
+                .and_then(|begun| {
+                    let fits =
+                        loaded
+                            .queue
+                            .add(begun.commands.clone(), self.open_commands_max, now);
+                    fits.map(|_| begun)
+                        .map_err(|(_, reason)| reason.to_string())
+                });
+            match begun {
                 Ok(begun) => {
-                    tracing::info!(device = %device.id, step = begun.run.step.as_str(), attempt = begun.run.attempts, "renewal goes on");
                     due.audit
                         .extend(self.started(device, &begun.run, &begun.serial, now));
                     due.commands = begun.commands;

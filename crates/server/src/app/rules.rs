@@ -6,6 +6,7 @@ mod arrival;
 
 pub(crate) use arrival::{RuleBook, outlook};
 
+use super::renewal::problem_of;
 use super::material::check_material;
 use super::{App, Caller, DESCRIPTION_CHARS_MAX, OwnerError, TAG_CHARS_MAX};
 use sectag_proto::rules::{
@@ -116,6 +117,12 @@ impl App {
         }
         let prefix = self.topic_prefix(&caller.team).await?;
         draft.check(prefix.as_deref(), self.open_commands_max)?;
+        if let Some(renewal) = &draft.renewal
+            && let Some(reason) = problem_of(&draft.commands, renewal)
+        {
+            let place = "renewal".to_owned();
+            return Err(RuleError { place, reason }.into());
+        }
         let mut before: Vec<sectag_proto::CommandRequest> = Vec::new();
         for (index, command) in draft.commands.iter().enumerate() {
             let sample = command.sample(prefix.as_deref())?;

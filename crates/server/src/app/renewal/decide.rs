@@ -73,6 +73,15 @@ pub(crate) fn covering_rule_is_there(rules: &[Rule], run: &RenewalRun) -> bool {
     renewing.any(|rule| rule.id.to_string() == run.rule_id)
 }
 
+/// How a certificate under this tag is renewed, by the first of these rules that renews it.
+pub(crate) fn renewal_of(rules: &[&Rule], sec_tag: SecTag) -> Option<Renewal> {
+    let mut renewing = rules
+        .iter()
+        .filter_map(|rule| rule.renewal.map(|renewal| (rule, renewal)));
+    let found = renewing.find(|(rule, renewal)| tags_of(rule, renewal).any(|tag| tag == sec_tag));
+    found.map(|(_, renewal)| renewal)
+}
+
 /// The tags under which a rule keeps certificates.
 fn tags_of(rule: &Rule, renewal: &Renewal) -> impl Iterator<Item = SecTag> {
     let alternate = match renewal.into {
