@@ -487,8 +487,8 @@ impl Concern {
     fn of(event: &Event) -> Option<Self> {
         let action = event.data.get("action").and_then(Value::as_str)?;
         match action {
-            "block" | "unblock" | "claim" | "unclaim" => event.device.map(Self::subject),
-            _ if action.starts_with("certificate-") || action.starts_with("renewal-") => {
+            "block" | "unblock" | "unclaim" => event.device.map(Self::subject),
+            "certificate-registered" | "certificate-revoked" => {
                 let named = ["after", "before"]
                     .iter()
                     .find_map(|state| event.data.get(state)?.get("id")?.as_str());

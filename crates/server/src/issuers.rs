@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ca/root ──► ca/devices                 the home's own team
-//!          └──► ca/teams/<team id>         each other team; made with the team
+//!          └──► ca/teams/<team id>         each other team; made with the team, and with operator/<team id>, which reads its topics
 //! ```
 //!
 //! The broker finds the team of a certificate by its issuer's name, which holds the team's id. Making a CA takes the root's
@@ -10,7 +10,7 @@
 
 use crate::home::Home;
 use sectag_keep::{self as keep, KeepError};
-use sectag_pki::{Authority, KeyType, PkiError, Purpose};
+use sectag_pki::{Authority, KeyType, PkiError, PrivateKey, Purpose};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,11 +23,16 @@ const NAME: &str = "Sectag devices ";
 /// Teams whose CAs are loaded; each is a key in memory.
 const TEAMS_MAX: usize = 10_000;
 
+/// An operator's certificate with less life than this is made anew when the service starts.
+const OPERATOR_RENEW_BEFORE_S: u64 = 60 * 86_400;
+
 /// The issuing CAs of a home.
 #[derive(Debug)]
 pub struct Issuers {
     /// `HOME/ca`
     folder: PathBuf,
+    /// `HOME/operator`
+    operators: PathBuf,
     home_team: String,
     home: Arc<Authority>,
     teams: RwLock<HashMap<String, Arc<Authority>>>,
@@ -79,11 +84,11 @@ impl IssuerError {
 }
 
 impl Issuers {
-    /// Loads what a home has.
+    /// Loads what a home has; operators' certificates whose end comes near are made anew.
     ///
     /// # Errors
     /// [`StartError::Home`], [`StartError::Pki`]: a team's CA that is there and cannot be used.
-    pub fn open(home: &Home) -> Result<Self, StartError> {
+    pub fn open(home: &Home, now_s: u64) -> Result<Self, StartError> {
         let folder = home.path().join("ca");
         let wrong = |source| StartError::Home {
             home: home.path().to_owned(),
@@ -92,6 +97,7 @@ impl Issuers {
         keep::private_dir(&folder.join("teams")).map_err(wrong)?;
         let issuers = Self {
             folder,
+            operators: home.path().join("operator"),
             home_team: home.owner_id(),
             home: Arc::new(home.devices()?),
             teams: RwLock::default(),
@@ -100,7 +106,11 @@ impl Issuers {
         for name in names {
             let name = name.to_string_lossy();
             if let Some(team) = name.strip_suffix(".crt").filter(|team| is_id(team)) {
-                issuers.load(team).map_err(|e| match e {
+                let loaded = issuers.load(team).and_then(|found| match found {
+                    Some(authority) => issuers.operator(team, &authority, now_s),
+                    None => Ok(()),
+                });
+                loaded.map_err(|e| match e {
                     IssuerError::Keep(source) => wrong(source),
                     IssuerError::Pki { what, source } => StartError::Pki { what, source },
                     e => StartError::Tls(e.to_string()),
@@ -149,8 +159,35 @@ impl Issuers {
             &key,
             secret.as_bytes(),
         )?;
+        self.operator(team, &made, now_s)?;
         tracing::info!(team, serial = %made.certificate().serial_hex, "CA of a team made");
         Ok(self.keep(team, made))
+    }
+
+    /// The client certificate that may read all topics of a team, in `operator/<team id>.{crt,key}`.
+    fn operator(&self, team: &str, authority: &Authority, now_s: u64) -> Result<(), IssuerError> {
+        let (certificate, key) = self.operator_files(team);
+        let broken = |source| IssuerError::Pki {
+            what: certificate.display().to_string(),
+            source,
+        };
+        if let Some((chain, _)) = keep::load_pair(&certificate, &key)? {
+            let text = String::from_utf8_lossy(&chain).into_owned();
+            let ders = sectag_pki::pem::certificates(&text).map_err(broken)?;
+            let end_s = sectag_pki::show(&ders[0]).map_err(broken)?.not_after_s; // `certificates` gives at least one
+            let ours = ders.get(1).map(Vec::as_slice) == Some(authority.certificate_der());
+            if ours && end_s >= now_s.saturating_add(OPERATOR_RENEW_BEFORE_S) {
+                return Ok(());
+            }
+        }
+        let fresh = PrivateKey::generate().map_err(broken)?;
+        let made = authority
+            .issue_operator(&fresh.spki_der(), "operator", now_s)
+            .map_err(broken)?;
+        let chain = made.pem() + &authority.certificate_pem();
+        let secret = fresh.to_pem();
+        keep::write_pair(&certificate, chain.as_bytes(), &key, secret.as_bytes())?;
+        Ok(())
     }
 
     /// Takes the CA of a team out of use: nothing is signed with it, and brokers that read the home trust it no more.
@@ -167,7 +204,8 @@ impl Issuers {
         drop(teams);
         let (certificate, key) = self.files(team);
         // The certificate first: a key alone opens nothing.
-        for path in [certificate, self.revocations(team), key] {
+        let (operator, secret) = self.operator_files(team);
+        for path in [certificate, self.revocations(team), key, operator, secret] {
             keep::remove(&path)?;
         }
         Ok(())
@@ -225,6 +263,13 @@ impl Issuers {
         )
     }
 
+    fn operator_files(&self, team: &str) -> (PathBuf, PathBuf) {
+        (
+            self.operators.join(format!("{team}.crt")),
+            self.operators.join(format!("{team}.key")),
+        )
+    }
+
     fn root(&self) -> Result<Authority, IssuerError> {
         let (certificate, key) = (self.folder.join("root.crt"), self.folder.join("root.key"));
         let missing = || IssuerError::NoRootKey { path: key.clone() };
@@ -276,7 +321,7 @@ fn authority(path: &Path, certificate: &[u8], key: &[u8]) -> Result<Authority, I
 mod tests {
     use super::*;
     use sectag_pki::chain::{self, Check};
-    use sectag_pki::{PrivateKey, identity};
+    use sectag_pki::identity;
     use sectag_proto::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -291,7 +336,7 @@ mod tests {
     #[test]
     fn a_team_has_a_ca_of_its_own_below_the_root_and_keeps_it() {
         let (_dir, home) = home();
-        let issuers = Issuers::open(&home).unwrap();
+        let issuers = Issuers::open(&home, NOW.as_secs()).unwrap();
         assert!(issuers.for_team(TEAM).is_none());
         let made = issuers.create(TEAM, NOW.as_secs()).unwrap();
         let key = PrivateKey::generate().unwrap();
@@ -312,19 +357,30 @@ mod tests {
             name: None,
         };
         chain::verify(device.der(), &check).unwrap();
-        let again = Issuers::open(&home).unwrap();
+        let again = Issuers::open(&home, NOW.as_secs()).unwrap();
         let found = again.for_team(TEAM).unwrap();
         assert_eq!(found.certificate_der(), made.certificate_der());
         assert_eq!(again.teams(), [home.owner_id(), TEAM.to_owned()]);
+        let operator = home.path().join(format!("operator/{TEAM}.crt"));
+        let before = std::fs::read(&operator).unwrap();
+        Issuers::open(&home, NOW.as_secs() + 700 * 86_400).unwrap();
+        assert_ne!(
+            std::fs::read(&operator).unwrap(),
+            before,
+            "its end came near"
+        );
         again.retire(TEAM).unwrap();
-        assert!(again.for_team(TEAM).is_none());
-        assert_eq!(Issuers::open(&home).unwrap().teams(), [home.owner_id()]);
+        assert!(again.for_team(TEAM).is_none() && !operator.exists());
+        assert_eq!(
+            Issuers::open(&home, NOW.as_secs()).unwrap().teams(),
+            [home.owner_id()]
+        );
     }
 
     #[test]
     fn without_the_roots_key_nothing_is_made() {
         let (_dir, home) = home();
-        let issuers = Issuers::open(&home).unwrap();
+        let issuers = Issuers::open(&home, NOW.as_secs()).unwrap();
         let (cert, key) = issuers.files(TEAM);
         let path = home.path().join("ca/root.key");
         let pair = sectag_pki::KeyPair::from_pem(&std::fs::read_to_string(&path).unwrap()).unwrap();

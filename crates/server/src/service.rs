@@ -11,7 +11,8 @@ use crate::issuers::Issuers;
 use crate::listen::{Door, LiveTls, Manners};
 use crate::listeners::{ClosedBroker, ListenerError, LiveBroker, MqttListener, Open};
 use crate::metrics::Metrics;
-use crate::settings::{Coap, Policy, Settings};
+use crate::settings::{CertificateFiles, Coap, Policy, Settings};
+use crate::shown::Shown;
 use crate::verify::AwsLc;
 use crate::webhooks::Webhooks;
 use crate::{coap, device_api, owner_api, tls};
@@ -70,6 +71,8 @@ pub struct Config {
     pub open_commands_max: usize,
     /// Where webhooks may lead, and whom they trust.
     pub webhooks: crate::settings::Webhooks,
+    /// The certificate shown in the place of the home's own.
+    pub certificate: CertificateFiles,
     /// The calendar.
     pub clock: Clock,
 }
@@ -152,6 +155,7 @@ impl Config {
             admin_claims_hidden: settings.owner.admin_claims_hidden,
             names: settings.names,
             open_commands_max: settings.open_commands_max,
+            certificate: settings.certificate,
             clock: system_clock(),
         }
     }
@@ -177,7 +181,9 @@ impl Service {
         let device = bind("device", config.device).await?;
         let datagrams = coap::bind(config.coap).await?;
         // Also what the broker reads from its files.
-        let server = home.server_pair(&names)?;
+        let own = home.server_pair(&names)?;
+        let shown = Shown::open(&home, own, &config.certificate)?;
+        let server = shown.pair().clone();
         home.operator_pair()?;
         let mut listeners = vec![MqttListener {
             name: SERVICE_LISTENER.to_owned(),
@@ -259,11 +265,19 @@ impl Service {
         let device_tls: LiveTls = Arc::new(ArcSwap::from_pointee(tls::for_devices(&server)?));
         // Takes the sessions of the last run over, whose file is gone then; so it comes late.
         let settings = config.coap_settings;
-        let datagrams = coap::Listener::open(datagrams, app.clone(), &home, &server, settings)?;
+        let (renewed, pairs) = watch::channel(server.clone());
+        let datagrams = coap::Listener::open(datagrams, app.clone(), &home, pairs, settings)?;
+        let looking = shown.watch(
+            owner_tls.clone(),
+            device_tls.clone(),
+            renewed,
+            stopped.clone(),
+        );
         let facts = facts(addresses, &broker, app.clone(), datagrams.status());
         let mut doors = vec![
             tokio::spawn(evidence.hub.clone().run(stopped.clone())),
             tokio::spawn(webhooks.run(stopped.clone())),
+            tokio::spawn(looking),
         ];
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),

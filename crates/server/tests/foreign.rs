@@ -378,6 +378,22 @@ async fn a_team_made_while_the_broker_runs_has_its_own_ca_and_topics() {
         town.down().await;
         town.up().await;
     }
+    // Its operator reads its topics, and nothing else; the home's reads everything.
+    let operator = |name: &str| {
+        let file = |end: &str| {
+            let path = format!("home/operator/{name}.{end}");
+            std::fs::read_to_string(town.dir.path().join(path)).unwrap()
+        };
+        Papers {
+            certificate: file("crt"),
+            key: file("key"),
+        }
+    };
+    let (client, _messages) = connect(&town, &operator(&id)).await.unwrap();
+    assert!(client.subscribe("acme/#", Qos::AtLeastOnce).await.is_ok());
+    assert!(client.subscribe("#", Qos::AtLeastOnce).await.is_err());
+    let (client, _messages) = connect(&town, &operator("operator")).await.unwrap();
+    assert!(client.subscribe("#", Qos::AtLeastOnce).await.is_ok());
     // A registered id of the home may not be the first level of the team's topics.
     let ca = Elsewhere::new(&town);
     let csv = row("acme", &ca.sign(&town, "acme"));

@@ -250,3 +250,43 @@ async fn all_sessions_of_a_device_end() {
     }
     talks(&mut stays, good.id).await;
 }
+
+#[tokio::test]
+async fn openssl_takes_the_revocation_list() {
+    let found = std::process::Command::new("openssl")
+        .arg("version")
+        .output();
+    if found.is_err() {
+        assert!(
+            std::env::var("SECTAG_PEERS").as_deref() != Ok("require"),
+            "openssl is not installed and SECTAG_PEERS=require"
+        );
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let town = Town::start().await;
+    let device = provisioned(&town, 1).await;
+    let ca = town.dir.path().join("home/ca");
+    listed(&ca.join("devices.crl"), 0).await;
+    let papers = town.dir.path().join("device.crt");
+    std::fs::write(&papers, &device.stored[&(TAG, 1)]).unwrap();
+    let verify = || {
+        let output = std::process::Command::new("openssl")
+            .args(["verify", "-crl_check", "-partial_chain", "-CAfile"])
+            .arg(ca.join("devices.crt"))
+            .arg("-CRLfile")
+            .arg(ca.join("devices.crl"))
+            .arg(&papers)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (good, said) = verify();
+    assert!(good, "{said}");
+    let path = format!("/v1/claimed-devices/{}", device.id);
+    town.owner("DELETE", &path, None).await;
+    listed(&ca.join("devices.crl"), 1).await;
+    let (good, said) = verify();
+    assert!(!good && said.contains("certificate revoked"), "{said}");
+}
