@@ -44,6 +44,11 @@ pub(crate) async fn plan(owner: &Owner, args: PlanArgs, as_json: bool) -> Outcom
     {
         eprintln!("nothing is queued, and no rule brings anything");
     }
+    if let (Shown::Fleet(fleet), false) = (&found, as_json)
+        && fleet["lookedAt"] == 0
+    {
+        eprintln!("no device carries such a tag; `sectag claim TOKEN --tag TAG` gives it one");
+    }
     if args.check && problems > 0 {
         return Err(Fault::no(format!(
             "{problems} {} not get what the rules say",

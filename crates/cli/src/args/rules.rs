@@ -91,7 +91,7 @@ pub(crate) enum Tags {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "what", required = true, multiple = true, args = ["device", "tag", "rule"])]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["device", "tag", "rule"]))]
 pub(crate) struct PlanArgs {
     /// What this device will get
     pub(crate) device: Option<String>,
