@@ -224,7 +224,7 @@ async fn list_webhooks(owner: &Owner, as_json: bool) -> Outcome {
     }
     let items = found["items"].as_array().cloned().unwrap_or_default();
     if items.is_empty() {
-        eprintln!("there is none; `sectag webhooks add URL` makes the first");
+        eprintln!("there is none; `sectag webhooks add https://…` makes the first");
         return Ok(());
     }
     let row = |item: &Value| {
@@ -241,7 +241,7 @@ async fn list_webhooks(owner: &Owner, as_json: bool) -> Outcome {
 }
 
 async fn add_webhook(owner: &Owner, args: AddWebhook, as_json: bool) -> Outcome {
-    let mut body = json!({ "url": args.url, "kinds": args.kinds });
+    let mut body = json!({ "url": args.receiver, "kinds": args.kinds });
     let given = args.secret_file.is_some();
     if let Some(path) = args.secret_file {
         let text = std::fs::read_to_string(&path).map_err(|error| {

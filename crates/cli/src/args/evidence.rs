@@ -42,7 +42,7 @@ pub(crate) enum AlarmsVerb {
 pub(crate) enum Webhooks {
     /// All of the team's, and how each is doing
     List,
-    /// Send events to a URL from now on; prints the secret that they are signed with, this once
+    /// Send events to a receiver's URL from now on; prints the secret that they are signed with, this once
     Add(AddWebhook),
     /// Send a test event at once, and say how that went
     ///
@@ -71,7 +71,8 @@ pub(crate) enum Webhooks {
 #[derive(Debug, Args)]
 pub(crate) struct AddWebhook {
     /// https://…, or http://… within the own network
-    pub(crate) url: String,
+    #[arg(value_name = "RECEIVER")]
+    pub(crate) receiver: String,
     /// Only this kind: claim, device, command, fetch, result, certificate, alarm, rule, access (repeat for several) [default: all]
     #[arg(long = "kind", value_name = "KIND")]
     pub(crate) kinds: Vec<String>,
