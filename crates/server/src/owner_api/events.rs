@@ -75,17 +75,19 @@ async fn events(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let given = headers
+    let number = |text: &str| text.parse::<u64>().map_err(|_| Query::wrong("after"));
+    let asked = query.text("after").map(|text| number(&text)).transpose()?;
+    let last = headers
         .get("last-event-id")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .or_else(|| query.text("after"));
-    let after = given
-        .map(|text| text.parse::<u64>().map_err(|_| Query::wrong("after")))
+        .map(|value| number(value.to_str().unwrap_or_default()))
         .transpose()?;
+    let after = last.or(asked);
     let kinds: Vec<String> = query
         .text("kind")
-        .map(|text| text.split(',').map(|kind| kind.trim().to_owned()).collect())
+        .map(|text| {
+            let kinds = text.split(',').map(|kind| kind.trim().to_owned());
+            kinds.filter(|kind| !kind.is_empty()).collect()
+        })
         .unwrap_or_default();
     if kinds
         .iter()

@@ -3,8 +3,8 @@
 use super::request::{Answer, Paging, Query, device_id, parse, read};
 use super::rules::{DraftSchema, RULE_BYTES_MAX, RuleState, state};
 use super::shapes::{KeptSchema, PolicySchema};
-use super::{Api, BODY_BYTES_MAX, answer};
-use crate::app::{self, Caller, PlanSource};
+use super::{Api, BODY_BYTES_MAX, Refused, answer};
+use crate::app::{self, Caller, OwnerError, PlanSource};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -259,6 +259,13 @@ async fn plan_tag(
 ) -> Answer {
     let (after, limit) = page_of(query)?;
     let wanted: PlannedTag = parse(&read(body, BODY_BYTES_MAX).await?)?;
+    if wanted.tag.is_empty() {
+        let reason = "is empty".to_owned();
+        return Err(Refused(OwnerError::Invalid {
+            field: "tag",
+            reason,
+        }));
+    }
     let fleet = api
         .app
         .plan_fleet(&caller, vec![wanted.tag], None, after, limit)

@@ -102,8 +102,12 @@ impl Query {
         OwnerError::Malformed(format!("query parameter `{name}` has no such value"))
     }
 
+    /// What was sent, the empty text as well: a filter without a value is a mistake, and must not show everything. Only for
+    /// [`Paging`] it means that nothing was sent, so that a loop need not treat its first page differently.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+        let says_nothing = |value: &str| value.is_empty() && name.starts_with("page");
+        let given = self.0.get(name).filter(|value| !says_nothing(value));
+        given.cloned()
     }
 
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, OwnerError> {
