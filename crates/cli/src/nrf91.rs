@@ -9,7 +9,7 @@ use sectag_keep as keep;
 use sectag_pki::header::{self, Options, Style};
 use sectag_pki::{CertificateFacts, pem, show};
 use sectag_server::Settings;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -146,8 +146,16 @@ fn listens(place: &Place, settings: &Settings, coap: bool) -> SocketAddr {
     };
     place
         .running()
+        .filter(is_alive)
         .and_then(|run| run["listeners"][name].as_str()?.parse().ok())
         .unwrap_or(set)
+}
+
+/// A service that was killed leaves its file behind.
+fn is_alive(run: &Value) -> bool {
+    let pid = run["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 fn check_host(host: &str) -> Outcome {

@@ -155,3 +155,145 @@ fn what_would_keep_a_device_out_is_said() {
             .contains("BEGIN CERTIFICATE")
     );
 }
+
+const GUIDE: &str = include_str!("../../../docs/guides/real-nrf91.md");
+
+#[test]
+fn the_guide_s_lines_do_what_it_says() {
+    let home = Home::new();
+    let run_line = |line: &str, out: &str| {
+        assert!(GUIDE.contains(line), "`{line}` is not in the guide");
+        let words = line.split_whitespace().skip(1);
+        let words: Vec<&str> = words
+            .map(|word| if word == "generated" { out } else { word })
+            .collect();
+        home.sectag(&words).expect_code(0)
+    };
+    let folder = home.beside("generated");
+    let out = folder.to_str().unwrap();
+    run_line(
+        "sectag config --service add names provisioning.example.org",
+        out,
+    );
+    run_line(
+        "sectag config --service set listen.device 0.0.0.0:8443 listen.mqtt 0.0.0.0:8883",
+        out,
+    );
+    drop(home.up(&[]));
+    let written = run_line(
+        "sectag nrf91 kconfig --host provisioning.example.org --out generated",
+        out,
+    );
+    assert!(!written.stderr.contains("does not name"), "{written:#?}");
+    for conf in ["CONFIG_NRF_PROVISIONING_HTTP_PORT=8443", "WITH_CERT=n"] {
+        let text = std::fs::read_to_string(folder.join("sectag.conf")).unwrap();
+        assert!(text.contains(conf), "{text}");
+    }
+    // The lines of the log that it names are those that are written.
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../server/src/");
+    for (words, source) in [
+        ("offers only CBC suites", "listen/offered.rs"),
+        ("offers only PSK suites", "listen/offered.rs"),
+        ("no curve in common", "listen/offered.rs"),
+        ("offers no version", "listen/offered.rs"),
+        ("not finished in time", "listen.rs"),
+        ("the device is not claimed", "app/identity.rs"),
+        ("JWT refused: ", "app/identity.rs"),
+        ("key alarm", "app/identity.rs"),
+        ("times in a minute", "admission.rs"),
+        ("identity key pinned", "app/session.rs"),
+        ("commands delivered", "app/session.rs"),
+        ("report settled", "app/session.rs"),
+    ] {
+        let text = std::fs::read_to_string(format!("{sources}{source}")).unwrap();
+        assert!(GUIDE.contains(words) && text.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn the_guide_s_c_is_c() {
+    let home = Home::new();
+    drop(home.up(&[]));
+    let folder = home.beside("generated");
+    let out = folder.to_str().unwrap();
+    home.sectag(&["nrf91", "kconfig", "--host", "a.example", "--out", out])
+        .expect_code(0);
+    let c = GUIDE.split("```c\n").nth(1).unwrap();
+    let (includes, call) = c.split("```").next().unwrap().split_once("\n\n").unwrap();
+    // The SDK's header, as far as it is used here.
+    std::fs::create_dir(folder.join("modem")).unwrap();
+    std::fs::write(
+        folder.join("modem/modem_key_mgmt.h"),
+        "#include <stddef.h>\n#include <stdint.h>\nenum modem_key_mgmt_cred_type { MODEM_KEY_MGMT_CRED_TYPE_CA_CHAIN };\n\
+         int modem_key_mgmt_write(uint32_t, enum modem_key_mgmt_cred_type, const void *, size_t);\n",
+    )
+    .unwrap();
+    let program = home.beside("root.c");
+    std::fs::write(
+        &program,
+        format!("{includes}\nint f(void) {{\n{call}\nreturn err; }}\n"),
+    )
+    .unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-Wall", "-Werror", "-fsyntax-only", "-I", out])
+        .arg("-DCONFIG_NRF_PROVISIONING_ROOT_CA_SEC_TAG=50")
+        .arg(&program);
+    run(cc).expect_code(0);
+}
+
+/// "Certificates from a public authority": another home plays the authority.
+#[test]
+fn a_certificate_from_elsewhere_is_shown_over_both_roads() {
+    let (authority, home) = (Home::new(), Home::new());
+    drop(authority.up(&[]));
+    let file = |name: &str| {
+        let path = authority.path().join(name);
+        path.into_os_string().into_string().unwrap()
+    };
+    home.sectag(&[
+        "config",
+        "--service",
+        "set",
+        "certificate.file",
+        &file("tls/server.crt"),
+    ])
+    .expect_code(1);
+    home.sectag(&[
+        "config",
+        "--service",
+        "set",
+        "certificate.file",
+        &file("tls/server.crt"),
+        "certificate.key",
+        &file("tls/server.key"),
+    ])
+    .expect_code(0);
+    let _up = home.up(&[]);
+    let roads: &[&str] = if cfg!(feature = "coap") {
+        &["https", "coap"]
+    } else {
+        &["https"]
+    };
+    for road in roads {
+        let run = |ca: &str, name: &str| {
+            home.sectag(&[
+                "device",
+                "run",
+                "--transport",
+                road,
+                "--name",
+                name,
+                "--ca",
+                ca,
+            ])
+        };
+        let trusted = run(&file("ca/root.crt"), &format!("a-{road}"));
+        assert!(
+            trusted.stdout.contains("NOT_CLAIMED"),
+            "{road}: {trusted:#?}"
+        );
+        let own = home.path().join("ca/root.crt");
+        let stranger = run(own.to_str().unwrap(), &format!("b-{road}"));
+        assert!(stranger.stdout.contains("FAILED"), "{road}: {stranger:#?}");
+    }
+}

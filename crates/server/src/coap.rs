@@ -82,6 +82,8 @@ pub(crate) struct Listener {
     /// Sessions to be closed once what they were answered has left.
     leaving: Vec<u64>,
     app: Arc<App>,
+    /// What new peers are shown.
+    pairs: watch::Receiver<Arc<Pair>>,
     settings: Coap,
     between: Between,
     resumptions: Resumptions,
@@ -140,12 +142,11 @@ impl Listener {
         socket: UdpSocket,
         app: Arc<App>,
         home: &Home,
-        pair: &Pair,
+        mut pairs: watch::Receiver<Arc<Pair>>,
         settings: Coap,
     ) -> Result<Self, StartError> {
         let cannot = |e: sectag_dtls::ConfigError| StartError::Dtls(e.to_string());
-        let identity =
-            Identity::from_pem(&pair.chain_pem, pair.key_pem.expose()).map_err(cannot)?;
+        let identity = identity(&pairs.borrow_and_update()).map_err(cannot)?;
         let secret = MasterSecret::new(*home.derived_key(SECRET_PURPOSE));
         let limits = Limits {
             sessions_max: SESSIONS_MAX + NEWCOMERS_MAX + HANDSHAKES_MAX,
@@ -184,6 +185,7 @@ impl Listener {
             newcomers: Newcomers::new(),
             leaving: Vec::new(),
             app,
+            pairs,
             settings,
             between,
             resumptions,
@@ -237,6 +239,7 @@ impl Listener {
                     Ok(()) => self.receive(&mut buffer),
                     Err(e) => tracing::warn!(reason = %e, "cannot wait for datagrams"),
                 },
+                Ok(()) = self.pairs.changed() => self.show_another(),
                 () = sleep => {}
             }
             self.admit();
@@ -251,6 +254,14 @@ impl Listener {
             self.turn();
         }
         self.save().await;
+    }
+
+    /// The certificate was renewed.
+    fn show_another(&mut self) {
+        let made = identity(&self.pairs.borrow_and_update());
+        if let Err(e) = made.and_then(|identity| self.endpoint.replace_identity(identity)) {
+            tracing::warn!(reason = %e, "the renewed certificate cannot be used over DTLS; the one before is shown on");
+        }
     }
 
     /// What is there to be read, a batch of it at most.
@@ -546,6 +557,10 @@ impl Listener {
             Err(e) => tracing::error!(reason = %e, "cannot save the DTLS sessions"),
         }
     }
+}
+
+fn identity(pair: &Pair) -> Result<Identity, sectag_dtls::ConfigError> {
+    Identity::from_pem(&pair.chain_pem, pair.key_pem.expose())
 }
 
 /// Whether a ClientHello fed in between made no handshake.

@@ -30,6 +30,7 @@ mod metrics;
 pub mod owner_api;
 mod service;
 mod settings;
+mod shown;
 mod tls;
 mod verify;
 mod webhooks;
@@ -39,7 +40,7 @@ pub use error::StartError;
 pub use home::{Home, Pair};
 pub use service::{Addresses, Config, Service, level_word, system_clock};
 pub use settings::{
-    AUTHORISED_S_LIMIT, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Private, Settings, SettingsError, Webhooks,
+    AUTHORISED_S_LIMIT, CertificateFiles, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Private, Settings, SettingsError, Webhooks,
 };
 pub use verify::AwsLc;
 

@@ -29,7 +29,7 @@ impl Listener {
         _: Socket,
         _: Arc<App>,
         _: &Home,
-        _: &Pair,
+        _: watch::Receiver<Arc<Pair>>,
         _: Coap,
     ) -> Result<Self, StartError> {
         Ok(Self)

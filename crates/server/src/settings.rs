@@ -25,6 +25,19 @@ pub struct Settings {
     pub owner: Owner,
     /// Where webhooks may lead, and whom they trust.
     pub webhooks: Webhooks,
+    /// A certificate from elsewhere.
+    pub certificate: CertificateFiles,
+}
+
+/// The certificate that is shown over HTTPS and CoAP in the place of the home's own. Both or none; default none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CertificateFiles {
+    /// PEM, end entity first, without the root; a relative path is beside `sectag.toml`. Looked at every 30 s, so that a
+    /// renewed one is shown.
+    pub file: Option<PathBuf>,
+    /// Its key, PEM, readable by its owner only.
+    pub key: Option<PathBuf>,
 }
 
 /// Where webhooks may lead, and whom they trust.
@@ -130,6 +143,7 @@ impl Default for Settings {
             coap: Coap::default(),
             owner: Owner::default(),
             webhooks: Webhooks::default(),
+            certificate: CertificateFiles::default(),
         }
     }
 }
@@ -211,7 +225,7 @@ impl Settings {
     /// Applies environment variables: `SECTAG_NAMES` (comma-separated), `SECTAG_POLICY`, `SECTAG_OPEN_COMMANDS_MAX`,
     /// `SECTAG_LISTEN_OWNER`, `SECTAG_LISTEN_LOOPBACK`, `SECTAG_LISTEN_DEVICE`, `SECTAG_LISTEN_MQTT`,
     /// `SECTAG_LISTEN_COAP`, `SECTAG_COAP_AUTHORISED_S`, `SECTAG_COAP_ATTESTATION_AUTH`,
-    /// `SECTAG_OWNER_ADMIN_CLAIMS_HIDDEN`. Others are not ours.
+    /// `SECTAG_OWNER_ADMIN_CLAIMS_HIDDEN`, `SECTAG_CERTIFICATE_FILE`, `SECTAG_CERTIFICATE_KEY`. Others are not ours.
     ///
     /// # Errors
     /// [`SettingsError`] naming the variable.
@@ -280,6 +294,8 @@ impl Settings {
                         }
                     }
                 }
+                "SECTAG_CERTIFICATE_FILE" => self.certificate.file = Some(value.clone().into()),
+                "SECTAG_CERTIFICATE_KEY" => self.certificate.key = Some(value.clone().into()),
                 "SECTAG_LISTEN_COAP" => self.listen.coap = address()?,
                 "SECTAG_LISTEN_OWNER" => self.listen.owner = address()?,
                 "SECTAG_LISTEN_LOOPBACK" => self.listen.loopback = address()?,
@@ -304,6 +320,11 @@ impl Settings {
                 "listen.loopback: {} is reachable from other machines, and this listener speaks plain HTTP; use listen.owner (TLS) for that",
                 self.listen.loopback
             ));
+        }
+        if self.certificate.file.is_some() != self.certificate.key.is_some() {
+            return refuse(
+                "certificate.file and certificate.key: one is set without the other".to_owned(),
+            );
         }
         if !(1..=OPEN_COMMANDS_LIMIT).contains(&self.open_commands_max) {
             return refuse(format!(

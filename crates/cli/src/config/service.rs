@@ -12,7 +12,7 @@ use sectag_keep::KeepError;
 use sectag_server::{Settings, SettingsError};
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml_edit::{Array, Value};
 
 /// A key of `sectag.toml`. `docs/reference/sectag-toml.md` says what each does.
@@ -71,7 +71,21 @@ const KEYS: &[ServiceKey] = &[
         name: "owner.admin-claims-hidden",
         of: |settings| settings.owner.admin_claims_hidden.into(),
     },
+    ServiceKey {
+        name: "certificate.file",
+        of: |settings| path(settings.certificate.file.as_deref()),
+    },
+    ServiceKey {
+        name: "certificate.key",
+        of: |settings| path(settings.certificate.key.as_deref()),
+    },
 ];
+
+/// A file, or an empty text for none.
+fn path(file: Option<&Path>) -> Value {
+    file.map_or_else(String::new, |file| file.display().to_string())
+        .into()
+}
 
 pub(super) fn answer(program: &str, place: &Place, verb: ConfigVerb, json: bool) -> Outcome<Said> {
     let file = place.home.join("sectag.toml");
