@@ -25,6 +25,7 @@ mod mqtt;
 mod nrf91;
 mod output;
 mod owner;
+mod people;
 mod plan;
 mod registration;
 mod renewals;
@@ -140,7 +141,9 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Plan(args) => plan::plan(&owner()?, args, json).await,
         Verb::Forecast(args) => renewals::forecast(&owner()?, args, json).await,
         Verb::Renewals(args) => renewals::renewals(&owner()?, args, json).await,
-        Verb::Keys { verb } => owner::keys(&owner()?, verb, json).await,
+        Verb::Keys { verb } => people::keys(&owner()?, verb, json).await,
+        Verb::Teams { verb } => people::teams(&owner()?, verb, json).await,
+        Verb::AllowList { verb } => people::allow_list(&owner()?, verb, json).await,
         Verb::Events(args) => evidence::events(&owner()?, args, json).await,
         Verb::Alarms(args) => evidence::alarms(&owner()?, args, json).await,
         Verb::Webhooks { verb } => evidence::webhooks(&owner()?, verb, json).await,
@@ -161,12 +164,14 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
     }
 }
 
-/// `SECTAG_LOG` takes tracing filter directives; without it `-v` and `-vv` choose, and a service says INFO.
+/// `SECTAG_LOG` takes tracing filter directives; without it `-v` and `-vv` choose, and a service says INFO. Libraries that
+/// write to the `log` facade are heard as well; the TLS library only when asked for, since strangers choose how much it says,
+/// and what matters of it stands in lines of ours.
 fn log_to_stderr(verbose: u8, service: bool) {
     let level = match (verbose, service) {
-        (0, false) => "warn",
-        (0, true) | (1, _) => "info",
-        _ => "debug",
+        (0, false) => "warn,rustls=off",
+        (0, true) | (1, _) => "info,rustls=off",
+        _ => "debug,rustls=warn",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SECTAG_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
