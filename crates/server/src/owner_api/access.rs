@@ -169,6 +169,11 @@ pub(super) fn allowed(template: &str) -> String {
     methods.join(", ")
 }
 
+/// Whether a path asks for no key, whatever the method.
+pub(super) fn is_open(template: &str) -> bool {
+    rows_of(template).all(|row| row.role.is_none())
+}
+
 /// What the table has for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {

@@ -178,7 +178,19 @@ async fn admit(api: &Api, asked: Asked) -> Result<Option<Caller>, Response> {
     if found == Found::Unknown && !asked.is_of_api {
         return Err(refuse(OwnerError::UnknownPath));
     }
-    // Which paths there are, and what they take, is told to keys only.
+    let wrong_method = || {
+        let mut refused = refuse(OwnerError::WrongMethod {
+            method: asked.method.to_string(),
+        });
+        if let Ok(allowed) = HeaderValue::try_from(access::allowed(template)) {
+            refused.headers_mut().insert(header::ALLOW, allowed);
+        }
+        refused
+    };
+    if found == Found::OtherMethod && access::is_open(template) {
+        return Err(wrong_method());
+    }
+    // Which other paths there are, and what they take, is told to keys only.
     let authorization = asked.authorization.as_ref();
     let authorization = authorization.and_then(|value| value.to_str().ok());
     let caller = api.app.caller(authorization).await.map_err(refuse)?;
@@ -187,15 +199,7 @@ async fn admit(api: &Api, asked: Asked) -> Result<Option<Caller>, Response> {
             may(api, &caller, row).map_err(refuse)?;
             Ok(Some(caller))
         }
-        Found::OtherMethod => {
-            let mut refused = refuse(OwnerError::WrongMethod {
-                method: asked.method.to_string(),
-            });
-            if let Ok(allowed) = HeaderValue::try_from(access::allowed(template)) {
-                refused.headers_mut().insert(header::ALLOW, allowed);
-            }
-            Err(refused)
-        }
+        Found::OtherMethod => Err(wrong_method()),
         Found::Unknown => Err(refuse(OwnerError::UnknownPath)),
     }
 }
