@@ -44,7 +44,8 @@ fn at_risk(found: &Value) -> u64 {
         .and_then(|window| window["atRisk"].as_u64())
         .unwrap_or(0);
     // A failing renewal whose certificate ends within the window is counted there.
-    devices.max(list(found, "failing").len() as u64) + list(found, "own").len() as u64
+    let others = list(found, "own").len() + list(found, "foreign").len();
+    devices.max(list(found, "failing").len() as u64) + others as u64
 }
 
 fn print_forecast(found: &Value, items: &[Value], cut: bool) {
@@ -81,6 +82,19 @@ fn print_forecast(found: &Value, items: &[Value], cut: bool) {
             &rows,
         );
     }
+    let foreign = list(found, "foreign");
+    if !foreign.is_empty() {
+        output::print("\n");
+        let row = |item: &Value| {
+            vec![
+                text_of(item, "id"),
+                day(item, "notAfter"),
+                text_of(item, "serial"),
+            ]
+        };
+        let rows: Vec<_> = foreign.iter().map(row).collect();
+        output::table(&["OF ANOTHER CA", "ENDS", "CERTIFICATE"], &rows);
+    }
     let own = list(found, "own");
     if !own.is_empty() {
         output::print("\n");
@@ -100,7 +114,7 @@ fn print_forecast(found: &Value, items: &[Value], cut: bool) {
     if found["incomplete"] == true {
         eprintln!("more certificates end than were counted");
     }
-    if items.is_empty() && failing.is_empty() && own.is_empty() {
+    if items.is_empty() && failing.is_empty() && own.is_empty() && foreign.is_empty() {
         eprintln!("nothing will stop working in that time, as things stand");
     } else if at_risk(found) > 0 {
         eprintln!(

@@ -26,7 +26,7 @@ pub use contract::foreign::{
     Registered, RegisteredCertificate, Revoked, Subject, SubjectTrust,
 };
 pub use contract::lives::{
-    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, Life, LifeChange, LifeNotes, LifeState, Lives,
+    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, ForeignCursor, ForeignEnding, ForeignEndingQuery, Life, LifeChange, LifeNotes, LifeState, Lives,
     RenewalQuery, RenewalRun, RenewalSeen, RenewalStep, Spki,
 };
 pub use contract::rules::{RULES_MAX, RuleStoreError, Rules, TAGS_OF_TEAM_MAX};

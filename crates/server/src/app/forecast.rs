@@ -25,7 +25,10 @@ use super::{App, Caller, OwnerError};
 use outlook::outlook;
 use sectag_proto::Timestamp;
 use sectag_proto::rules::Rule;
-use sectag_store::{Ending, EndingCursor, EndingQuery, RenewalQuery, RenewalSeen, View};
+use sectag_store::{
+    Ending, EndingCursor, EndingQuery, ForeignCursor, ForeignEnding, ForeignEndingQuery,
+    RenewalQuery, RenewalSeen, View,
+};
 use std::time::Duration;
 
 /// Windows of a forecast, in days, when none are named.
@@ -34,6 +37,10 @@ pub const WINDOW_DAYS: [u32; 3] = [30, 60, 90];
 pub const WINDOW_DAYS_MAX: u32 = 3650;
 /// Certificates that a forecast counts at most. What is behind them is not counted, and the answer says so.
 pub const COUNTED_MAX: usize = 200_000;
+/// Certificates of other CAs on the first page of a forecast.
+const FOREIGN_MAX: usize = 100;
+/// What of them ended longer ago is of no interest any more.
+const FOREIGN_PAST: Duration = Duration::from_secs(30 * 86_400);
 /// Failing renewals on the first page of a forecast.
 const FAILING_MAX: usize = 100;
 /// Certificates read at a time.
@@ -83,6 +90,9 @@ pub struct Forecast {
     /// Renewals that fail, oldest first, whatever the windows: some of these devices cannot connect any more. Only on the first
     /// page, 100 at most.
     pub failing: Vec<RenewalSeen>,
+    /// Certificates of other CAs that end within the longest window, soonest first; only on the first page, 100 at most. Nobody here
+    /// can renew them.
+    pub foreign: Vec<ForeignEnding>,
     /// Certificates that end, soonest first.
     pub items: Vec<Expected>,
     /// Where the next page begins.
@@ -108,14 +118,16 @@ impl App {
             sums: None,
             own: Vec::new(),
             failing: Vec::new(),
+            foreign: Vec::new(),
             items: Vec::new(),
             next: None,
         };
         if query.after.is_none() {
-            forecast.sums = Some(
-                self.sums(caller.view(), &query.windows, &rules, now)
-                    .await?,
-            );
+            let mut sums = self
+                .sums(caller.view(), &query.windows, &rules, now)
+                .await?;
+            forecast.foreign = self.foreign(caller.view(), &mut sums, now).await?;
+            forecast.sums = Some(sums);
             forecast.failing = self.failing(caller.view()).await?;
             if caller.team == self.owner && caller.scope.is_empty() {
                 let own = (self.own_certificates)().into_iter();
@@ -194,6 +206,39 @@ impl App {
         }
     }
 
+    /// Counts the certificates of other CAs; the first of them.
+    async fn foreign(
+        &self,
+        view: View,
+        sums: &mut Sums,
+        now: Timestamp,
+    ) -> Result<Vec<ForeignEnding>, OwnerError> {
+        let until = sums.windows.last().map_or(now, |longest| longest.until);
+        let mut after = foreign_from(now);
+        let mut listed = Vec::new();
+        for _ in 0..COUNTED_MAX / STEP {
+            let query = ForeignEndingQuery {
+                view: Some(view.clone()),
+                until,
+                after,
+                limit: STEP,
+            };
+            let page = self.store.foreign_endings(query).await?;
+            for ending in page.items {
+                sums.count_foreign(ending.ends_at);
+                if listed.len() < FOREIGN_MAX {
+                    listed.push(ending);
+                }
+            }
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(listed),
+            }
+        }
+        sums.incomplete = true;
+        Ok(listed)
+    }
+
     async fn failing(&self, view: View) -> Result<Vec<RenewalSeen>, OwnerError> {
         let mut failing = Vec::new();
         let mut after = None;
@@ -239,6 +284,12 @@ fn expected(ending: Ending, rules: &[Rule], now: Timestamp) -> Expected {
         rule,
         outlook,
     }
+}
+
+/// Where a list of certificates of other CAs begins.
+fn foreign_from(now: Timestamp) -> ForeignCursor {
+    let past = u64::try_from(FOREIGN_PAST.as_millis()).unwrap_or(0);
+    (Timestamp(now.0.saturating_sub(past)), 0)
 }
 
 fn longest(windows: &[u32]) -> Result<u32, OwnerError> {

@@ -71,6 +71,7 @@ impl App {
             let ended = self.store.command(device.id, command).await?;
             at.heard(command, ended.as_ref());
         }
+        at.give_up_waiting();
         if let Some(asked) = at.next_step() {
             let team = self.store.team(&device.owner).await?;
             let prefix = team.and_then(|team| team.topic_prefix);

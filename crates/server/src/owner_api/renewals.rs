@@ -9,7 +9,7 @@ use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use sectag_proto::Timestamp;
-use sectag_store::{EndingCursor, Life, RenewalRun, RenewalSeen};
+use sectag_store::{EndingCursor, ForeignEnding, Life, RenewalRun, RenewalSeen};
 use serde::Serialize;
 use shapes::Moment;
 use std::collections::BTreeMap;
@@ -55,6 +55,10 @@ struct ForecastPage {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     failing: Option<Vec<Renewal>>,
+    /// Registered certificates of other CAs that end within the longest window, soonest first, 100 at most. Only on the first page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    foreign: Option<Vec<ForeignCertificate>>,
     /// Certificates of the home itself that end within the longest window; for keys of the home's own team, on the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -76,6 +80,8 @@ struct ForecastWindow {
     until: Moment,
     #[serde(flatten)]
     sum: ForecastSum,
+    /// Besides them, registered certificates of other CAs.
+    foreign: u64,
 }
 
 /// How many certificates end, and how many of them nobody will have renewed by then, as things stand.
@@ -225,6 +231,17 @@ struct HomeCertificate {
     not_after: Moment,
 }
 
+/// A registered certificate that another CA signed, and has to renew.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ForeignCertificate {
+    /// The registered device.
+    id: String,
+    serial: String,
+    not_after: Moment,
+    tags: Vec<String>,
+}
+
 /// What a device had and has, and how it came to it.
 #[derive(Serialize, ToSchema)]
 struct DeviceRenewals {
@@ -338,6 +355,7 @@ fn forecast_page(made: Forecast, first: bool) -> ForecastPage {
         by_tag: None,
         incomplete: None,
         failing: None,
+        foreign: None,
         own: None,
         items: made.items.iter().map(|item| ending(item, at)).collect(),
         page_next_token: made.next.map(token),
@@ -353,6 +371,7 @@ fn forecast_page(made: Forecast, first: bool) -> ForecastPage {
             days: window.days,
             until: Moment(window.until),
             sum: sum(window.sum),
+            foreign: window.foreign,
         });
         let groups = |groups: BTreeMap<String, Sum>| {
             let groups = groups.into_iter();
@@ -366,6 +385,7 @@ fn forecast_page(made: Forecast, first: bool) -> ForecastPage {
     if first {
         let failing = made.failing.iter().map(|seen| renewal(&seen.run));
         page.failing = Some(failing.collect());
+        page.foreign = Some(made.foreign.into_iter().map(foreign).collect());
         page.own = Some(made.own.into_iter().map(own).collect());
     }
     page
@@ -376,6 +396,15 @@ fn sum(sum: Sum) -> ForecastSum {
         certificates: sum.certificates,
         at_risk: sum.risks(),
         reasons: sum.at_risk,
+    }
+}
+
+fn foreign(ending: ForeignEnding) -> ForeignCertificate {
+    ForeignCertificate {
+        id: ending.id,
+        serial: ending.serial,
+        not_after: Moment(ending.ends_at),
+        tags: ending.tags,
     }
 }
 

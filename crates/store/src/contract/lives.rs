@@ -290,6 +290,39 @@ pub struct RenewalQuery {
     pub limit: usize,
 }
 
+/// A certificate of another CA that comes to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignEnding {
+    /// The registered device.
+    pub id: String,
+    /// Who registered it.
+    pub team: String,
+    /// Serial number, lower-case hex.
+    pub serial: String,
+    /// SHA-256 of the certificate.
+    pub der_sha256: [u8; 32],
+    /// End of validity.
+    pub ends_at: Timestamp,
+    /// As registered.
+    pub tags: Vec<String>,
+}
+
+/// Where a list of foreign endings begins: behind this certificate.
+pub type ForeignCursor = (Timestamp, u64);
+
+/// Which foreign endings to list, soonest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignEndingQuery {
+    /// Of this team, and of its tags when it has some; `None` for all.
+    pub view: Option<View>,
+    /// Ending at this time or before.
+    pub until: Timestamp,
+    /// The [`Page::next`] of the page before; else a time, and 0.
+    pub after: ForeignCursor,
+    /// Certificates to look at, at most; a page may hold fewer.
+    pub limit: usize,
+}
+
 /// A connection with a certificate of ours that says more than those before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstUse {
@@ -338,6 +371,12 @@ pub trait Lives: Send + Sync {
     /// A page of what ends, soonest first, by an index over the end of validity. [`Page::total`] is the number of items of
     /// this page: to count all would be to read all.
     async fn endings(&self, query: EndingQuery) -> Result<Page<Ending, EndingCursor>, StoreError>;
+
+    /// As [`Lives::endings`], of registered certificates.
+    async fn foreign_endings(
+        &self,
+        query: ForeignEndingQuery,
+    ) -> Result<Page<ForeignEnding, ForeignCursor>, StoreError>;
 
     /// A page of the open runs, oldest first. [`Page::total`] as for [`Lives::endings`].
     async fn renewals(

@@ -1,12 +1,13 @@
 //! Lives of certificates and their renewals.
 
 use crate::contract::lives::{
-    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, Life, LifeChange, LifeNotes,
-    LifeState, Lives, RenewalQuery, RenewalRun, RenewalSeen, RenewalStep, Spki,
+    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, ForeignCursor, ForeignEnding,
+    ForeignEndingQuery, Life, LifeChange, LifeNotes, LifeState, Lives, RenewalQuery, RenewalRun,
+    RenewalSeen, RenewalStep, Spki,
 };
 use crate::contract::{PAGE_ROWS_MAX, StoreError};
-use crate::record::{AuditEvent, Page};
-use crate::sqlite::rows::{all, damaged, first, get, sql, time};
+use crate::record::{AuditEvent, Page, View};
+use crate::sqlite::rows::{all, damaged, first, get, int, sql, time};
 use crate::sqlite::writer::Kind;
 use crate::sqlite::{SqliteStore, audit, devices, execute, read_error};
 use async_trait::async_trait;
@@ -64,6 +65,13 @@ impl Lives for SqliteStore {
             endings(db, &query)
         })
         .await
+    }
+
+    async fn foreign_endings(
+        &self,
+        query: ForeignEndingQuery,
+    ) -> Result<Page<ForeignEnding, ForeignCursor>, StoreError> {
+        self.read(move |db| foreign_endings(db, &query)).await
     }
 
     async fn renewals(
@@ -225,6 +233,59 @@ fn endings(db: &Connection, query: &EndingQuery) -> Result<Page<Ending, EndingCu
             life,
         });
     }
+    let total = items.len() as u64;
+    Ok(Page { items, next, total })
+}
+
+fn foreign_endings(
+    db: &Connection,
+    query: &ForeignEndingQuery,
+) -> Result<Page<ForeignEnding, ForeignCursor>, StoreError> {
+    let (limit, rows) = limits(query.limit);
+    let (after, number) = (time(query.after.0), int(query.after.1));
+    let until = time(query.until);
+    let read = |row: &Row<'_>| {
+        let id: String = get(row, 0)?;
+        let tags: String = get(row, 5)?;
+        let tags = serde_json::from_str(&tags)
+            .map_err(|e| damaged(format!("registered device {id}"), e))?;
+        let number: i64 = get(row, 6)?;
+        let ending = ForeignEnding {
+            id,
+            team: get(row, 1)?,
+            serial: get(row, 2)?,
+            der_sha256: get(row, 3)?,
+            ends_at: at(row, 4)?,
+            tags,
+        };
+        Ok((number.unsigned_abs(), ending))
+    };
+    let mut found = match &query.view {
+        None => all(
+            db,
+            sql!("registered_ending"),
+            params![after, number, until, rows],
+            read,
+        ),
+        Some(view) => all(
+            db,
+            sql!("registered_ending_of_team"),
+            params![after, number, until, rows, view.team],
+            read,
+        ),
+    }?;
+    let next = devices::cut(&mut found, limit).map(|(number, last)| (last.ends_at, *number));
+    let shown = |ending: &ForeignEnding| {
+        let of = |view: &View| {
+            view.tags.is_empty() || ending.tags.iter().any(|tag| view.tags.contains(tag))
+        };
+        query.view.as_ref().is_none_or(of)
+    };
+    let items: Vec<ForeignEnding> = found
+        .into_iter()
+        .map(|(_, ending)| ending)
+        .filter(shown)
+        .collect();
     let total = items.len() as u64;
     Ok(Page { items, next, total })
 }
@@ -522,6 +583,11 @@ mod tests {
             (sql!("lives_of_device"), "lives_by_device"),
             (sql!("renewals_of_device"), "renewals_by_device"),
             (sql!("renewal_by_new"), "renewals_by_new"),
+            (sql!("registered_ending"), "registered_certificates_by_end"),
+            (
+                sql!("registered_ending_of_team"),
+                "registered_certificates_by_team_and_end",
+            ),
             (sql!("renewals_open"), "renewals_open"),
             (sql!("renewals_open_of_team"), "renewals_open_by_team"),
         ] {

@@ -24,6 +24,9 @@ const STEPS: &[Step] = &[
     Step::sql(include_str!(
         "../../sql/sqlite/migrations/0007_events.sql"
     )),
+    Step::sql(include_str!(
+        "../../sql/sqlite/migrations/0008_forecast.sql"
+    )),
 ];
 
 /// SQL, and what SQL cannot do, in one transaction.

@@ -1,13 +1,14 @@
 //! The daily look: what has expired, what will, which renewals fail; each alarm once.
 
 use super::outlook::{alarming_from, days_left};
-use super::{App, DAY, STEP, expected};
+use super::{App, DAY, STEP, expected, foreign_from};
 use crate::app::renewal::{connect_by, covering_rule_is_there};
 use crate::owner_api::moment;
 use sectag_proto::Timestamp;
 use sectag_proto::rules::Rule;
 use sectag_store::{
-    AuditEvent, EndingCursor, LifeNotes, RenewalQuery, RenewalSeen, RenewalStep, StoreError,
+    AuditEvent, EndingCursor, ForeignEndingQuery, LifeNotes, RenewalQuery, RenewalSeen,
+    RenewalStep, StoreError,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ impl App {
         let mut rules = RulesOfTeams::default();
         self.look_at_endings(now, &mut rules, &mut looked).await?;
         self.look_at_renewals(now, &mut rules, &mut looked).await?;
+        self.look_at_foreign(now, &mut looked).await?;
         self.look_at_own(now, &mut looked).await?;
         if looked != Looked::default() {
             tracing::info!(
@@ -153,6 +155,47 @@ impl App {
             after = page.next;
             if after.is_none() {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Certificates of other CAs: nobody here can renew them.
+    async fn look_at_foreign(&self, now: Timestamp, looked: &mut Looked) -> Result<(), StoreError> {
+        let mut after = foreign_from(now);
+        loop {
+            let query = ForeignEndingQuery {
+                view: None,
+                until: now.plus(DAY * longest_alarm()),
+                after,
+                limit: STEP,
+            };
+            let page = self.store.foreign_endings(query).await?;
+            let mut notes = LifeNotes::default();
+            for ending in page.items {
+                let known = self.store.certificate_alarm(ending.der_sha256).await?;
+                let left = days_left(ending.ends_at, now);
+                let Some(threshold) = threshold(left, known) else {
+                    continue;
+                };
+                let detail = format!(
+                    "registered certificate {} of {} ends at {}: another CA signed it, and has to renew it",
+                    ending.serial,
+                    ending.id,
+                    moment(ending.ends_at)
+                );
+                notes.others_alarmed.push((ending.der_sha256, threshold));
+                notes.audit.push(
+                    AuditEvent::new(now, "service", "expiry-alarm")
+                        .team(&ending.team)
+                        .device(ending.id.parse().ok())
+                        .detail(detail),
+                );
+            }
+            looked.expiry_alarms += notes.audit.len();
+            self.note(notes).await?;
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(()),
             }
         }
     }

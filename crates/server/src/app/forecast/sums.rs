@@ -41,6 +41,8 @@ pub struct Window {
     pub until: Timestamp,
     /// What is in it.
     pub sum: Sum,
+    /// Certificates of other CAs that end in it.
+    pub foreign: u64,
 }
 
 /// The numbers of a forecast.
@@ -62,12 +64,19 @@ impl Sums {
             days: *days,
             until: now.plus(DAY * *days),
             sum: Sum::default(),
+            foreign: 0,
         });
         Self {
             windows: windows.collect(),
             by_rule: BTreeMap::new(),
             by_tag: BTreeMap::new(),
             incomplete: false,
+        }
+    }
+
+    pub(super) fn count_foreign(&mut self, end: Timestamp) {
+        for window in self.windows.iter_mut().filter(|window| end <= window.until) {
+            window.foreign += 1;
         }
     }
 

@@ -274,6 +274,26 @@ impl<'a> At<'a> {
         run.reason = Some(reason.chars().take(REASON_CHARS_MAX).collect());
     }
 
+    /// Runs whose connection nobody has seen by the time that their own new certificate is due: it is renewed like any other
+    /// (such devices connect to another broker, or stick to the old tag), unless the old one still works.
+    pub(crate) fn give_up_waiting(&mut self) {
+        let waiting = self.lives.renewals.clone().into_iter();
+        for mut run in waiting.filter(|run| run.step == RenewalStep::Connect) {
+            let of = |spki: Spki| self.lives.lives.iter().find(move |l| l.spki_sha256 == spki);
+            let old_works = of(run.old).is_some_and(|old| old.not_after > self.now);
+            let is_due = run.new.and_then(of).is_some_and(|new| {
+                covering(self.rules, new)
+                    .is_some_and(|(_, renewal)| self.now >= due_at(new, renewal.at_percent))
+            });
+            if is_due && (run.in_place || !old_works) {
+                run.step = RenewalStep::Abandoned;
+                run.step_at = self.now;
+                run.ended_at = Some(self.now);
+                self.put(run);
+            }
+        }
+    }
+
     /// What is to be begun at this fetch: at most one thing, and nothing while something else is under way.
     pub(crate) fn next_step(&self) -> Option<Asked> {
         if !self.idle {
@@ -321,8 +341,9 @@ impl<'a> At<'a> {
 
     fn begins(&self, life: &Life) -> Option<Asked> {
         let runs = &self.lives.renewals;
-        let is_in_a_run =
-            |run: &RenewalRun| run.old == life.spki_sha256 || run.new == Some(life.spki_sha256);
+        let is_in_a_run = |run: &RenewalRun| {
+            run.step.is_open() && (run.old == life.spki_sha256 || run.new == Some(life.spki_sha256))
+        };
         if life.team != self.device.owner || runs.iter().any(is_in_a_run) {
             return None;
         }

@@ -339,6 +339,50 @@ fn a_device_that_comes_back_after_the_end_is_renewed_at_once() {
 }
 
 #[test]
+fn a_device_that_nobody_sees_connect_is_renewed_all_the_same() {
+    let rules = [rule(RenewInto::InPlace), rule(alternate())];
+    let device = device();
+    let waiting = |in_place| RenewalRun {
+        step: RenewalStep::Connect,
+        new: Some([2; 32]),
+        in_place,
+        ..begin(
+            &rules[0],
+            known(vec![life(1, 1, LifeState::Used)], vec![]),
+            70,
+        )
+        .unwrap()
+        .run
+    };
+    let next = |rules: &[Rule], in_place, lives: Vec<Life>| {
+        let lives = known(lives, vec![waiting(in_place)]);
+        let mut at = At::new(&device, rules, lives, true, day(90));
+        at.give_up_waiting();
+        let asked = at.next_step()?;
+        let begun = at.begin(&asked, "ROOT", None, ids()).unwrap();
+        at.put(begun.run);
+        Some((at.runs()[0].step, at.runs()[1].old))
+    };
+    let mut new = life(2, 1, LifeState::Written);
+    assert_eq!(
+        next(&rules[..1], true, vec![new.clone()]),
+        Some((RenewalStep::Abandoned, [2; 32])),
+        "in place the old one is gone"
+    );
+    new.sec_tag = Some(tag(2));
+    let mut old = life(1, 1, LifeState::Used);
+    let both = |old: &Life| vec![old.clone(), new.clone()];
+    assert_eq!(
+        next(&rules[1..], false, both(&old)),
+        None,
+        "the old one works"
+    );
+    old.not_after = day(80);
+    let begun = next(&rules[1..], false, both(&old));
+    assert_eq!(begun.unwrap().0, RenewalStep::Abandoned);
+}
+
+#[test]
 fn a_rule_that_cannot_be_applied_is_a_failure_with_its_reason() {
     let mut rule = rule(RenewInto::InPlace);
     let mut wants_a_tag = csr(1);

@@ -1,0 +1,195 @@
+//! A certificate from issue to its successor, as an owner sees it over REST.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use sectag_pki::{Certificate, pem};
+use serde_json::{Value, json};
+use std::time::Duration;
+use support::Town;
+use support::device::FakeDevice;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const TAG: u32 = 42;
+const OTHER: u32 = 43;
+
+/// A town with a rule that renews into another tag, and a device that was provisioned by it.
+async fn provisioned() -> (Town, FakeDevice) {
+    let town = Town::start().await;
+    let rule = json!({
+        "name": "field", "active": true, "tags": ["field"],
+        "commands": [
+            {"request": {"serverCertificate": {"secTag": TAG, "content": town.root}}},
+            {"request": {"certificateSigningRequest": {"secTag": TAG, "attributes": "CN={{device.id}}", "issue": {"validityDays": 90, "profile": "clientWithKeyAgreement"}}}},
+        ],
+        "renewal": {"into": {"alternate": {"secTag": OTHER}}},
+    });
+    let made = town
+        .owner("POST", "/v1/provisioning-rules", Some(&rule))
+        .await;
+    assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
+    let mut device = FakeDevice::new(1);
+    let claim = json!({"claimToken": device.claim_token(), "tags": ["field"]});
+    let claimed = town
+        .owner("POST", "/v1/claimed-devices", Some(&claim))
+        .await;
+    assert_eq!(claimed.status, 201);
+    town.provision(&mut device).await;
+    (town, device)
+}
+
+async fn get(town: &Town, path: &str) -> Value {
+    let reply = town.owner("GET", path, None).await;
+    assert_eq!(
+        reply.status,
+        200,
+        "{}",
+        String::from_utf8_lossy(&reply.body)
+    );
+    reply.json()
+}
+
+fn certificate(device: &FakeDevice, tag: u32) -> Certificate {
+    let ders = pem::certificates(&device.stored[&(tag, 1)]).unwrap();
+    Certificate::from_der(&ders[0]).unwrap()
+}
+
+/// The broker let the device in with what lies under this tag.
+async fn connects(town: &Town, device: &FakeDevice, tag: u32) {
+    let app = town.service().app();
+    app.certificate_used(certificate(device, tag).spki_sha256, town.now());
+    app.write_uses().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_into_the_other_tag_and_the_owner_sees_each_step() {
+    let (town, mut device) = provisioned().await;
+    let first = certificate(&device, TAG);
+    assert_eq!(first.not_after_s, town.now().as_secs() + 90 * 86_400);
+    connects(&town, &device, TAG).await;
+    let soon = get(&town, "/v1/forecast?days=30,60").await;
+    assert_eq!(soon["windows"][1]["certificates"], 0, "{soon}");
+    let all = get(&town, "/v1/forecast?days=90&all=true").await;
+    assert_eq!(all["items"][0]["outlook"], "renews");
+    assert_eq!(all["items"][0]["serial"], first.serial_hex);
+    assert_eq!(all["items"][0]["state"], "used");
+    assert_eq!(all["windows"][0]["atRisk"], 0);
+    assert_eq!(all["byTag"]["field"]["certificates"], 1);
+    town.wait(DAY * 61);
+    let silent = get(&town, "/v1/forecast").await;
+    assert_eq!(silent["items"][0]["outlook"], "not-seen");
+    assert_eq!(silent["windows"][0]["reasons"]["not-seen"], 1);
+    assert_eq!(silent["items"][0]["daysLeft"], 29);
+
+    let reply = town.fetch(&device, "").await;
+    assert_eq!(reply.status, 200);
+    let under_way = get(&town, "/v1/renewals").await;
+    assert_eq!(under_way["items"][0]["step"], "key");
+    assert_eq!(under_way["items"][0]["secTag"], OTHER);
+    assert_eq!(under_way["items"][0]["oldSerial"], first.serial_hex);
+    let (after, report, finished) = device.run(&reply.body);
+    assert!(!finished, "not before it is told to switch");
+    assert_eq!(town.report(&device, &report).await.status, 200);
+    assert_eq!(
+        get(&town, "/v1/renewals").await["items"][0]["step"],
+        "certificate"
+    );
+    let _ = after;
+    town.provision(&mut device).await;
+    let second = certificate(&device, OTHER);
+    assert_eq!(device.stored[&(OTHER, 0)], town.root, "the rule's root CA");
+    assert_eq!(
+        certificate(&device, TAG),
+        first,
+        "the old pair is untouched"
+    );
+    assert_eq!(
+        get(&town, "/v1/renewals").await["items"][0]["step"],
+        "connect"
+    );
+    let config = town.commands(&device).await.into_iter().rev();
+    let config = config.filter(|c| c["request"].get("config").is_some());
+    let settings: Vec<Value> = config.map(|c| c["request"]["config"].clone()).collect();
+    assert_eq!(settings, [json!({"mqtt/sec-tag": "43"})]);
+
+    connects(&town, &device, OTHER).await;
+    assert_eq!(get(&town, "/v1/renewals").await["items"], json!([]));
+    let path = format!("/v1/claimed-devices/{}/renewals", device.id);
+    let history = get(&town, &path).await;
+    let states: Vec<&str> = history["certificates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|life| life["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["superseded", "used"]);
+    assert_eq!(history["certificates"][1]["serial"], second.serial_hex);
+    assert_eq!(history["renewals"][0]["step"], "done");
+    let actions = town.audit(device.id).await;
+    let actions: Vec<&str> = actions.iter().map(|(action, _)| action.as_str()).collect();
+    let of_renewal: Vec<&&str> = actions
+        .iter()
+        .filter(|a| a.starts_with("renewal"))
+        .collect();
+    assert_eq!(of_renewal, [&"renewal-started", &"renewal-done"]);
+    town.log.assert_clean();
+}
+
+#[tokio::test]
+async fn a_plan_says_how_a_certificate_is_renewed_before_anything_runs() {
+    let (town, device) = provisioned().await;
+    town.wait(DAY * 61);
+    let path = format!("/v1/claimed-devices/{}/plan", device.id);
+    let plan = get(&town, &path).await.to_string();
+    assert!(
+        plan.contains("renewal") && plan.contains("mqtt/sec-tag"),
+        "{plan}"
+    );
+    assert_eq!(
+        get(&town, "/v1/renewals").await["items"],
+        json!([]),
+        "nothing was begun"
+    );
+    let draft = json!({
+        "name": "x", "tags": ["x"],
+        "commands": [{"request": {"certificateSigningRequest": {"secTag": OTHER, "issue": true}}}],
+        "renewal": {"into": {"alternate": {"secTag": OTHER}}},
+    });
+    let refused = town
+        .owner("POST", "/v1/provisioning-rules", Some(&draft))
+        .await;
+    assert_eq!(refused.status, 422);
+    let message = refused.json()["message"].to_string();
+    assert!(message.contains("sec tag 43"), "{message}");
+}
+
+#[tokio::test]
+async fn what_no_forecast_has_is_told_as_a_mistake() {
+    let town = Town::start().await;
+    for query in [
+        "days=",
+        "days=x",
+        "days=60,30",
+        "days=0",
+        "days=1,2,3,4,5,6,7,8,9",
+        "days=99999",
+        "all=perhaps",
+        "pageNextToken=1",
+        "pageLimit=0",
+    ] {
+        let path = format!("/v1/forecast?{query}");
+        let reply = town.owner("GET", &path, None).await;
+        assert_eq!(reply.status, 400, "{query}");
+    }
+    let own = get(&town, "/v1/forecast?days=3650").await;
+    let names: Vec<&str> = own["own"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|own| own["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"server certificate"), "{names:?}");
+    assert!(names.contains(&"operator certificate"), "{names:?}");
+    let unknown = "/v1/claimed-devices/50363154-3931-44f0-8022-121b6401627d/renewals";
+    assert_eq!(town.owner("GET", unknown, None).await.status, 404);
+}
