@@ -13,6 +13,7 @@ mod issue;
 mod modem;
 mod mqtt;
 mod nrf91;
+mod people;
 mod registration;
 mod renewals;
 mod rules;
@@ -36,6 +37,7 @@ pub(crate) use issue::{
 pub(crate) use modem::{AtLine, ModemVerb, Record, Serve, StoredModem};
 pub(crate) use mqtt::{Link, Mqtt};
 pub(crate) use nrf91::{Kconfig, Nrf91};
+pub(crate) use people::{AllowList, Keys, ListDevices, OfTeam, Teams};
 pub(crate) use registration::{Register, RevokeDevice};
 pub(crate) use renewals::{Forecast, Renewals};
 pub(crate) use rules::{NewRule, PlanArgs, Rules, Tags};
@@ -145,6 +147,16 @@ pub(crate) enum Verb {
     Keys {
         #[command(subcommand)]
         verb: Option<Keys>,
+    },
+    /// Teams: people who share devices, keys, an allow-list and an issuing CA
+    Teams {
+        #[command(subcommand)]
+        verb: Option<Teams>,
+    },
+    /// Which devices may be claimed, and under which key, where the policy is allow-list
+    AllowList {
+        #[command(subcommand)]
+        verb: Option<AllowList>,
     },
     /// What happens, as it happens: claims, fetches, results, certificates, alarms
     Events(Events),
@@ -270,11 +282,7 @@ pub(crate) struct Claim {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Devices {
     /// List claimed devices
-    List {
-        /// Only devices with this tag
-        #[arg(long)]
-        tag: Option<String>,
-    },
+    List(ListDevices),
     /// Show one device
     Show {
         /// Device id
@@ -284,6 +292,13 @@ pub(crate) enum Devices {
     Unclaim {
         /// Device id
         device: String,
+    },
+    /// Give a device these tags, and take all others from it; none: take all
+    Tag {
+        /// Device id
+        device: String,
+        /// The tags it has from then on
+        tags: Vec<String>,
     },
     /// Stop provisioning a device and end its MQTT sessions; the claim stays
     Block {
@@ -295,6 +310,11 @@ pub(crate) enum Devices {
         /// Device id
         device: String,
     },
+    /// Let the rules of a device apply again; its open rule commands are discarded, hand-made ones stay
+    Reset {
+        /// Device id
+        device: String,
+    },
     /// Let the broker take certificates that another CA signed
     Register(Register),
     /// Take certificates of a device back, for good; its live sessions end
@@ -303,11 +323,6 @@ pub(crate) enum Devices {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
-    /// Let the rules of a device apply again; its open rule commands are discarded, hand-made ones stay
-    Reset {
-        /// Device id
-        device: String,
-    },
     /// List a device's commands in queue order
     List {
         /// Device id
@@ -379,26 +394,6 @@ pub(crate) enum Commands {
         /// Also a command that the device has fetched already
         #[arg(long)]
         force: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Keys {
-    /// List API keys (never the keys themselves)
-    List,
-    /// Make a key; it is shown this once
-    Create {
-        /// A name that says what it is for
-        name: String,
-        /// What it may do; each role may do what the one before may: viewer reads, editor provisions, admin manages the
-        /// devices of others, owner manages keys
-        #[arg(long, default_value = "editor", value_parser = ["viewer", "editor", "admin", "owner"])]
-        role: String,
-    },
-    /// Revoke a key; whoever uses it is refused from then on
-    Revoke {
-        /// Its name, see `sectag keys`
-        name: String,
     },
 }
 

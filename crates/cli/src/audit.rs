@@ -52,6 +52,9 @@ async fn list(owner: &Owner, args: ListAudit, as_json: bool) -> Outcome {
                     .filter(|c| c.is_ascii_alphanumeric() || *c == '-'),
             );
         }
+        if args.all {
+            path.push_str("&all=true");
+        }
         let mut page = owner.get(&path).await?;
         if let Value::Array(rows) = page["items"].take() {
             items.extend(rows);

@@ -108,6 +108,10 @@ impl Owner {
         self.expect("PATCH", path, Some(body)).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Outcome<Value> {
+        self.expect("PUT", path, Some(body)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Outcome<Value> {
         self.expect("DELETE", path, None).await
     }
@@ -302,6 +306,7 @@ fn hint_for(status: u16, words: &str) -> Option<&'static str> {
             Some("`sectag commands list DEVICE` lists a device's commands")
         }
         404 if words.starts_with("no API key") => Some("`sectag keys` lists them"),
+        404 if words.starts_with("no team") => Some("`sectag teams` lists those that this key may know of"),
         409 if words.contains("under another key") => Some(
             "after a typo in an earlier token, or when the device's modem was replaced: --accept-new-key",
         ),

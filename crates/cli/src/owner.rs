@@ -1,6 +1,6 @@
-//! The owner's verbs: claim, devices, commands, keys, status. Each is a call of the owner API and a table.
+//! The owner's verbs: claim, devices, commands, status. Each is a call of the owner API and a table.
 
-use crate::args::{Claim, Commands, Devices, Keys};
+use crate::args::{Claim, Commands, Devices, ListDevices};
 use crate::client::Owner;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
@@ -95,30 +95,8 @@ pub(crate) async fn add(
 
 /// `sectag devices`
 pub(crate) async fn devices(owner: &Owner, verb: Option<Devices>, as_json: bool) -> Outcome {
-    match verb.unwrap_or(Devices::List { tag: None }) {
-        Devices::List { tag } => {
-            let filter = tag
-                .map(|tag| format!("&tag={}", percent(&tag)))
-                .unwrap_or_default();
-            let items =
-                all_pages(owner, &format!("/v1/claimed-devices?pageLimit=100{filter}")).await?;
-            if as_json {
-                output::json(&json!({ "items": items }));
-            } else if items.is_empty() {
-                eprintln!("no devices; claim the first one with `sectag claim TOKEN`");
-            } else {
-                let rows = items.iter().map(|item| {
-                    ["id", "deviceType", "status", "tags", "claimedAt"]
-                        .iter()
-                        .map(|member| text_of(item, member))
-                        .collect()
-                });
-                output::table(
-                    &["DEVICE", "TYPE", "STATUS", "TAGS", "CLAIMED"],
-                    &rows.collect::<Vec<_>>(),
-                );
-            }
-        }
+    match verb.unwrap_or_else(|| Devices::List(ListDevices::default())) {
+        Devices::List(args) => crate::people::devices(owner, args, as_json).await?,
         Devices::Show { device } => {
             let found = owner
                 .get(&format!("/v1/claimed-devices/{}", segment(&device)?))
@@ -132,6 +110,9 @@ pub(crate) async fn devices(owner: &Owner, verb: Option<Devices>, as_json: bool)
             eprintln!(
                 "{device} is no longer claimed; its certificates are revoked, its key stays known"
             );
+        }
+        Devices::Tag { device, tags } => {
+            crate::people::tag(owner, &device, &tags, as_json).await?;
         }
         Devices::Block { device } => block(owner, &device, true).await?,
         Devices::Unblock { device } => block(owner, &device, false).await?,
@@ -394,48 +375,6 @@ fn answer_text(response: &Value) -> String {
     }
 }
 
-/// `sectag keys`
-pub(crate) async fn keys(owner: &Owner, verb: Option<Keys>, as_json: bool) -> Outcome {
-    match verb.unwrap_or(Keys::List) {
-        Keys::List => {
-            let found = owner.get("/v1/keys").await?;
-            if as_json {
-                output::json(&found);
-                return Ok(());
-            }
-            let items = found["items"].as_array().cloned().unwrap_or_default();
-            let rows: Vec<_> = items
-                .iter()
-                .map(|item| {
-                    ["name", "role", "createdAt", "revokedAt"]
-                        .iter()
-                        .map(|member| text_of(item, member))
-                        .collect()
-                })
-                .collect();
-            output::table(&["NAME", "ROLE", "CREATED", "REVOKED"], &rows);
-        }
-        Keys::Create { name, role } => {
-            let made = owner
-                .post("/v1/keys", &json!({ "name": name, "role": role }))
-                .await?;
-            if as_json {
-                output::json(&made);
-            } else {
-                eprintln!("key `{name}`, role {role}; it is shown this once:");
-                output::print(&format!("{}\n", text_of(&made, "key")));
-            }
-        }
-        Keys::Revoke { name } => {
-            owner
-                .delete(&format!("/v1/keys/{}", percent(&name)))
-                .await?;
-            eprintln!("revoked");
-        }
-    }
-    Ok(())
-}
-
 /// `sectag status`
 pub(crate) async fn status(owner: &Owner, as_json: bool) -> Outcome {
     let mut found = owner.get("/v1/status").await?;
@@ -450,7 +389,7 @@ pub(crate) async fn status(owner: &Owner, as_json: bool) -> Outcome {
 }
 
 /// A flat object as `member  value` lines, nested objects with dotted names; lists of objects as JSON.
-fn show(value: &Value, as_json: bool) {
+pub(crate) fn show(value: &Value, as_json: bool) {
     if as_json {
         output::json(value);
         return;

@@ -179,6 +179,18 @@ pub(crate) async fn devices(owner: &Owner, args: ListDevices, as_json: bool) -> 
     Ok(())
 }
 
+/// `sectag devices tag`
+pub(crate) async fn tag(owner: &Owner, device: &str, tags: &[String], as_json: bool) -> Outcome {
+    let path = format!("/v1/claimed-devices/{}", segment(device)?);
+    let changed = owner.patch(&path, &json!({ "tags": tags })).await?;
+    if as_json {
+        output::json(&changed);
+    } else {
+        eprintln!("{device} has the tags {}", text_of(&changed, "tags"));
+    }
+    Ok(())
+}
+
 fn list_of(items: &[Value], columns: &[(&str, &str)], as_json: bool, none: &str) {
     if as_json {
         output::json(&json!({ "items": items }));

@@ -548,3 +548,39 @@ async fn a_route_without_a_row_and_a_method_without_one_are_refused() {
         assert_eq!(town.owner_raw("PUT", path, "", "").await.status, 401);
     }
 }
+
+#[test]
+fn the_reference_has_the_table() {
+    let page = include_str!("../../../docs/reference/roles.md");
+    let told: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let rows: Vec<String> = TABLE.iter().map(line_of).collect();
+    assert_eq!(
+        told,
+        rows,
+        "docs/reference/roles.md should say:\n{}",
+        rows.join("\n")
+    );
+}
+
+fn line_of(row: &Row) -> String {
+    let role = row.role.map_or("nobody's key", Role::as_str);
+    let others = match row.what {
+        What::Service => "the same",
+        What::OwnTeam => "their own",
+        What::Thing => "404",
+        What::Home => "403",
+        What::Secret => "what they were told the path of",
+    };
+    let scoped = match row.scoped {
+        Scoped::Narrowed => "devices with their tags",
+        Scoped::Whole => "all",
+        Scoped::Refused => "403",
+    };
+    format!(
+        "| `{} {}` | {role} | {others} | {scoped} |",
+        row.method, row.path
+    )
+}

@@ -28,6 +28,9 @@ pub(crate) struct ListAudit {
     /// Only what concerns this device
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<String>,
+    /// What concerns any team; for owners of the home's own team
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Entries at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) limit: usize,

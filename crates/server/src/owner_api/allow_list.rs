@@ -80,7 +80,10 @@ async fn allow(
     Path(id): Path<String>,
     body: Body,
 ) -> Answer {
-    let device = device_id(&id)?;
+    let device = id.parse::<DeviceId>().map_err(|_| OwnerError::Invalid {
+        field: "id",
+        reason: "not a device id".to_owned(),
+    })?;
     let body: AllowedKey = parse(&read(body, BODY_BYTES_MAX).await?)?;
     let kid = Kid::parse(&body.key_id).map_err(|e| OwnerError::Invalid {
         field: "keyId",

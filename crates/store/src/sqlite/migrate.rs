@@ -18,12 +18,8 @@ const STEPS: &[Step] = &[
         sql: include_str!("../../sql/sqlite/migrations/0005_lives.sql"),
         then: lives::bear_all,
     },
-    Step::sql(include_str!(
-        "../../sql/sqlite/migrations/0006_foreign.sql"
-    )),
-    Step::sql(include_str!(
-        "../../sql/sqlite/migrations/0007_events.sql"
-    )),
+    Step::sql(include_str!("../../sql/sqlite/migrations/0006_foreign.sql")),
+    Step::sql(include_str!("../../sql/sqlite/migrations/0007_events.sql")),
     Step::sql(include_str!(
         "../../sql/sqlite/migrations/0008_forecast.sql"
     )),
@@ -147,6 +143,61 @@ mod tests {
             Err(MigrateError::Sqlite(_))
         ));
         migrate_sql(&mut db, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap();
+    }
+
+    #[test]
+    fn what_was_there_before_teams_is_the_homes() {
+        let mut db = database();
+        migrate_by(&mut db, &STEPS[..2]).unwrap();
+        db.execute_batch(
+            "INSERT INTO api_keys VALUES ('ed', zeroblob(32), 'editor', 1, NULL), ('ada', randomblob(32), 'admin', 2, 3);
+             INSERT INTO allow_list VALUES (randomblob(16), zeroblob(32), 1);
+             INSERT INTO devices VALUES (x'00112233445566778899aabbccddee01', 1, x'', NULL, 1, zeroblob(16), 'home', '[\"a\"]', 1, 1, NULL, NULL, 1),
+                                        (x'00112233445566778899aabbccddee02', 1, x'', NULL, 1, zeroblob(16), 'home', '[]', 0, 1, NULL, NULL, 1);
+             INSERT INTO device_tags VALUES ('', x'00112233445566778899aabbccddee01', 1), ('a', x'00112233445566778899aabbccddee01', 1),
+                                            ('', x'00112233445566778899aabbccddee02', 0);
+             INSERT INTO audit (number, at, by, action, device, detail, hash)
+                 VALUES (1, 1, 'ed', 'claim', x'00112233445566778899aabbccddee01', '', zeroblob(32)),
+                        (2, 1, 'ada', 'claim', x'00112233445566778899aabbccddee02', '', zeroblob(32));",
+        )
+        .unwrap();
+        migrate(&mut db).unwrap();
+        let home = crate::record::Team {
+            id: "home".into(),
+            name: "home".into(),
+            topic_prefix: None,
+            created_at: sectag_proto::Timestamp(1),
+        };
+        crate::sqlite::teams::adopt(&db, &home).unwrap();
+        let rows = |sql: &str| -> Vec<String> {
+            let mut statement = db.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        assert_eq!(
+            rows(
+                "SELECT team || ' ' || name || ' ' || role || ' ' || tags FROM api_keys ORDER BY name"
+            ),
+            ["home ada admin []", "home ed editor []"]
+        );
+        // Who claimed says who may see.
+        assert_eq!(
+            rows(
+                "SELECT team || ' ' || tag || ' ' || tier || ' ' || blocked FROM device_tags ORDER BY tier, tag"
+            ),
+            ["home  0 1", "home a 0 1", "home  1 0"]
+        );
+        assert_eq!(
+            rows("SELECT name || ' ' || n FROM counts WHERE n > 0 AND name NOT LIKE 'audit%' ORDER BY name"),
+            [
+                "allowed:home 1",
+                "keys:home 2",
+                "tag:home:0:1: 1",
+                "tag:home:0:1:a 1",
+                "tag:home:1:0: 1",
+                "teams 1"
+            ]
+        );
     }
 
     #[test]
