@@ -9,7 +9,7 @@ use crate::home::Place;
 use sectag_gateway::document::{self, Document, DocumentError};
 use sectag_gateway::verbs::{Said, value_of_line};
 use sectag_keep::KeepError;
-use sectag_server::{Settings, SettingsError};
+use sectag_server::{Private, Settings, SettingsError};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,18 @@ const KEYS: &[ServiceKey] = &[
     ServiceKey {
         name: "owner.admin-claims-hidden",
         of: |settings| settings.owner.admin_claims_hidden.into(),
+    },
+    ServiceKey {
+        name: "webhooks.ca-file",
+        of: |settings| path(settings.webhooks.ca_file.as_deref()),
+    },
+    ServiceKey {
+        name: "webhooks.private",
+        of: |settings| match settings.webhooks.private {
+            Private::Home => "home".into(),
+            Private::All => "all".into(),
+            Private::None => "none".into(),
+        },
     },
     ServiceKey {
         name: "certificate.file",
