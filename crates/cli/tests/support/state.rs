@@ -89,7 +89,7 @@ fn text(value: &Value) -> String {
 
 fn normalise(value: &mut Value, commands: &[(String, String)]) {
     /// Differ between two homes.
-    const OTHER_EACH_TIME: [&str; 4] = ["serial", "publicKeySha256", "ownerId", "detail"];
+    const OTHER_EACH_TIME: [&str; 5] = ["serial", "publicKeySha256", "ownerId", "teamId", "detail"];
     const SHOWN_CHARS: usize = 80;
     match value {
         Value::Object(map) => {

@@ -55,7 +55,7 @@ fn each_mistake_has_its_words() {
         .unwrap()
         .pem();
     let old = root
-        .issue_device_for(&spki, "dev-1", NOW_S - 0, 1)
+        .issue_device_for(&spki, "dev-1", NOW_S, 1)
         .unwrap()
         .pem();
     let two = format!("{good}{good}");
