@@ -244,11 +244,11 @@ impl RuleError {
     }
 }
 
+/// What becomes of a text: `(field, place, is a secret, text)`.
+type Fill<'a> = dyn FnMut(&'static str, Place, bool, &str) -> Result<String, RuleError> + 'a;
+
 /// A request with each of its texts replaced by what `fill(field, place, is a secret, text)` says.
-fn texts(
-    request: &CommandRequest,
-    fill: &mut dyn FnMut(&'static str, Place, bool, &str) -> Result<String, RuleError>,
-) -> Result<CommandRequest, RuleError> {
+fn texts(request: &CommandRequest, fill: &mut Fill<'_>) -> Result<CommandRequest, RuleError> {
     use CommandRequest as R;
     let mut filled = request.clone();
     match &mut filled {
@@ -292,7 +292,7 @@ fn texts(
 fn fill_secret(
     field: &'static str,
     secret: &mut SecretField,
-    fill: &mut dyn FnMut(&'static str, Place, bool, &str) -> Result<String, RuleError>,
+    fill: &mut Fill<'_>,
 ) -> Result<(), RuleError> {
     if let Some(text) = secret.given() {
         let filled = fill(field, Place::Quoted, true, text.expose())?;

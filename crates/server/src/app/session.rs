@@ -257,6 +257,7 @@ impl App {
         let unproven = verify_answers(&mut changes, caller.device, &caller.key, &self.verifier);
         audit.extend(unproven.into_iter().map(|(command, problem)| {
             AuditEvent::new(now, "device", "report-alarm")
+                .team(&loaded.device.owner)
                 .device(device)
                 .command(command)
                 .detail(format!(
