@@ -46,6 +46,7 @@ openapi:
 # Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
 bench:
 	$(CARGO) bench --locked -p sectag-store --bench queue_writes
+	$(CARGO) bench --locked -p sectag-store --bench evidence
 	$(CARGO) bench --locked -p sectag-cli --bench sessions
 	$(CARGO) bench --locked -p sectag-sim --bench herd
 	$(CARGO) bench --locked -p sectag-sim --bench month
