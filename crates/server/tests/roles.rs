@@ -73,6 +73,13 @@ impl Scene {
             }
         }
         scene.devices().await;
+        // Something to tell of each: an alarm, an event, a line in the trail.
+        for device in [&scene.tagged, &scene.untagged, &scene.reserved] {
+            let at = scene.town.now();
+            let alarm = AuditEvent::new(at, "ours", "test-alarm").device(device.id);
+            let store = scene.town.service().app().store();
+            store.record(vec![alarm]).await.unwrap();
+        }
         scene
     }
 

@@ -437,6 +437,65 @@ async fn what_an_admin_claimed_can_be_shown_to_all_by_a_setting() {
 }
 
 #[tokio::test]
+async fn a_device_brings_nothing_of_its_last_team_along() {
+    let town = Town::start().await;
+    team(&town, "north").await;
+    let north = key(
+        &town,
+        json!({"name": "n", "role": "owner", "team": "north"}),
+    )
+    .await;
+    let mut device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let csr = json!({"certificateSigningRequest": {"secTag": 1, "attributes": "", "keyUsage": "101010000", "issue": true}});
+    town.queue(&device, csr).await;
+    town.queue(&device, json!({"finished": {}})).await;
+    town.provision(&mut device).await;
+    let path = format!("{CLAIMED}/{}", device.id);
+    let certificates = format!("{path}/certificates");
+    assert_eq!(
+        town.owner("GET", &certificates, None).await.json()["total"],
+        1
+    );
+    assert_eq!(town.owner("DELETE", &path, None).await.status, 204);
+    let claimed = ask(
+        &town,
+        &north,
+        "POST",
+        CLAIMED,
+        Some(&claim_of(&device, &[])),
+    )
+    .await;
+    assert_eq!(claimed.status, 201);
+    for (what, total) in [("certificates", 0), ("provisioning", 0)] {
+        let list = ask(&town, &north, "GET", &format!("{path}/{what}"), None)
+            .await
+            .json();
+        assert_eq!(list["total"], total, "{what}");
+    }
+    let trail = ask(
+        &town,
+        &north,
+        "GET",
+        &format!("/v1/audit?device={}", device.id),
+        None,
+    )
+    .await
+    .json();
+    assert_eq!(
+        (trail["total"].clone(), trail["items"][0]["action"].clone()),
+        (json!(1), json!("claim"))
+    );
+    // It comes back, and with it what was its own.
+    assert_eq!(ask(&town, &north, "DELETE", &path, None).await.status, 204);
+    assert_eq!(town.claim(&device).await.status, 201);
+    assert_eq!(
+        town.owner("GET", &certificates, None).await.json()["total"],
+        1
+    );
+}
+
+#[tokio::test]
 async fn names_of_teams_are_unique_and_their_topics_nobodys() {
     let town = Town::start().await;
     let north = team(&town, "north").await;

@@ -10,7 +10,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use sectag_proto::DeviceId;
-use sectag_store::{DeviceQuery, IdPrefix};
+use sectag_store::{DeviceQuery, IdPrefix, Issued};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -317,6 +317,8 @@ async fn change_device(
 }
 
 /// The certificates that were issued to a device
+///
+/// Under this claim and earlier ones of the same team.
 #[utoipa::path(
     get,
     path = "/claimed-devices/{id}/certificates",
@@ -330,7 +332,20 @@ async fn list_certificates(
 ) -> Answer {
     let device = api.app.device_of(&caller, device_id(&id)?).await?;
     let all = api.app.store().certificates(device.id).await?;
-    let items: Vec<_> = all.iter().map(shapes::certificate).collect();
+    // What an earlier team had is not this one's to see.
+    let history = api.app.store().life_history(device.id).await?;
+    let is_ours = |issued: &&Issued| {
+        let life = history
+            .lives
+            .iter()
+            .find(|life| life.spki_sha256 == issued.spki_sha256);
+        life.is_none_or(|life| life.team == device.owner)
+    };
+    let items: Vec<_> = all
+        .iter()
+        .filter(is_ours)
+        .map(shapes::certificate)
+        .collect();
     let total = items.len() as u64;
     Ok(answer(StatusCode::OK, &shapes::page(items, total, None)))
 }
