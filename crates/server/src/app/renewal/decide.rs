@@ -289,6 +289,13 @@ impl<'a> At<'a> {
                 run.step = RenewalStep::Abandoned;
                 run.step_at = self.now;
                 run.ended_at = Some(self.now);
+                // What is renewed from here on is the new one.
+                let old = run.old;
+                self.lives.lives.retain(|life| life.spki_sha256 != old);
+                self.new.push(LifeChange::Superseded {
+                    spki_sha256: old,
+                    at: self.now,
+                });
                 self.put(run);
             }
         }
