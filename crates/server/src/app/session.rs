@@ -11,10 +11,11 @@ use super::issuing::Made;
 use super::verified::verify_answers;
 use super::{App, COMMIT_ATTEMPTS};
 use crate::events;
+use crate::listen::one_line;
 use sectag_proto::es256::Kid;
 use sectag_proto::jwt::UnverifiedJwt;
 use sectag_proto::query::FetchQuery;
-use sectag_proto::service::{Alarm, Changes, FetchLimits, Fetched, Queue};
+use sectag_proto::service::{Alarm, Changes, Command, FetchLimits, Fetched, Queue};
 use sectag_proto::token::AttestationToken;
 use sectag_proto::wire::{self, DecodeLimits, WireResponse};
 use sectag_proto::{CommandId, DeviceId, Timestamp, Verified};
@@ -116,7 +117,8 @@ impl App {
                     .await;
                 match &bytes {
                     Some(bytes) => {
-                        tracing::info!(%device, commands = count, bytes = bytes.len(), "commands delivered");
+                        let (first, last) = ends_of(bytes);
+                        tracing::info!(%device, commands = count, bytes = bytes.len(), %first, %last, "commands delivered");
                     }
                     None => tracing::debug!(%device, "nothing to do"),
                 }
@@ -281,7 +283,10 @@ impl App {
             tracing::warn!(%device, %alarm, "report raised an alarm");
         }
         log_failures(&changes, device);
-        tracing::info!(%device, responses = report.len(), settled, certificates, finished = changes.finished, "report settled");
+        let correlation = report
+            .last()
+            .map_or("none", |last| last.correlation.as_str());
+        tracing::info!(%device, responses = report.len(), settled, certificates, finished = changes.finished, last = %one_line(correlation), "report settled");
         Ok(true)
     }
 
@@ -395,9 +400,28 @@ fn limits(query: &FetchQuery, head_bytes: usize) -> FetchLimits {
 fn log_failures(changes: &Changes, device: DeviceId) {
     for command in &changes.commands {
         if let Some(failure) = command.response.as_ref().and_then(|r| r.failure) {
-            tracing::info!(%device, command = %command.id, kind = command.request.kind().member(), ?failure, "command failed");
+            tracing::info!(%device, command = %command.id, correlation = %correlation_of(command), kind = command.request.kind().member(), ?failure, "command failed");
         }
     }
+}
+
+/// The id under which a device knows a command (spec/owner-api §4), without a step in front of it.
+fn correlation_of(command: &Command) -> String {
+    format!("{}.{:x}", command.id, command.sequence)
+}
+
+/// The correlation ids of the first and the last command of a batch.
+fn ends_of(batch: &[u8]) -> (String, String) {
+    let limits = DecodeLimits {
+        records_max: REPORT_RECORDS_MAX,
+        config_pairs_max: wire::CONFIG_PAIRS_MAX,
+        bytes_max: batch.len(),
+    };
+    let commands = wire::decode_commands(batch, limits).unwrap_or_default();
+    let id = |command: Option<&wire::WireCommand>| {
+        command.map_or_else(String::new, |command| command.correlation.to_string())
+    };
+    (id(commands.first()), id(commands.last()))
 }
 
 /// One event per alarm, and one for all ids that were never delivered: a device that lies shall not fill the audit trail.
