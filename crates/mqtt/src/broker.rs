@@ -234,6 +234,17 @@ impl Port {
             .map_or(Level::Plain, |trust| trust.load().level())
     }
 
+    /// Is a live client let in at this moment as well? Its gate is asked at its door.
+    fn still_accepts(&self, client: &socket::Client) -> bool {
+        let (Some(trust), now) = (&self.trust, UnixTime::now()) else {
+            return true;
+        };
+        let trust = trust.load();
+        let quick = client.leaf.as_ref();
+        let quick = quick.and_then(|leaf| trust.still_accepts(&client.anchors, leaf, now));
+        quick.unwrap_or_else(|| trust.accepts(&client.chain, now).is_ok())
+    }
+
     /// Would a client with this chain be let in at this moment?
     fn accepts(&self, chain: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
         match &self.trust {

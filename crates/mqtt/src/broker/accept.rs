@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectag_pki::PkiError;
 use sectag_pki::topics::Rules;
+use sectag_pki::{Certificate, PkiError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -19,7 +19,7 @@ use super::{Change, SHUTDOWN_DEADLINE, Shared, socket};
 use crate::gate::{Admission, ClientCertificate, Verdict};
 use crate::identity::Identity;
 use crate::tls_words;
-use crate::trust::Trust;
+use crate::trust::{Leaf, Trust};
 
 /// How often expired sessions and messages are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -107,6 +107,8 @@ async fn serve(
             identity: shared.ports[port].anonymous.clone(),
             guest: None,
             chain: Vec::new(),
+            leaf: None,
+            anchors: [0; 32],
             connect_by,
         };
         return socket::drive(tcp, client, shared, changes, handshake).await;
@@ -158,10 +160,22 @@ async fn serve(
         port,
         identity,
         guest,
+        leaf: chain.first().and_then(|leaf| leaf_of(leaf)),
+        anchors: trust.anchors,
         chain,
         connect_by,
     };
     socket::drive(stream, client, shared, changes, handshake).await;
+}
+
+fn leaf_of(der: &[u8]) -> Option<Leaf> {
+    let identity = sectag_pki::identity(der).ok()?;
+    let certificate = Certificate::from_der(der).ok()?;
+    Some(Leaf {
+        issuer: identity.issuer,
+        serial: certificate.serial_hex,
+        not_after_s: certificate.not_after_s,
+    })
 }
 
 /// Who it is, and on which terms it is let in. The gate was asked inside the handshake; what it said there may have changed.

@@ -15,6 +15,7 @@ use super::{Change, Shared, WRITE_STALL_MAX};
 use crate::identity::Identity;
 use crate::link::{Ended, Kick, Link};
 use crate::router::{Ending, LinkId};
+use crate::trust::Leaf;
 
 /// Bytes read at once: a few records.
 const READ_BYTES: usize = 8 * 1024;
@@ -30,6 +31,10 @@ pub(super) struct Client {
     /// With a gate.
     pub(super) guest: Option<Guest>,
     pub(super) chain: Vec<CertificateDer<'static>>,
+    /// What of its first certificate counts when lists change.
+    pub(super) leaf: Option<Leaf>,
+    /// Of the trust under which the chain was verified.
+    pub(super) anchors: [u8; 32],
     /// CONNECT must have arrived by then.
     pub(super) connect_by: Instant,
 }
@@ -124,10 +129,12 @@ pub(super) async fn drive(
             _ = changes.changed() => {
                 let kick = match *changes.borrow_and_update() {
                     Change::Stop => Some(Kick::Stopping),
-                    Change::Trust(_) | Change::None => shared.ports[client.port]
-                        .accepts(&client.chain)
-                        .is_err()
-                        .then_some(Kick::TrustWithdrawn),
+                    Change::Trust(_) | Change::None => {
+                        match shared.ports[client.port].still_accepts(&client) {
+                            false => Some(Kick::TrustWithdrawn),
+                            true => client.guest.as_ref().and_then(Guest::judged),
+                        }
+                    }
                 };
                 if let Some(kick) = kick {
                     let now = shared.now();
