@@ -61,6 +61,12 @@ impl Papers {
         }
     }
 
+    /// Of the devices that the service has claimed.
+    pub fn tokens(service: &Child) -> Vec<String> {
+        let tokens = std::fs::read_to_string(&service.words[1]).unwrap();
+        tokens.lines().map(str::to_owned).collect()
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new(&self.root_pem, "localhost");
         config.session_cache = false;
@@ -105,6 +111,13 @@ impl Visitor {
 
     fn ask(&mut self, watch: &Watch) {
         let request = ClientRequest::new(Method::GET, &["p", "cmd"]).query("after=");
+        self.coap.request(request, watch.now().uptime);
+    }
+
+    /// Says which device it is, so that its session stays.
+    fn show(&mut self, token: &str, watch: &Watch) {
+        let request = ClientRequest::new(Method::POST, &["p", "auth-jwt"])
+            .payload(60, token.as_bytes().to_vec());
         self.coap.request(request, watch.now().uptime);
     }
 
@@ -169,21 +182,29 @@ fn wait(visitors: &[Visitor]) {
     );
 }
 
-/// Sessions that stay; each has asked once, as a device does first.
+/// Sessions that stay; each has shown a token, or asked once where nobody knows tokens.
 pub struct Load {
     visitors: Vec<Visitor>,
     watch: Watch,
 }
 
 impl Load {
-    pub fn connect(papers: &Papers, address: SocketAddr, sessions: usize) -> Self {
+    pub fn connect(
+        papers: &Papers,
+        address: SocketAddr,
+        sessions: usize,
+        tokens: &[String],
+    ) -> Self {
         let (watch, config) = (Watch::new(), papers.client());
         let (mut arriving, mut there) = (Vec::new(), Vec::with_capacity(sessions));
         let mut sent = 0;
         while there.len() < sessions {
             while arriving.len() < ARRIVING && sent < sessions {
                 let mut visitor = Visitor::arrive(&config, address, 1, &watch);
-                visitor.ask(&watch);
+                match tokens {
+                    [] => visitor.ask(&watch),
+                    tokens => visitor.show(&tokens[sent % tokens.len()], &watch),
+                }
                 arriving.push(visitor);
                 sent += 1;
             }

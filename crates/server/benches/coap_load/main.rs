@@ -132,7 +132,7 @@ fn requests_dtls(papers: &Papers) {
         });
         println!("  plain UDP                      {bare:>9.0} /CPU s   {wall:>9.0} /s");
         let dtls = Child::ours("dtls", &[papers.folder(), role]);
-        let mut load = Load::connect(papers, dtls.address, SESSIONS);
+        let mut load = Load::connect(papers, dtls.address, SESSIONS, &[]);
         let (rate, wall) = measured(&dtls, || load.requests(WINDOW, TIME));
         println!("  DTLS, CID, {SESSIONS} sessions          {rate:>9.0} /CPU s   {wall:>9.0} /s");
         let ratio = rate / bare;
@@ -187,10 +187,11 @@ fn memory(papers: &Papers) {
     let service = Child::ours("service", &[papers.folder()]);
     let papers = papers.of_service(&service);
     // What the first few allocate for all is not theirs.
-    let warm = Load::connect(&papers, service.address, 200);
+    let tokens = Papers::tokens(&service);
+    let warm = Load::connect(&papers, service.address, 200, &tokens);
     let before = service.resident_bytes();
     let began = Instant::now();
-    let crowd = Load::connect(&papers, service.address, CROWD);
+    let crowd = Load::connect(&papers, service.address, CROWD, &tokens);
     let took = began.elapsed();
     let after = service.resident_bytes();
     let each = (after - before) as f64 / CROWD as f64;

@@ -2,7 +2,15 @@
 
 use sectag_coap::{Code, Limits, Output, Response, Server};
 use sectag_dtls::{Endpoint, Identity, MasterSecret, Now, Random, ServerConfig, SessionKey};
+use sectag_pki::PrivateKey;
+use sectag_proto::cose::Convention;
+use sectag_proto::es256::{PublicKey, SignEs256, Signature};
+use sectag_proto::jwt::{self, Claims};
+use sectag_proto::token::{AttestationToken, DeviceType};
+use sectag_proto::{DeviceId, FirmwareId};
+use sectag_server::app::{Caller, ClaimRequest};
 use sectag_server::{Config, Home, Service, system_clock};
+use sectag_store::Role;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -171,6 +179,58 @@ fn dtls(folder: &Path, text: bool) {
     }
 }
 
+/// Tokens of devices that are claimed, for five minutes; each opens as many sessions as one device may in a minute.
+async fn claimed(service: &Service) -> Vec<String> {
+    const DEVICES: u8 = 64;
+    let caller = Caller {
+        name: "owner".to_owned(),
+        role: Role::Owner,
+        team: service.home().owner_id(),
+        scope: Vec::new(),
+        sees_reserved: true,
+    };
+    let key = Key(PrivateKey::generate().unwrap());
+    let mut tokens = Vec::new();
+    for n in 1..=DEVICES {
+        let (device, firmware) = (
+            DeviceId::from_bytes([n; 16]),
+            FirmwareId::from_bytes([7; 16]),
+        );
+        let convention = Convention::BodyIsAad;
+        let kind = DeviceType::NRF9151_LACA;
+        let claim = AttestationToken::sign(device, kind, firmware, [9; 16], convention, &key);
+        let request = ClaimRequest {
+            token: claim.text(),
+            tags: Vec::new(),
+            accept_new_key: false,
+        };
+        service.app().claim(&request, &caller).await.unwrap();
+        let claims = Claims {
+            chip: "nRF9151",
+            device,
+            firmware,
+            nonce: [1; 16],
+            validity: Some((system_clock()(), Duration::from_secs(300))),
+            subject: "",
+            audience: "",
+        };
+        tokens.push(jwt::sign(&claims, &key));
+    }
+    tokens
+}
+
+struct Key(PrivateKey);
+
+impl SignEs256 for Key {
+    fn sign(&self, message: &[u8]) -> Signature {
+        Signature(self.0.sign(message).unwrap())
+    }
+
+    fn public_key(&self) -> PublicKey {
+        PublicKey::from_spki_der(&self.0.spki_der()).unwrap()
+    }
+}
+
 fn service(folder: &Path) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -185,7 +245,14 @@ fn service(folder: &Path) {
         config.coap = any;
         let service = Service::start(config).await.unwrap();
         let address = service.addresses().coap.unwrap();
-        say(&format!("{address} {}", home.join("ca/root.crt").display()));
+        let tokens = home.join("tokens");
+        std::fs::write(&tokens, claimed(&service).await.join("\n")).unwrap();
+        let root = home.join("ca/root.crt");
+        say(&format!(
+            "{address} {} {}",
+            root.display(),
+            tokens.display()
+        ));
         // Ends with the parent, which holds the other end.
         tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0]))
             .await
