@@ -38,7 +38,16 @@ pub const PAGE_ROWS_MAX: usize = 1000;
 /// `by` is who did it, for the audit trail (the name of an API key, or `service`); every change made through an
 /// operation that takes it is audited in the same transaction.
 #[async_trait]
-pub trait Store: foreign::Foreign + lives::Lives + Outbox + rules::Rules + teams::Teams + Send + Sync + std::fmt::Debug {
+pub trait Store:
+    foreign::Foreign
+    + lives::Lives
+    + Outbox
+    + rules::Rules
+    + teams::Teams
+    + Send
+    + Sync
+    + std::fmt::Debug
+{
     /// Claims a device, or says why not.
     ///
     /// A device whose key is known (claimed at this moment, or the tombstone of an earlier claim) must show a token

@@ -26,17 +26,22 @@ pub use contract::foreign::{
     Registered, RegisteredCertificate, Revoked, Subject, SubjectTrust,
 };
 pub use contract::lives::{
-    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, ForeignCursor, ForeignEnding, ForeignEndingQuery, Life, LifeChange, LifeNotes, LifeState, Lives,
-    RenewalQuery, RenewalRun, RenewalSeen, RenewalStep, Spki,
+    DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, ForeignCursor, ForeignEnding,
+    ForeignEndingQuery, Life, LifeChange, LifeNotes, LifeState, Lives, RenewalQuery, RenewalRun,
+    RenewalSeen, RenewalStep, Spki,
 };
 pub use contract::rules::{RULES_MAX, RuleStoreError, Rules, TAGS_OF_TEAM_MAX};
 pub use contract::teams::{AddKeyError, AddTeamError, DeleteTeamError, RevokeKeyError, Teams};
-pub use contract::{CommitError, PAGE_ROWS_MAX, Store, StoreError};
 pub use contract::{
     AlarmRecord, AuditScope, EVENT_KINDS, EVENTS_MAX, Event, NewEvent, Outbox, Pressure,
     WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth, kind_of,
 };
-pub use record::{Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage, DevicePatch, DeviceQuery, IdPrefix, Issued, KnownKey, Loaded, NewClaim, Page, Role, Team, Tombstone, View};
+pub use contract::{CommitError, PAGE_ROWS_MAX, Store, StoreError};
 pub use record::rules::{ActiveRules, RulesChange, Tag};
+pub use record::{
+    Allowed, ApiKey, AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange,
+    DevicePage, DevicePatch, DeviceQuery, IdPrefix, Issued, KnownKey, Loaded, NewClaim, Page, Role,
+    Team, Tombstone, View,
+};
 pub use seal::SealKey;
 pub use sqlite::{BATCH_MAX, OpenError, Options, SqliteStore};

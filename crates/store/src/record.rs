@@ -201,7 +201,10 @@ impl IdPrefix {
 
     /// The first and the last id that begins like this.
     pub const fn range(&self) -> (DeviceId, DeviceId) {
-        (DeviceId::from_bytes(self.low), DeviceId::from_bytes(self.high))
+        (
+            DeviceId::from_bytes(self.low),
+            DeviceId::from_bytes(self.high),
+        )
     }
 }
 

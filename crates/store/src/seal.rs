@@ -118,7 +118,11 @@ impl SealKey {
     }
 
     /// The reverse of [`SealKey::seal_bytes`].
-    pub(crate) fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
+    pub(crate) fn open_bytes(
+        &self,
+        aad: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, DoesNotOpen> {
         let body = sealed.strip_prefix(&[FORM]).ok_or(DoesNotOpen)?;
         let (nonce, body) = body.split_first_chunk::<NONCE_LEN>().ok_or(DoesNotOpen)?;
         let mut body = Zeroizing::new(body.to_vec());

@@ -376,7 +376,7 @@ proptest! {
             at: n,
             by: "ada".into(),
             action: "tags".into(),
-            team: (n % 2 == 0).then(|| "team".into()),
+            team: n.is_multiple_of(2).then(|| "team".into()),
             device: None,
             command: None,
             detail: String::new(),

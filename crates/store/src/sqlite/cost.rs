@@ -1,9 +1,6 @@
 //! What a question costs must not grow with the fleet: plans of all statements, and virtual machine steps by size.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../tests/fixtures/mod.rs"]
-mod fixtures;
-
 use super::*;
 use crate::record::{DevicePatch, View};
 use fixtures::{adding, claim_of, command, command_id, csr, device_id, open, terminal};

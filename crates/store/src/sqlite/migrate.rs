@@ -188,7 +188,9 @@ mod tests {
             ["home  0 1", "home a 0 1", "home  1 0"]
         );
         assert_eq!(
-            rows("SELECT name || ' ' || n FROM counts WHERE n > 0 AND name NOT LIKE 'audit%' ORDER BY name"),
+            rows(
+                "SELECT name || ' ' || n FROM counts WHERE n > 0 AND name NOT LIKE 'audit%' ORDER BY name"
+            ),
             [
                 "allowed:home 1",
                 "keys:home 2",

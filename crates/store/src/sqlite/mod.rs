@@ -16,7 +16,10 @@ mod writer;
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::contract::{CommitError, Store, StoreError};
-use crate::record::{AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage, DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone};
+use crate::record::{
+    AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage,
+    DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
+};
 use crate::seal::SealKey;
 use async_trait::async_trait;
 use migrate::MigrateError;
@@ -228,12 +231,11 @@ impl SqliteStore {
             source,
         };
         let (readers, mut threads) = readers::start(readers).map_err(thread)?;
-        let events = outbox::Events::new(&db, options.events_max).map_err(|source| {
-            OpenError::Damaged {
+        let events =
+            outbox::Events::new(&db, options.events_max).map_err(|source| OpenError::Damaged {
                 path: path.to_owned(),
                 source,
-            }
-        })?;
+            })?;
         let newest_event = events.newest();
         let (writer, last) = writer::start(db, options.batch_max, events).map_err(thread)?;
         threads.push(last);
@@ -515,5 +517,8 @@ fn seal_key_fits(db: &Connection, seal: &SealKey) -> rusqlite::Result<bool> {
 
 #[cfg(test)]
 mod cost;
+#[cfg(test)]
+#[path = "../../tests/fixtures/mod.rs"]
+mod fixtures;
 #[cfg(test)]
 mod tests;

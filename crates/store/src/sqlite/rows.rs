@@ -2,7 +2,9 @@
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::contract::StoreError;
-use crate::record::{Allowed, ApiKey, AuditEvent, AuditRecord, Device, Issued, Role, Team, Tombstone};
+use crate::record::{
+    Allowed, ApiKey, AuditEvent, AuditRecord, Device, Issued, Role, Team, Tombstone,
+};
 use crate::seal::SealKey;
 use crate::sqlite::read_error;
 use rusqlite::types::FromSql;

@@ -1,9 +1,6 @@
 //! What only the inside can show: plans, batches, and a disk that fails.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../tests/fixtures/mod.rs"]
-mod fixtures;
-
 use super::*;
 use fixtures::{adding, at, claim_of, claimed, command, csr, device_id, event, open};
 use std::sync::mpsc;

@@ -221,11 +221,7 @@ fn write(
 }
 
 /// Runs jobs until there are no more, or until the transaction is lost; answers those it took.
-fn one_transaction(
-    db: &Connection,
-    jobs: &mut std::vec::Drain<'_, Envelope>,
-    events: &mut Events,
-) {
+fn one_transaction(db: &Connection, jobs: &mut std::vec::Drain<'_, Envelope>, events: &mut Events) {
     let mut taken = Vec::with_capacity(jobs.as_slice().len());
     let result = transaction(db, jobs, &mut taken, events);
     if let Err(reason) = &result {
