@@ -59,6 +59,7 @@ soak:
 	@tools/packages --soak
 	SECTAG_PEERS="$$(tools/packages --mode)" $(CARGO) test --locked -p sectag-dtls --test memcheck -- --ignored
 	SECTAG_PEERS="$$(tools/packages --mode)" SECTAG_JUDGE_S=900 $(CARGO) test --locked -p sectag-cli --test schemathesis
+	$(CARGO) test --locked --release -p sectag-cli --test bulk_claim -- --ignored --nocapture
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace $$(tools/slim workspace)
 
 # Needs the network (the advisory database) and cargo-deny (`cargo install --locked cargo-deny`).

@@ -64,7 +64,11 @@ impl Desk {
     }
 
     fn file(&self, rows: &str) -> PathBuf {
-        let path = self.home.beside("devices.csv");
+        self.file_named("devices.csv", rows)
+    }
+
+    fn file_named(&self, name: &str, rows: &str) -> PathBuf {
+        let path = self.home.beside(name);
         std::fs::write(&path, rows).unwrap();
         path
     }
@@ -182,10 +186,7 @@ fn killed_at_any_moment_and_resumed_no_row_is_lost_or_doubled() {
             .unwrap();
         let begun = std::time::Instant::now();
         loop {
-            let rows = std::fs::read(&journal)
-                .ok()
-                .and_then(|text| serde_json::from_slice::<Value>(&text).ok())
-                .map_or(0, |kept| kept["rows"].as_u64().unwrap());
+            let rows = known_rows(&journal);
             if rows > known {
                 known = rows;
                 break;
@@ -217,6 +218,74 @@ fn killed_at_any_moment_and_resumed_no_row_is_lost_or_doubled() {
     let claims = audit["items"].as_array().unwrap();
     let claims = claims.iter().filter(|entry| entry["action"] == "claim");
     assert_eq!(claims.count() as u64, expected.min(100), "one claim each");
+}
+
+/// `make soak`: prints how long it took and what it needed.
+#[test]
+#[ignore = "a minute in a release build"]
+fn a_hundred_thousand_rows_are_claimed_over_many_kills_in_flat_memory() {
+    const ROWS: u32 = 100_000;
+    const KILLS: u64 = 9;
+    let desk = Desk::new();
+    let mut rows = String::new();
+    for n in 0..ROWS {
+        rows += &desk.tool_row(n);
+    }
+    let file = desk.file(&rows);
+    let journal = beside(&file, ".journal");
+    let begun = std::time::Instant::now();
+    for kill in 1..=KILLS {
+        let mut child = sectag(&desk.home.path())
+            .args(["claim", "--from"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Each life ends a tenth further on, in the middle of a call.
+        while known_rows(&journal) < kill * u64::from(ROWS) / (KILLS + 1) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(kill * 37 % 400));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let few = desk.file_named("few.csv", &desk.tool_row(0));
+    let (_, few, _) = desk.claim(&few, &[]);
+    let output = Command::new(env!("CARGO_BIN_EXE_sectag"))
+        .env("SECTAG_HOME", desk.home.path())
+        .args(["claim", "--json", "--from"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    println!(
+        "{ROWS} rows over {KILLS} kills in {:.1} s\n{said}",
+        begun.elapsed().as_secs_f64()
+    );
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(
+        (&summary["rows"], &summary["claimed"]),
+        (&ROWS.into(), &ROWS.into())
+    );
+    let total = desk.home.json(&["status"])["devices"]["claimed"].as_u64().unwrap();
+    assert_eq!(total, u64::from(ROWS), "each row is one device");
+    let peak = |summary: &Value| summary["peakMemoryBytes"].as_u64().unwrap();
+    assert!(
+        peak(&summary) < peak(&few) + (4 << 20),
+        "{} bytes with one row, {} with all",
+        peak(&few),
+        peak(&summary)
+    );
+}
+
+/// Rows whose answers are known.
+fn known_rows(journal: &Path) -> u64 {
+    std::fs::read(journal)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+        .map_or(0, |kept| kept["rows"].as_u64().unwrap())
 }
 
 #[test]
