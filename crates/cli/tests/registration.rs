@@ -7,6 +7,7 @@ use sectag_pki::{Authority, PrivateKey};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use support::Home;
+use support::owner::call;
 
 fn now_s() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -172,5 +173,47 @@ fn typical_mistakes_are_told_apart() {
     ] {
         let done = home.sectag(args).expect_code(code);
         assert!(done.stderr.contains(words), "{args:?} {done:#?}");
+    }
+}
+
+#[test]
+fn an_upload_cut_by_a_kill_at_each_of_its_writes_registers_each_row_once() {
+    const ROWS: usize = 70;
+    let ca = Authority::root("Operator's own", now_s()).unwrap();
+    let csv: String = (0..ROWS)
+        .map(|n| {
+            let id = format!("nrf-{n}");
+            format!("{id},,,,\"{}\"\n", signed(&ca, &id).0)
+        })
+        .collect();
+    // The upload, then three steps of at most 32 rows.
+    for pass in 1..=4 {
+        for point in ["store.record.before-commit", "store.record.after-commit"] {
+            let home = Home::new();
+            let csv = file(&home, "onboarding.csv", &csv);
+            let register = ["devices", "register", "--from", csv.to_str().unwrap()];
+            let armed = format!("{point}:{pass}");
+            let mut up = home.up(&[("SECTAG_CRASH_AT", &armed)]);
+            let cut = home.sectag(&register);
+            if cut.code == Some(0) {
+                assert!(pass > 1, "{armed} was not reached");
+                continue;
+            }
+            assert!(up.wait(support::DEADLINE).is_some(), "{armed}");
+            drop(up);
+            let up = home.up(&[]);
+            home.sectag(&register).expect_code(0);
+            let key = home.read("owner.key");
+            let at = up.listeners.loopback;
+            let get = |path: &str| call(at, &key, "GET", path, None).unwrap().body;
+            for n in 0..ROWS {
+                let found = get(&format!("/v1/devices/nrf-{n}"));
+                assert_eq!(found["certificates"].as_array().unwrap().len(), 1, "{armed}");
+            }
+            let audit = get("/v1/audit?pageLimit=100");
+            let told = audit["items"].as_array().unwrap().iter();
+            let registered = told.filter(|entry| entry["action"] == "certificate-registered");
+            assert_eq!(registered.count(), ROWS, "{armed}");
+        }
     }
 }
