@@ -124,14 +124,14 @@ impl Watched {
             return;
         }
         let file = file.display();
-        match replace(&self.owner, &self.device, found) {
-            Ok(found) => {
+        match replace(&self.owner, &self.device, &found) {
+            Ok(()) => {
                 self.shown = Arc::new(found);
                 self.refused = None;
                 self.datagrams.send_replace(self.shown.clone());
                 tracing::info!(%file, "the renewed certificate is shown from here on");
             }
-            Err((e, found)) => {
+            Err(e) => {
                 tracing::warn!(%file, reason = %Chain(&e), "the renewed certificate cannot be used; the one before is shown on");
                 self.refused = Some(found);
             }
@@ -140,16 +140,11 @@ impl Watched {
 }
 
 /// Both doors, or none.
-fn replace(owner: &LiveTls, device: &LiveTls, pair: Pair) -> Result<Pair, (StartError, Pair)> {
-    let made = tls::for_owners(&pair).and_then(|o| Ok((o, tls::for_devices(&pair)?)));
-    match made {
-        Ok((for_owners, for_devices)) => {
-            owner.store(Arc::new(for_owners));
-            device.store(Arc::new(for_devices));
-            Ok(pair)
-        }
-        Err(e) => Err((e, pair)),
-    }
+fn replace(owner: &LiveTls, device: &LiveTls, pair: &Pair) -> Result<(), StartError> {
+    let (for_owners, for_devices) = (tls::for_owners(pair)?, tls::for_devices(pair)?);
+    owner.store(Arc::new(for_owners));
+    device.store(Arc::new(for_devices));
+    Ok(())
 }
 
 fn read(file: &Path, key: &Path) -> Result<Pair, StartError> {
