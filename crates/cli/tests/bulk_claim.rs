@@ -269,7 +269,9 @@ fn a_hundred_thousand_rows_are_claimed_over_many_kills_in_flat_memory() {
         (&summary["rows"], &summary["claimed"]),
         (&ROWS.into(), &ROWS.into())
     );
-    let total = desk.home.json(&["status"])["devices"]["claimed"].as_u64().unwrap();
+    let total = desk.home.json(&["status"])["devices"]["claimed"]
+        .as_u64()
+        .unwrap();
     assert_eq!(total, u64::from(ROWS), "each row is one device");
     let peak = |summary: &Value| summary["peakMemoryBytes"].as_u64().unwrap();
     assert!(

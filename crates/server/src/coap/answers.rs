@@ -209,12 +209,14 @@ impl Ask {
                 ("authenticate", said)
             }
             What::Fetch { granted, query } => {
-                app.look_for_a_twin_in(granted.device.get(), self.session).await;
+                app.look_for_a_twin_in(granted.device.get(), self.session)
+                    .await;
                 let fetched = app.fetch(Credential::Session(&granted), &query, 0).await;
                 ("fetch", fetched.map_or_else(Said::Refused, Said::Commands))
             }
             What::Report { granted, body } => {
-                app.look_for_a_twin_in(granted.device.get(), self.session).await;
+                app.look_for_a_twin_in(granted.device.get(), self.session)
+                    .await;
                 let reported = app.report(Credential::Session(&granted), &body).await;
                 let device = granted.device.get();
                 let said = reported.map_or_else(Said::Refused, |()| Said::Reported { device });
