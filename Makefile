@@ -52,6 +52,7 @@ bench:
 	$(CARGO) bench --locked -p sectag-sim --bench month
 	$(CARGO) bench --locked -p sectag-server --bench coap_load
 	$(CARGO) bench --locked -p sectag-server --bench claims
+	$(CARGO) bench --locked -p sectag-server --bench fleet
 	$(CARGO) bench --locked -p sectag-cli --bench config_speed
 
 # Long runs: more cases for every property test, more towns, and the C library's callers under valgrind.
