@@ -21,7 +21,9 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::{Response as Refusal, ResponseBuilder};
-use utoipa::openapi::schema::{ArrayItems, Components, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    AnyOfBuilder, ArrayItems, Components, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -314,6 +316,11 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
     }
     name(path, operation);
     add_path_parameters(path, operation);
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            widen_flag(parameter);
+        }
+    }
     let has = |place: ParameterIn| {
         let declared = operation.parameters.iter().flatten();
         declared
@@ -374,6 +381,22 @@ fn name(path: &str, operation: &mut Operation) {
         operation.summary = Some(format!("As `/v1/{rest}`"));
     }
     operation.operation_id = Some(camel);
+}
+
+/// A flag of the query may be there without a value, or be a digit: see `Query::flag`.
+fn widen_flag(parameter: &mut Parameter) {
+    let is_flag = matches!(&parameter.schema, Some(RefOr::T(Schema::Object(object)))
+        if object.schema_type == SchemaType::Type(Type::Boolean));
+    if !is_flag || parameter.parameter_in != ParameterIn::Query {
+        return;
+    }
+    let words = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^([Tt]rue|TRUE|[Ff]alse|FALSE|[01])?$"));
+    let flag = AnyOfBuilder::new()
+        .item(ObjectBuilder::new().schema_type(Type::Boolean))
+        .item(words);
+    parameter.schema = Some(flag.into());
 }
 
 /// Those in braces that the handler does not declare itself.

@@ -367,6 +367,10 @@ impl<'a> Page<'a> {
             let kinds: Vec<String> = choices.iter().map(|choice| self.kind(choice)).collect();
             return kinds.join(" or ");
         }
+        // The first is how to write it; the others are taken as well.
+        if let Some(first) = items(&schema["anyOf"]).first() {
+            return self.kind(first);
+        }
         let words = items(&schema["enum"]);
         if !words.is_empty() {
             let words: Vec<String> = words
