@@ -1,0 +1,344 @@
+//! One webhook at work: reads behind its cursor, sends, waits longer and longer, and writes down how far it came.
+
+use super::client::{Line, Target};
+use super::{STORE_PAUSE, Webhooks, delivery, origin};
+use crate::events::shown;
+use crate::evidence::ended;
+use crate::listen::SHUTDOWN_MAX;
+use sectag_keep::crash;
+use sectag_proto::Timestamp;
+use sectag_proto::secret::SecretText;
+use sectag_store::{AuditEvent, Event, StoreError, Webhook, WebhookHealth};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The first pause after a failure; each further one is twice as long.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause: a receiver that is back hears within this time.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// Failing for so long is an alarm: a long weekend.
+const PARK_AFTER: Duration = Duration::from_secs(3 * 86_400);
+/// How often a parked webhook is tried: nothing is ever given up.
+const PARKED_PAUSE: Duration = Duration::from_secs(6 * 3600);
+/// Deliveries between two writes of the cursor at most: so many come twice after a crash.
+const SAVE_EVERY: usize = 32;
+/// Events passed over between two writes of the cursor: reading them again is cheap.
+const SAVE_PASSED: usize = 1000;
+
+/// What a webhook sends.
+pub(super) struct Sender {
+    all: Arc<Webhooks>,
+    id: String,
+    stopped: watch::Receiver<bool>,
+    changed: watch::Receiver<u64>,
+    line: Line,
+    /// Sent or passed over.
+    cursor: u64,
+    health: WebhookHealth,
+    delivered_at: Option<Timestamp>,
+    /// Since the cursor was written.
+    delivered: usize,
+    passed: usize,
+}
+
+/// Why sending stops for a moment.
+enum Pause {
+    /// Somebody changed something: look again.
+    Changed,
+    /// The service ends.
+    Stopped,
+}
+
+impl Sender {
+    pub(super) fn new(all: Arc<Webhooks>, id: String, stopped: watch::Receiver<bool>) -> Self {
+        let changed = all.changed.subscribe();
+        Self {
+            all,
+            id,
+            stopped,
+            changed,
+            line: Line::default(),
+            cursor: 0,
+            health: WebhookHealth::default(),
+            delivered_at: None,
+            delivered: 0,
+            passed: 0,
+        }
+    }
+
+    /// Until it is removed, or the service ends.
+    pub(super) async fn run(mut self) -> String {
+        loop {
+            self.changed.borrow_and_update();
+            let known = self.all.store.webhook(&self.id).await;
+            let done = match known {
+                Ok(None) => return self.id,
+                Ok(Some(webhook)) => self.send(webhook).await,
+                Err(e) => Err(e),
+            };
+            match done {
+                Ok(Pause::Changed) => {}
+                Ok(Pause::Stopped) => return self.id,
+                Err(reason) => {
+                    tracing::warn!(webhook = %self.id, %reason, "a webhook cannot go on");
+                    if let Some(Pause::Stopped) = self.pause(STORE_PAUSE).await {
+                        return self.id;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, webhook: Webhook) -> Result<Pause, StoreError> {
+        let secret = self.all.store.webhook_secret(&self.id).await?;
+        let (Some(secret), false) = (secret, webhook.paused) else {
+            return Ok(self.until_changed().await);
+        };
+        self.cursor = self.cursor.max(webhook.cursor);
+        self.health = webhook.health.clone();
+        let target = match Target::parse(&webhook.url) {
+            Ok(target) => target,
+            Err(reason) => {
+                tracing::warn!(webhook = %self.id, %reason, "a webhook's URL cannot be used");
+                return Ok(self.until_changed().await);
+            }
+        };
+        let mut newest = self.all.hub.newest();
+        loop {
+            newest.borrow_and_update();
+            let page = self.all.hub.behind(self.cursor).await?;
+            if page.is_empty() {
+                self.save().await?;
+                tokio::select! {
+                    told = newest.changed() => if told.is_err() { return Ok(Pause::Stopped) },
+                    pause = self.until_changed() => {
+                        self.save().await?;
+                        return Ok(pause);
+                    }
+                }
+                continue;
+            }
+            let told = self.all_of(&page, &webhook, &target, &secret).await?;
+            if let Some(pause) = told {
+                self.save().await?;
+                return Ok(pause);
+            }
+        }
+    }
+
+    async fn all_of(
+        &mut self,
+        page: &[Arc<Event>],
+        webhook: &Webhook,
+        target: &Target,
+        secret: &SecretText,
+    ) -> Result<Option<Pause>, StoreError> {
+        let Some(first) = page.first().map(|event| event.number) else {
+            return Ok(None);
+        };
+        if first > self.cursor + 1 {
+            let lost = lost(self.cursor + 1, first - 1, (self.all.clock)(), webhook);
+            if let Some(pause) = self.deliver(&lost, webhook, target, secret).await? {
+                return Ok(Some(pause));
+            }
+        }
+        for event in page {
+            if !self.is_for(event, webhook) {
+                self.cursor = event.number;
+                self.passed += 1;
+                if self.passed >= SAVE_PASSED {
+                    self.save().await?;
+                }
+                continue;
+            }
+            if let Some(pause) = self.deliver(event, webhook, target, secret).await? {
+                return Ok(Some(pause));
+            }
+        }
+        if self.delivered > 0 {
+            self.save().await?;
+        }
+        Ok(None)
+    }
+
+    fn is_for(&self, event: &Event, webhook: &Webhook) -> bool {
+        let ours = match &event.team {
+            Some(team) => *team == webhook.team,
+            None => webhook.team == self.all.home,
+        };
+        ours && (webhook.kinds.is_empty() || webhook.kinds.contains(&event.kind))
+    }
+
+    /// Sends until it is taken, or something else comes first.
+    async fn deliver(
+        &mut self,
+        event: &Event,
+        webhook: &Webhook,
+        target: &Target,
+        secret: &SecretText,
+    ) -> Result<Option<Pause>, StoreError> {
+        let all = self.all.clone();
+        let body = shown(event).to_string();
+        loop {
+            let now = (all.clock)();
+            let id = format!("{}-{}", self.id, event.number);
+            let delivery = delivery(id, &event.kind, &body, secret, now);
+            let sent = {
+                let mut stopped = self.stopped.clone();
+                let late = async {
+                    ended(&mut stopped).await;
+                    tokio::time::sleep(SHUTDOWN_MAX).await;
+                };
+                tokio::select! {
+                    sent = self.line.deliver(target, &delivery, all.manners(webhook)) => sent,
+                    () = late => return Ok(Some(Pause::Stopped)),
+                }
+            };
+            all.metrics.delivery(&self.id, sent.is_ok());
+            match sent {
+                Ok(status) => {
+                    crash::point("webhooks.answered");
+                    if self.health.failing_since.is_some() {
+                        tracing::info!(webhook = %self.id, attempts = self.health.attempts, "a webhook is taken again");
+                    }
+                    tracing::debug!(webhook = %self.id, event = event.number, kind = %event.kind, status, "event delivered");
+                    self.health = WebhookHealth::default();
+                    self.delivered_at = Some(now);
+                    self.cursor = event.number;
+                    self.delivered += 1;
+                    if self.delivered >= SAVE_EVERY {
+                        self.save().await?;
+                    }
+                    return Ok(match *self.stopped.borrow() {
+                        true => Some(Pause::Stopped),
+                        false => None,
+                    });
+                }
+                Err(reason) => {
+                    let pause = self.failed(reason, webhook, now).await?;
+                    if let Some(pause) = self.pause(pause).await {
+                        return Ok(Some(pause));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a failure down. How long to wait.
+    async fn failed(
+        &mut self,
+        reason: String,
+        webhook: &Webhook,
+        now: Timestamp,
+    ) -> Result<Duration, StoreError> {
+        // What a receiver's certificate or name says is not ours.
+        let reason: String = crate::listen::one_line(&reason).chars().take(300).collect();
+        let since = *self.health.failing_since.get_or_insert(now);
+        self.health.attempts = self.health.attempts.saturating_add(1);
+        let (origin, attempts) = (origin(&webhook.url), self.health.attempts);
+        if attempts == 1 {
+            tracing::warn!(webhook = %self.id, origin, %reason, "a webhook is not taken");
+        } else {
+            tracing::debug!(webhook = %self.id, origin, %reason, attempts, "a webhook is not taken");
+        }
+        let alarm = self.health.parked_at.is_none() && now.since(since) >= PARK_AFTER;
+        if alarm {
+            self.health.parked_at = Some(now);
+            let detail = format!(
+                "webhook {} to {origin} has failed {attempts} times since {}: {reason}",
+                self.id,
+                crate::owner_api::moment(since)
+            );
+            tracing::warn!(webhook = %self.id, %detail, "webhook alarm");
+            let event = AuditEvent::new(now, "service", "webhook-alarm")
+                .team(&webhook.team)
+                .detail(detail);
+            self.all.store.record(vec![event]).await?;
+        }
+        self.health.last_error = Some(reason);
+        self.write().await?;
+        Ok(match self.health.parked_at {
+            Some(_) => jittered(PARKED_PAUSE),
+            None => jittered(pause_after(attempts)),
+        })
+    }
+
+    /// Writes the cursor, if it moved.
+    async fn save(&mut self) -> Result<(), StoreError> {
+        if self.delivered > 0
+            || self.passed >= SAVE_PASSED
+            || (*self.stopped.borrow() && self.passed > 0)
+        {
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), StoreError> {
+        let (health, at) = (self.health.clone(), self.delivered_at);
+        self.all
+            .store
+            .webhook_progress(&self.id, self.cursor, health, at)
+            .await?;
+        (self.delivered, self.passed) = (0, 0);
+        Ok(())
+    }
+
+    async fn until_changed(&mut self) -> Pause {
+        tokio::select! {
+            _ = self.changed.changed() => Pause::Changed,
+            () = ended(&mut self.stopped) => Pause::Stopped,
+        }
+    }
+
+    /// Waits; `Some` when something else came first.
+    async fn pause(&mut self, pause: Duration) -> Option<Pause> {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => None,
+            pause = self.until_changed() => Some(pause),
+        }
+    }
+}
+
+fn lost(from: u64, to: u64, now: Timestamp, webhook: &Webhook) -> Event {
+    Event {
+        number: to,
+        at: now,
+        kind: "lost".to_owned(),
+        team: Some(webhook.team.clone()),
+        device: None,
+        command: None,
+        data: json!({ "from": from, "to": to }),
+    }
+}
+
+fn pause_after(attempts: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
+    PAUSE_MIN.saturating_mul(doubled).min(PAUSE_MAX)
+}
+
+/// Half to one and a half of it: receivers that come back shall not be met by all at once.
+fn jittered(pause: Duration) -> Duration {
+    let mut byte = [128];
+    // Without random numbers there is no jitter, which hurts nobody alone.
+    let _ = getrandom::fill(&mut byte);
+    pause.mul_f64(0.5 + f64::from(byte[0]) / 255.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_an_hour() {
+        assert_eq!(pause_after(1), Duration::from_secs(1));
+        assert_eq!(pause_after(4), Duration::from_secs(8));
+        assert_eq!(pause_after(1000), PAUSE_MAX);
+        for _ in 0..100 {
+            let pause = jittered(Duration::from_secs(10));
+            assert!((5..=15).contains(&pause.as_secs()));
+        }
+    }
+}
