@@ -75,28 +75,40 @@ Takes a device from blank to a mutually authenticated MQTT session over TLS, and
 Usage: sectag [OPTIONS] <COMMAND>
 
 Commands:
-  up        Run the service: owner API, device API, CA and MQTT broker, in one process with one home
-  demo      Tell the whole story in one command: a blank device ends in an MQTT session over mutual
-            TLS
-  status    Show what runs and where it listens
-  claim     Claim a device by its attestation token
-  devices   The claimed devices
-  commands  The command queue of a device
-  forecast  What will stop working in 30, 60, 90 days: certificates that end and are not renewed as
-            things stand
-  renewals  Renewals under way, or everything about one device's certificates
-  keys      API keys of owners
-  audit     Who did what, and the proof that nobody changed the record of it
-  openapi   The owner API as an OpenAPI document; a running service shows it at /docs
-  device    Be a device: a virtual modem and the provisioning client
-  modem     A virtual modem on a pty or TCP; one AT line to any modem
-  creds     Credentials under security tags: over AT serial, a virtual modem, or files
-  mqtt      Publish or subscribe over MQTT; the SDK's sample; a broker
-  ca        The home's certificate authorities: make, import, show and export them
-  config    What the broker and its clients must know: keys in thin-edge.io's names
-  gateway   The broker of this machine: plan, apply and prove what the keys ask for
-  cert      Certificates: issue, renew, revoke, show, lint, fetch a chain, write headers
-  help      Print this message or the help of the given subcommand(s)
+  up          Run the service: owner API, device API, CA and MQTT broker, in one process with one
+              home
+  demo        Tell the whole story in one command: a blank device ends in an MQTT session over
+              mutual TLS
+  status      Show what runs and where it listens
+  claim       Claim a device by its attestation token
+  devices     The claimed devices
+  commands    The command queue of a device
+  rules       What devices with a tag get when they show up
+  tags        The registry of tags: groups of devices
+  plan        What a device, a tag's devices, or the devices of a rule will get: the exact commands,
+              before anything runs
+  forecast    What will stop working in 30, 60, 90 days: certificates that end and are not renewed
+              as things stand
+  renewals    Renewals under way, or everything about one device's certificates
+  keys        API keys of owners
+  teams       Teams: people who share devices, keys, an allow-list and an issuing CA
+  allow-list  Which devices may be claimed, and under which key, where the policy is allow-list
+  events      What happens, as it happens: claims, fetches, results, certificates, alarms
+  alarms      What somebody should look at: keys that changed, twins, reports that make no sense,
+              renewals that fail
+  webhooks    Where events are sent
+  audit       Who did what, and the proof that nobody changed the record of it
+  openapi     The owner API as an OpenAPI document; a running service shows it at /docs
+  device      Be a device: a virtual modem and the provisioning client
+  modem       A virtual modem on a pty or TCP; one AT line to any modem
+  nrf91       What a real nRF91's firmware needs to reach this service
+  creds       Credentials under security tags: over AT serial, a virtual modem, or files
+  mqtt        Publish or subscribe over MQTT; the SDK's sample; a broker
+  ca          The home's certificate authorities: make, import, show and export them
+  config      What the broker and its clients must know: keys in thin-edge.io's names
+  gateway     The broker of this machine: plan, apply and prove what the keys ask for
+  cert        Certificates: issue, renew, revoke, show, lint, fetch a chain, write headers
+  help        Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
@@ -362,7 +374,7 @@ fn a_wrong_setting_stops_the_start_and_gets_a_suggestion() {
         &home,
         &["up"],
         2,
-        "error: HOME/sectag.toml: line 2: unknown field `polcy`, expected one of `names`, `policy`, `open-commands-max`, `listen`, `coap`\n\n\
+        "error: HOME/sectag.toml: line 2: unknown field `polcy`, expected one of `names`, `policy`, `open-commands-max`, `listen`, `coap`, `owner`, `webhooks`, `certificate`\n\n\
          hint: did you mean `policy`?\n",
     );
     std::fs::write(&settings, "policy = \"everybody\"\n").unwrap();

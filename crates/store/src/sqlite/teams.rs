@@ -254,6 +254,8 @@ pub(crate) fn delete(
     }
     execute(db, sql!("keys_revoke_team"), params![id, time(at)])?;
     execute(db, sql!("allowed_delete_team"), [id])?;
+    execute(db, sql!("rules_delete_team"), [id])?;
+    execute(db, sql!("tags_unregister_team"), [id])?;
     execute(db, sql!("team_delete"), [id])?;
     let deleted = AuditEvent::new(at, by, "team-deleted")
         .team(id)
