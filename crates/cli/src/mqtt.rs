@@ -12,14 +12,17 @@ use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
+use crate::owner::SEC_TAG_DEFAULT;
 use crate::up::StopSignal;
 use files::{authorities, from_files, unreadable};
 use gateway::Gateway;
 use sectag_device::link::{FileCredentials, LinkOptions, MqttLink, NoTags, Security, TlsOptions};
+use sectag_device::settings::Settings as _;
 use sectag_device::state::DeviceState;
 use sectag_modem::TagSigner;
 use sectag_mqtt::{ClientError, Incoming, Qos, Version, Will};
 use sectag_proto::{SecTag, Secret};
+use sectag_server::app::SWITCH_KEY;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +161,11 @@ impl Open {
         let security = if link.plain {
             Security::Plain
         } else {
-            Security::Tls(tls_options(place, link)?)
+            Security::Tls(tls_options(
+                place,
+                link,
+                device.as_ref().map(|(state, _)| state),
+            )?)
         };
         let signer: Arc<dyn TagSigner> = match &device {
             Some((_, modem)) => Arc::new(modem.shared().clone()),
@@ -245,12 +252,26 @@ impl Open {
     }
 }
 
-fn tls_options(place: &Place, link: &Link) -> Outcome<TlsOptions> {
+/// Those given, else the one that a renewal told the device to use, and behind it the usual one.
+fn sec_tags(link: &Link, device: &DeviceState) -> Outcome<Vec<SecTag>> {
+    let mut tags = Vec::new();
+    for tag in &link.sec_tags {
+        tags.push(SecTag::new(u64::from(*tag))?);
+    }
+    if tags.is_empty() {
+        let told = device.settings()?.load(SWITCH_KEY);
+        let told = told.and_then(|text| text.parse().ok().and_then(|tag| SecTag::new(tag).ok()));
+        let usual = SecTag::new(u64::from(SEC_TAG_DEFAULT))?;
+        tags.extend(told.filter(|tag| *tag != usual));
+        tags.push(usual);
+    }
+    Ok(tags)
+}
+
+fn tls_options(place: &Place, link: &Link, device: Option<&DeviceState>) -> Outcome<TlsOptions> {
     let mut tls = TlsOptions::new([]);
-    if link.name.is_some() {
-        for tag in &link.sec_tags {
-            tls.tags.push(SecTag::new(u64::from(*tag))?);
-        }
+    if let Some(device) = device {
+        tls.tags = sec_tags(link, device)?;
     } else {
         tls.files = Some(files(place, link)?);
     }

@@ -116,7 +116,7 @@ fn print_forecast(found: &Value, items: &[Value], cut: bool) {
     }
     if items.is_empty() && failing.is_empty() && own.is_empty() && foreign.is_empty() {
         eprintln!("nothing will stop working in that time, as things stand");
-    } else if at_risk(found) > 0 {
+    } else if items.iter().any(|item| item["outlook"] == "no-rule") {
         eprintln!(
             "what no rule renews: give a rule `renewal` (`sectag rules create --help`), and the device its tag"
         );

@@ -226,7 +226,7 @@ impl Service {
             admission: Arc::default(),
             owner: home.owner_id(),
             uses: Default::default(),
-            own_certificates: of_home(home.path()),
+            own_certificates: of_home(home.path(), config.certificate.file.as_deref()),
             clones: Default::default(),
             issuers: issuers.clone(),
             doorkeeper: doorkeeper.clone(),

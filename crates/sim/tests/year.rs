@@ -144,7 +144,7 @@ async fn failing_renewals_are_told_before_anything_expires() {
     year.join("alternate", 1).await.keyless = 38..48;
     year.join("alternate", 1).await.keyless = 38..365;
     year.join("plain", 1).await;
-    year.join("alternate", 1).await.away = vec![30..365];
+    year.join("alternate", 1).await.away.push(30..365);
     year.join("in-place", 1).await.keyless = 38..48;
     let outlooks = async |year: &Year, days: u32| {
         let made = year.app().forecast(&year.owner, &windows(&[days])).await;

@@ -52,8 +52,9 @@ pub(crate) struct Link {
     /// Device whose credentials to use; its modem signs, the key stays there
     #[arg(long, conflicts_with_all = ["cert", "operator", "ca", "gateway"])]
     pub(crate) name: Option<String>,
-    /// Sec tag that holds root CA, certificate and key of --name (repeat for a secondary one)
-    #[arg(long = "sec-tag", value_name = "SEC_TAG", default_values_t = [crate::owner::SEC_TAG_DEFAULT], conflicts_with = "gateway")]
+    /// Sec tag that holds root CA, certificate and key of --name (repeat for a secondary one) [default: the one that a renewal
+    /// told the device to use, its setting `mqtt/sec-tag`, and then 16842753]
+    #[arg(long = "sec-tag", value_name = "SEC_TAG", conflicts_with = "gateway")]
     pub(crate) sec_tags: Vec<u32>,
     /// Use the home's operator certificate (may read everything)
     #[arg(long, conflicts_with_all = ["cert", "gateway"])]

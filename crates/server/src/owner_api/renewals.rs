@@ -277,8 +277,9 @@ async fn forecast(
         None => WINDOW_DAYS.to_vec(),
         Some(text) => text
             .split(',')
-            .map(|days| days.trim().parse().map_err(|_| Query::wrong("days")))
-            .collect::<Result<Vec<u32>, _>>()?,
+            .map(|days| days.trim().parse().ok())
+            .collect::<Option<Vec<u32>>>()
+            .unwrap_or_default(), // refused with what is expected
     };
     let query = ForecastQuery {
         windows,

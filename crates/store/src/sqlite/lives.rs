@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use sectag_proto::command::CommandRequest;
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp};
+use serde_json::json;
 
 #[async_trait]
 impl Lives for SqliteStore {
@@ -182,15 +183,16 @@ fn used(db: &Connection, spki: &Spki, at: Timestamp) -> Result<Option<FirstUse>,
         supersede(db, &run.old, at)?;
         end_renewal(db, &run.old, RenewalStep::Done, at)?;
         let detail = format!(
-            "connected with certificate {} from sec tag {}, valid until {}",
-            before.serial,
-            run.sec_tag,
-            before.not_after.as_secs()
+            "the device connected with certificate {} from sec tag {}",
+            before.serial, run.sec_tag
         );
+        let old = by_spki(db, &run.old)?.map(|old| json!({ "serial": old.serial }));
+        let new = json!({ "serial": before.serial, "secTag": run.sec_tag.get() });
         let done = AuditEvent::new(at, "service", "renewal-done")
             .team(&run.team)
             .device(run.device)
-            .detail(detail);
+            .detail(detail)
+            .changed(old.unwrap_or_default(), new);
         audit::insert(db, &done)?;
     }
     let life = by_spki(db, spki)?.unwrap_or(before);

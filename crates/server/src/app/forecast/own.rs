@@ -55,10 +55,16 @@ const FILES: [(&str, &str, &str); 5] = [
 /// Issuing CAs of teams.
 const TEAMS: &str = "ca/teams";
 
-/// Those of the home in this directory. A file that cannot be read is left out: the service says so where it needs it.
-pub(crate) fn of_home(home: &Path) -> OwnCertificates {
+/// Those of the home in this directory, and the one that is shown in the place of the home's own. A file that cannot be read is left out: the service says so where it needs it.
+pub(crate) fn of_home(home: &Path, shown: Option<&Path>) -> OwnCertificates {
+    let shown = shown.map(|file| home.join(file));
     let home = home.to_owned();
     Arc::new(move || {
+        let shown = shown.as_deref().and_then(|path| {
+            let without_it =
+                "no device and no owner connects over HTTPS or CoAP (its keeper has to renew it)";
+            read(path, format!("`{}`", path.display()), without_it)
+        });
         let own = FILES.iter().filter_map(|(file, name, without_it)| {
             read(&home.join(file), (*name).to_owned(), without_it)
         });
@@ -67,7 +73,7 @@ pub(crate) fn of_home(home: &Path) -> OwnCertificates {
             let without_it = "no device of the team is trusted, and none gets a certificate";
             read(&path, format!("CA of team {team}"), without_it)
         });
-        own.chain(teams).collect()
+        own.chain(teams).chain(shown).collect()
     })
 }
 
