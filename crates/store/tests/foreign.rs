@@ -138,7 +138,7 @@ async fn the_end_of_a_claim_takes_back_all_that_was_under_it_for_good() {
             .is_empty(),
         "what has ended by its dates opens nothing anyway"
     );
-    let listed = store.revoked_of_team(TEAM, at(20)).await.unwrap();
+    let listed = store.revoked_of_team(TEAM).await.unwrap();
     let serials: Vec<_> = listed.iter().map(|revoked| &revoked.serial[..]).collect();
     assert_eq!(
         serials,

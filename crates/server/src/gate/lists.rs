@@ -133,11 +133,10 @@ impl Lists {
     }
 
     async fn revoked_of(&self, team: &str) -> Result<Vec<Revoked>, sectag_store::StoreError> {
-        let now = (self.clock)();
-        let mut revoked = self.store.revoked_of_team(team, now).await?;
+        let mut revoked = self.store.revoked_of_team(team).await?;
         if team == self.issuers.home_team() {
             // From before certificates had a team.
-            revoked.extend(self.store.revoked_of_team("", now).await?);
+            revoked.extend(self.store.revoked_of_team("").await?);
         }
         Ok(revoked)
     }
@@ -172,14 +171,20 @@ fn write(
             let entries = list.revoked.iter();
             all.extend(entries.map(|(serial, at)| (serial.as_str(), *at)));
         }
-        let before = all.len();
+        let mut is_missing = false;
         for one in revoked {
-            all.entry(&one.serial)
-                .or_insert_with(|| one.revoked_at.as_secs());
+            // RFC 5280 §3.3: listed once more after its end.
+            if one.ends_at.as_secs().saturating_add(FRESH_S) < now_s {
+                all.remove(one.serial.as_str());
+            } else if !all.contains_key(one.serial.as_str()) {
+                all.insert(&one.serial, one.revoked_at.as_secs());
+                is_missing = true;
+            }
         }
         let due = |list: &RevocationList| list.this_update_s.saturating_add(FRESH_S);
         if let Some(list) = &known
-            && all.len() == before
+            && !is_missing
+            // What has ended does no harm until the next list.
             && now_s < due(list)
         {
             return Ok((None, (false, due(list))));
@@ -209,6 +214,7 @@ mod tests {
             mark: [0; 32],
             serial: serial.to_owned(),
             revoked_at: Timestamp::from_secs(NOW_S),
+            ends_at: Timestamp::from_secs(NOW_S + DAY_S),
         }
     }
 
@@ -242,6 +248,15 @@ mod tests {
         let later = NOW_S + FRESH_S;
         assert!(write(&path, &devices, &[], later).unwrap().0);
         assert_eq!(read(&path).revoked, both.revoked);
+        // What has ended long ago is left out; what others wrote stays.
+        let much_later = later + FRESH_S + DAY_S;
+        assert!(
+            write(&path, &devices, &[revoked("0b")], much_later)
+                .unwrap()
+                .0
+        );
+        let left: Vec<String> = read(&path).revoked.into_iter().map(|(s, _)| s).collect();
+        assert_eq!(left, ["0a"]);
         // What is no list of this CA says nothing here.
         keep::write_public(&path, b"garbage").unwrap();
         assert!(write(&path, &devices, &[], later).unwrap().0);

@@ -14,9 +14,13 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use sectag_store::{Registered, RegisteredCertificate};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+/// Uploads in memory at a time, 64 MiB of them; the next one waits. A connection that stalls ends after two minutes.
+static READING: Semaphore = Semaphore::const_new(16);
 
 /// Below `/v1`.
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -100,6 +104,8 @@ async fn register_devices(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer {
+    // Never closed, so this only waits.
+    let _turn = READING.acquire().await;
     let bytes = read(body, REGISTER_BYTES_MAX).await?;
     let bulk_ops_request_id = api.app.register_later(&caller, &bytes).await?;
     let taken = Taken {

@@ -70,6 +70,8 @@ pub struct Revoked {
     pub serial: String,
     /// When.
     pub revoked_at: Timestamp,
+    /// End of its validity.
+    pub ends_at: Timestamp,
 }
 
 /// A registered device.
@@ -217,8 +219,9 @@ pub trait Foreign: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Revoked>, StoreError>;
 
-    /// Those of [`Foreign::revoked`] that the issuing CA of this team signed: what its revocation list holds. All of them.
-    async fn revoked_of_team(&self, team: &str, at: Timestamp) -> Result<Vec<Revoked>, StoreError>;
+    /// Certificates taken back that the issuing CA of this team signed: what its revocation list is made of. All of them, ended
+    /// ones as well.
+    async fn revoked_of_team(&self, team: &str) -> Result<Vec<Revoked>, StoreError>;
 
     /// Registered certificates that are valid by their dates at `at` or later, in the order of their digests, behind `after`.
     async fn pins(

@@ -61,21 +61,10 @@ impl Foreign for SqliteStore {
         .await
     }
 
-    async fn revoked_of_team(
-        &self,
-        team: &str,
-        valid: Timestamp,
-    ) -> Result<Vec<Revoked>, StoreError> {
+    async fn revoked_of_team(&self, team: &str) -> Result<Vec<Revoked>, StoreError> {
         let team = team.to_owned();
-        self.read(move |db| {
-            all(
-                db,
-                sql!("revoked_of_team"),
-                params![team, time(valid)],
-                revoked,
-            )
-        })
-        .await
+        self.read(move |db| all(db, sql!("revoked_of_team"), [&team], revoked))
+            .await
     }
 
     async fn pins(
@@ -476,6 +465,7 @@ fn revoked(row: &Row<'_>) -> Result<Revoked, StoreError> {
         mark: get(row, 1)?,
         serial: get(row, 2)?,
         revoked_at: at(row, 3)?,
+        ends_at: at(row, 4)?,
     })
 }
 

@@ -13,7 +13,7 @@ CREATE TABLE revoked (
 ) STRICT;
 CREATE INDEX revoked_by_subject ON revoked (subject);
 -- What a revocation list is made of.
-CREATE INDEX revoked_by_team ON revoked (team, ends_at) WHERE issued = 1;
+CREATE INDEX revoked_by_team ON revoked (team) WHERE issued = 1;
 
 -- Devices whose certificates other CAs signed (spec/owner-api §10).
 CREATE TABLE registered (
