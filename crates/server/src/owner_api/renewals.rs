@@ -520,4 +520,13 @@ mod tests {
             assert_eq!(parse_token(other), None, "{other}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_reads_as_a_token_is_written_the_same(text in "[0-9]{0,21}-?[0-9a-fA-F]{62,66}|.{0,80}") {
+            if let Some(cursor) = parse_token(&text) {
+                proptest::prop_assert_eq!(parse_token(&token(cursor)), Some(cursor));
+            }
+        }
+    }
 }
