@@ -232,7 +232,7 @@ pub(crate) fn shown(event: &Event) -> Value {
         "number": event.number,
         "at": crate::owner_api::moment(event.at),
         "kind": event.kind,
-        "team": event.team,
+        "teamId": event.team,
         "deviceId": event.device.map(|id| id.to_string()),
         "commandId": event.command.map(|id| id.to_string()),
         "data": event.data,

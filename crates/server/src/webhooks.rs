@@ -128,7 +128,7 @@ impl Webhooks {
             (Ok(target), Some(secret)) => {
                 let now = (self.clock)();
                 let body = json!({
-                    "number": null, "at": crate::owner_api::moment(now), "kind": "test", "team": webhook.team,
+                    "number": null, "at": crate::owner_api::moment(now), "kind": "test", "teamId": webhook.team,
                     "deviceId": null, "commandId": null, "data": { "webhookId": webhook.id },
                 });
                 let id = format!("test-{}", uuid::Uuid::new_v4());

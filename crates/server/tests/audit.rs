@@ -6,8 +6,10 @@ mod support;
 use sectag_proto::Timestamp;
 use sectag_store::AuditEvent;
 use sectag_store::audit::{AuditHead, CHECKPOINT_EVERY, Checkpoint, Line};
+use serde_json::json;
 use std::time::Duration;
 use support::Town;
+use support::device::FakeDevice;
 
 fn event(n: u64) -> AuditEvent {
     AuditEvent::new(Timestamp(n), "service", "noted").detail(format!("event {n}"))
@@ -86,4 +88,52 @@ async fn the_end_is_signed_at_each_start_at_the_orderly_end_and_in_between() {
     assert_eq!(signed(&town)[2..], [head.number]);
     town.up().await;
     assert_eq!(signed(&town).len(), 3, "nothing came since");
+}
+
+#[tokio::test]
+async fn what_was_and_what_is_can_be_read_without_the_tables() {
+    let town = Town::start().await;
+    let mut device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let csr = json!({"certificateSigningRequest": {"secTag": 42, "attributes": "", "keyUsage": "101010000", "issue": true}});
+    town.queue(&device, csr).await;
+    let psk = "00112233445566778899aabbccddeeff";
+    town.log.forbid(psk);
+    let request = json!({"preSharedKey": {"secTag": 1, "identity": "me", "secret": psk}});
+    let taken_back = town.queue(&device, request).await;
+    let path = format!(
+        "/v1/claimed-devices/{}/provisioning/{taken_back}",
+        device.id
+    );
+    assert_eq!(town.owner("DELETE", &path, None).await.status, 204);
+    town.queue(&device, json!({"finished": {}})).await;
+    town.provision(&mut device).await;
+    let path = format!("/v1/audit?device={}&pageLimit=100", device.id);
+    let page = town.owner("GET", &path, None).await;
+    let text = String::from_utf8(page.body.clone()).unwrap();
+    assert!(!text.contains(psk), "{text}");
+    let page = page.json();
+    let items = page["items"].as_array().unwrap();
+    let of = |action: &str| {
+        let found = items.iter().find(|item| item["action"] == action);
+        found.unwrap_or_else(|| panic!("no {action}: {page:#}"))
+    };
+    let team = town.service().home().owner_id();
+    assert!(items.iter().all(|item| item["teamId"] == team), "{page:#}");
+    let created = of("command-created");
+    assert!(created["before"].is_null() && created["after"]["status"] == "PENDING");
+    let deleted = of("command-deleted");
+    assert_eq!(deleted["before"]["request"]["preSharedKey"]["secTag"], 1);
+    assert!(deleted["after"].is_null());
+    let pin = of("pin");
+    assert_eq!(pin["after"]["keyIds"].as_array().unwrap().len(), 1);
+    assert!(
+        pin["before"]["keyIds"]
+            .as_array()
+            .unwrap()
+            .contains(&pin["after"]["keyIds"][0])
+    );
+    let issued = of("certificate-issued");
+    assert_eq!(issued["after"]["secTag"], 42);
+    assert!(issued["after"]["serial"].as_str().unwrap().len() > 8);
 }
