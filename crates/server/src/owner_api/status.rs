@@ -27,13 +27,38 @@ pub(super) fn at_the_root() -> OpenApiRouter<Api> {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    /// Version, process id, policy, listeners, and the counters of the broker and of CoAP.
     #[serde(flatten)]
-    #[schema(ignore)]
+    #[schema(value_type = ServiceFacts)]
     facts: Value,
     devices: DeviceCounts,
     /// The service's clock.
     time: shapes::Moment,
+}
+
+/// What the service says of itself. The counters count from its start.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(
+    dead_code,
+    reason = "only its schema is used; the service makes the value"
+)]
+struct ServiceFacts {
+    version: String,
+    /// Process id.
+    pid: u32,
+    /// Which claims are trusted: `first-claim`, or `allow-list`.
+    policy: String,
+    /// Where it listens, by the listener's name.
+    #[schema(value_type = Object)]
+    listeners: Value,
+    /// Sessions and messages of the broker; null when it has stopped.
+    #[schema(required, value_type = Option<Object>)]
+    broker: Option<Value>,
+    /// Sessions and datagrams of CoAP; a text where it is not built in.
+    coap: Value,
+    /// Requests that were turned away because there were too many.
+    #[schema(value_type = Object)]
+    admission: Value,
 }
 
 /// How many devices there are that the API key may see; left out for keys with several tags.
