@@ -818,3 +818,40 @@ async fn tags_are_listed_page_by_page_and_taken_off() {
         422
     );
 }
+
+#[tokio::test]
+async fn a_teams_rules_are_for_its_own_devices_and_know_its_prefix() {
+    let town = Town::start().await;
+    let team = json!({"name": "acme", "topicPrefix": "acme-north"});
+    let made = town.owner("POST", "/v1/teams", Some(&team)).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    let key = json!({"name": "ci", "role": "owner", "team": "acme"});
+    let key = town.owner("POST", "/v1/keys", Some(&key)).await.json()["key"].clone();
+    let key = key.as_str().unwrap().to_owned();
+    town.log.forbid(&key);
+    let theirs = async |method: &str, path: &str, body: Value| {
+        let headers = format!("Authorization: Bearer {key}\r\n");
+        town.owner_raw(method, path, &headers, &body.to_string())
+            .await
+    };
+    let rule = setting("topics", "a", "topic", "{{team.prefix}}/{{device.id}}");
+    let reply = theirs("POST", RULES, rule).await;
+    assert_eq!(reply.status, 201, "{}", reply.json());
+    let id = reply.json()["id"].as_str().unwrap().to_owned();
+    let ours = town.owner("GET", &format!("{RULES}/{id}"), None).await;
+    assert_eq!(ours.status, 404, "of another team");
+
+    let device = FakeDevice::new(1);
+    let claim = json!({"claimToken": device.claim_token(), "tags": ["a"]});
+    assert_eq!(
+        theirs("POST", "/v1/claimed-devices", claim).await.status,
+        201
+    );
+    let elsewhere = claimed(&town, 2, &["a"]).await;
+    assert_eq!(town.fetch(&elsewhere, "").await.status, 204);
+    assert_eq!(town.fetch(&device, "").await.status, 200);
+    let path = format!("/v1/claimed-devices/{}/provisioning", device.id);
+    let queue = theirs("GET", &path, Value::Null).await.json();
+    let topic = &queue["items"][0]["request"]["config"]["topic"];
+    assert_eq!(topic, &json!(format!("acme-north/{}", device.id)));
+}
