@@ -63,6 +63,10 @@ impl App {
     }
 
     /// Looks at the DTLS session that a request came in.
+    #[cfg_attr(
+        not(feature = "coap"),
+        expect(dead_code, reason = "there are no sessions without CoAP")
+    )]
     pub(crate) async fn look_for_a_twin_in(&self, device: DeviceId, session: u64) {
         let now = self.now();
         if self.clones.used(device, session, now) {
