@@ -14,6 +14,7 @@ use std::vec;
 
 mod fetching;
 mod loops;
+mod policies;
 mod reports;
 
 const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
