@@ -1,5 +1,6 @@
 //! The town: a device and a service on a virtual clock, without sockets; for tests only, nothing depends on it.
 //! Beside it the [`herd`]: ten thousand clients and one question, when they come.
+//! And a [`year`]: a fleet and the whole service, and whether anybody is ever without a certificate.
 //!
 //! ```text
 //!   device::Device                   town::Town                        desk::Desk
