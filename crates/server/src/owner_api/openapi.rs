@@ -1,7 +1,7 @@
 //! The OpenAPI document: what the handlers declare, completed by what holds for all of them.
 //!
 //! A handler declares what is its own: path, summary, parameters of the query, body, the answer when all is well, and the
-//! refusals that only it knows ([`Conflict`], [`Unknown`], [`TooMany`], [`NotOurs`]). The rest is derived here, so that nobody forgets it:
+//! refusals that only it knows ([`Conflict`], [`Unknown`], [`Unprocessable`], [`TooMany`], [`NotOurs`]). The rest is derived here, so that nobody forgets it:
 //!
 //! | an operation | can also answer |
 //! |---|---|
@@ -130,6 +130,9 @@ pub(super) struct Conflict;
 /// For `responses(…)` of a handler that can answer 404 although its path has no parameter.
 pub(super) struct Unknown;
 
+/// For `responses(…)` of a handler that can answer 422 although it takes no body.
+pub(super) struct Unprocessable;
+
 /// For `responses(…)` of a handler that can answer 429.
 pub(super) struct TooMany;
 
@@ -145,6 +148,12 @@ impl IntoResponses for Conflict {
 impl IntoResponses for Unknown {
     fn responses() -> BTreeMap<String, RefOr<Refusal>> {
         refusals(&["404"])
+    }
+}
+
+impl IntoResponses for Unprocessable {
+    fn responses() -> BTreeMap<String, RefOr<Refusal>> {
+        refusals(&["422"])
     }
 }
 
@@ -176,6 +185,8 @@ static TEXT: LazyLock<String> = LazyLock::new(|| {
             text = text.replace(&derived, &format!("\"#/components/schemas/{schema}\""));
         }
     }
+    // As the registry of formats has them.
+    text = text.replace("\"u-int", "\"uint");
     text.push('\n');
     text
 });

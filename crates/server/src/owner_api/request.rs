@@ -94,19 +94,29 @@ impl Query {
         let uri: Uri = format!("/?{}", raw.unwrap_or_default())
             .parse()
             .map_err(|_| wrong())?;
-        let pairs = axum::extract::Query::try_from_uri(&uri).map_err(|_| wrong())?;
-        Ok(Self(pairs.0))
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri);
+        let mut known = HashMap::new();
+        for (name, value) in pairs.map_err(|_| wrong())?.0 {
+            // Which of them is meant, nobody knows.
+            if known.contains_key(&name) {
+                let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+                let reason = format!("query parameter `{name}` is there more than once");
+                return Err(OwnerError::Malformed(reason));
+            }
+            known.insert(name, value);
+        }
+        Ok(Self(known))
     }
 
     pub(super) fn wrong(name: &'static str) -> OwnerError {
         OwnerError::Malformed(format!("query parameter `{name}` has no such value"))
     }
 
-    /// What was sent, the empty text as well: a filter without a value is a mistake, and must not show everything. Only for
-    /// [`Paging`] it means that nothing was sent, so that a loop need not treat its first page differently.
+    /// What was sent, the empty text as well: a filter without a value is a mistake, and must not show everything. Only the
+    /// token of a page may be empty, so that a loop need not treat its first page differently.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        let says_nothing = |value: &str| value.is_empty() && name.starts_with("page");
-        let given = self.0.get(name).filter(|value| !says_nothing(value));
+        let is_first_page = |value: &str| value.is_empty() && name == "pageNextToken";
+        let given = self.0.get(name).filter(|value| !is_first_page(value));
         given.cloned()
     }
 

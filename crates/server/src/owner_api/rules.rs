@@ -1,6 +1,6 @@
 //! Rules (spec/owner-api §5). The vendor's tools send and read what is there without `onError`, `issue` and `renewal`.
 
-use super::openapi::Conflict;
+use super::openapi::{Conflict, Unprocessable};
 use super::request::{Answer, Paging, Query, parse, read};
 use super::shapes::{self, KeptSchema, Moment, PolicySchema, RequestSchema};
 use super::{Api, Refused, answer};
@@ -338,7 +338,7 @@ async fn change_rule(
     post,
     path = "/provisioning-rules/{id}/activate",
     tag = "rules",
-    responses((status = 200, description = "It is active.", body = Rule), Conflict),
+    responses((status = 200, description = "It is active.", body = Rule), Conflict, Unprocessable),
 )]
 async fn activate_rule(
     State(api): State<Api>,
