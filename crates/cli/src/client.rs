@@ -306,7 +306,12 @@ fn hint_for(status: u16, words: &str) -> Option<&'static str> {
             Some("`sectag commands list DEVICE` lists a device's commands")
         }
         404 if words.starts_with("no API key") => Some("`sectag keys` lists them"),
-        404 if words.starts_with("no team") => Some("`sectag teams` lists those that this key may know of"),
+        404 if words.starts_with("no team") => {
+            Some("`sectag teams` lists those that this key may know of")
+        }
+        409 if words.ends_with("cannot be claimed with this token") => Some(
+            "where `sectag status` shows the policy `allow-list`, put it there first: `sectag allow-list add`",
+        ),
         409 if words.contains("under another key") => Some(
             "after a typo in an earlier token, or when the device's modem was replaced: --accept-new-key",
         ),

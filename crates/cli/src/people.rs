@@ -5,6 +5,9 @@ use crate::client::Owner;
 use crate::fault::{Fault, Outcome};
 use crate::output::{self, text_of};
 use crate::owner::{all_pages, percent, segment, show};
+use sectag_proto::DeviceId;
+use sectag_proto::es256::Kid;
+use sectag_proto::token::AttestationToken;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
@@ -131,13 +134,22 @@ pub(crate) async fn allow_list(owner: &Owner, verb: Option<AllowList>, as_json: 
         AllowList::List => {
             let items = all_pages(owner, "/v1/allow-list?pageLimit=100").await?;
             let columns = [("DEVICE", "id"), ("KEY ID", "keyId"), ("ADDED", "addedAt")];
-            let none = "nobody; add a device with `sectag allow-list add DEVICE KEY_ID`";
+            let none =
+                "nobody; add a device with `sectag allow-list add --token TOKEN --token TOKEN`";
             list_of(&items, &columns, as_json, none);
         }
-        AllowList::Add { device, key_id } => {
+        AllowList::Add {
+            device,
+            key_id,
+            tokens,
+        } => {
+            let (device, key_id) = match (device, key_id) {
+                (Some(device), Some(key_id)) => (device, key_id),
+                _ => identity_of(&tokens)?,
+            };
             let path = format!("/v1/allow-list/{}", segment(&device)?);
             owner.put(&path, &json!({ "keyId": key_id })).await?;
-            eprintln!("{device} may be claimed under this key");
+            eprintln!("{device} may be claimed under key {key_id}");
         }
         AllowList::Remove { device } => {
             let path = format!("/v1/allow-list/{}", segment(&device)?);
@@ -146,6 +158,36 @@ pub(crate) async fn allow_list(owner: &Owner, verb: Option<AllowList>, as_json: 
         }
     }
     Ok(())
+}
+
+/// Whose tokens these are: the one key that can have signed them all.
+fn identity_of(tokens: &[String]) -> Outcome<(String, String)> {
+    let hint =
+        "run `AT%ATTESTTOKEN` (or `sectag device token`) twice; each run prints another token";
+    let mut found: Option<(DeviceId, Vec<Kid>)> = None;
+    for text in tokens {
+        let token = AttestationToken::parse(text.trim()).map_err(|e| Fault::no(e.to_string()))?;
+        let candidates = token.candidates().map_err(|e| Fault::no(e.to_string()))?;
+        let mut kids: Vec<Kid> = candidates.iter().map(|candidate| candidate.kid).collect();
+        if let Some((device, earlier)) = &found {
+            if *device != token.device {
+                let both = format!(
+                    "the tokens are of two devices, {device} and {}",
+                    token.device
+                );
+                return Err(Fault::no(both));
+            }
+            kids.retain(|kid| earlier.contains(kid));
+        }
+        found = Some((token.device, kids));
+    }
+    match found {
+        Some((device, kids)) if kids.len() == 1 => Ok((device.to_string(), kids[0].to_string())),
+        Some((_, kids)) if kids.is_empty() => {
+            Err(Fault::no("no key can have signed all of these tokens").hint(hint))
+        }
+        _ => Err(Fault::no("one token does not tell which key signed it").hint(hint)),
+    }
 }
 
 /// `sectag devices list`
@@ -243,5 +285,32 @@ mod tests {
         for wrong in ["", "d", "tomorrow", "2027-02-30", "-1d", "99999999999d"] {
             assert!(moment(wrong, now).is_err(), "{wrong}");
         }
+    }
+
+    /// Two of one virtual modem.
+    const TOKENS: [&str; 2] = [
+        "2dn3hQFQUOnYV94wQaS9kgQONMBmIgZQbxwtPkpbTG2Of5ChssPU5VDEp3QbLLtivDTPHNWgv17e.0oRDoQEmoQRBIfZYQCDIFDIiASmwKig8_nMp0IWei_-x0LmoIWyGzA9LOnLjcymq6JrRD1wyiZRc0H-Y4oMKWaQCqz1gCgBCaKYigAg",
+        "2dn3hQFQUOnYV94wQaS9kgQONMBmIgZQbxwtPkpbTG2Of5ChssPU5VCSstfD3wMfjBPayIlRRl93.0oRDoQEmoQRBIfZYQAiF_7DQmHmTttu-k6llecEnRRiX9GCfafuBriAlmgERI1ZFWE-dEvIgDHhs4etpdcGRkkLf8-5QxOyxb0Qt9bk",
+    ];
+
+    #[test]
+    fn two_tokens_tell_the_key_and_one_does_not() {
+        let (device, key_id) = identity_of(&TOKENS.map(str::to_owned)).unwrap();
+        assert_eq!(device, "50e9d857-de30-41a4-bd92-040e34c06622");
+        assert_eq!(
+            key_id,
+            "94c2472f8bdd23940877dc8f095b353c2d34640fe4596ef3d0cc218cbedef150"
+        );
+        assert!(
+            identity_of(
+                &TOKENS[..1]
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+            )
+            .is_err()
+        );
+        assert!(identity_of(&[]).is_err());
+        assert!(identity_of(&["x".to_owned()]).is_err());
     }
 }

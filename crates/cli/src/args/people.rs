@@ -78,11 +78,19 @@ pub(crate) enum AllowList {
     /// List which devices may be claimed, and under which key
     List,
     /// Let a device be claimed under this key
+    ///
+    /// Two attestation tokens of the device, read on the bench, tell its id and its key as well: several keys may have made one
+    /// signature, one made both.
     Add {
         /// Device id
-        device: String,
+        #[arg(required_unless_present = "tokens")]
+        device: Option<String>,
         /// Key id of its identity key: SHA-256 over the public key (SubjectPublicKeyInfo, DER), 64 hex digits
-        key_id: String,
+        #[arg(required_unless_present = "tokens")]
+        key_id: Option<String>,
+        /// A token of the device (`AT%ATTESTTOKEN`, `sectag device token`); give two that differ
+        #[arg(long = "token", value_name = "TOKEN", conflicts_with_all = ["device", "key_id"])]
+        tokens: Vec<String>,
     },
     /// Take a device off the list; if it is claimed, it stays so
     Remove {
