@@ -8,7 +8,7 @@ SECTAG = target/release/sectag
 # Targets whose bytes come from strangers over UDP; a bounded, seeded run of each is part of the tests where tools are installed for us.
 FUZZ = coap_server coap_client dtls_datagrams dtls_saved
 
-.PHONY: demo test build bench soak advisories fuzz-check fuzz-bounded openapi packages
+.PHONY: demo test build bench soak advisories fuzz-check fuzz-bounded openapi link-order packages
 
 demo: packages build
 	@$(SECTAG) demo $(DEMO)
@@ -42,6 +42,10 @@ fuzz-bounded:
 openapi:
 	$(CARGO) run --locked -q -p sectag-cli -- openapi > spec/owner.openapi.json.new
 	mv spec/owner.openapi.json.new spec/owner.openapi.json
+
+# Which functions `sectag config` runs, after much has changed (tools/link-order --check says when); needs valgrind.
+link-order: build
+	tools/link-order
 
 # Speed: figures for docs/performance.md. Not part of the tests; these numbers want a quiet machine.
 bench:
