@@ -279,7 +279,10 @@ pub(crate) fn page<T>(
 
 /// An event of the stream.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only its schema is used; the stream is written as text")]
+#[expect(
+    dead_code,
+    reason = "only its schema is used; the stream is written as text"
+)]
 pub(crate) struct StreamedEvent {
     /// What kind it is.
     event: String,
