@@ -118,9 +118,9 @@ impl<'a> Page<'a> {
         self.add("<nav aria-label=\"Contents\">\n<ul>\n");
         for tag in self.chapters(calls) {
             let name = text(&tag["name"]);
-            let _ = write!(
+            let _ = writeln!(
                 self.html,
-                "<li><a href=\"#{}\">{}</a>\n",
+                "<li><a href=\"#{}\">{}</a>",
                 escaped(name),
                 escaped(&titled(name))
             );
