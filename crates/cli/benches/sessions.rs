@@ -18,7 +18,7 @@ use sectag_proto::wire::{
     DecodeLimits, WireResponse, WireResult, decode_commands, encode_responses,
 };
 use sectag_proto::{CommandRequest, DeviceId, Timestamp};
-use sectag_server::app::{ClaimRequest, Claimed};
+use sectag_server::app::{Caller, ClaimRequest, Claimed};
 use sectag_server::{AwsLc, Config, Home, Service, system_clock};
 use sectag_store::{ApiKey, Role};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -111,6 +111,13 @@ async fn claim(service: &Service) -> Vec<Device> {
                 .unwrap_or_else(|| panic!("{line}: {said}"))
                 .to_owned()
         };
+        let caller = Caller {
+            name: "bench".to_owned(),
+            role: Role::Owner,
+            team: service.home().owner_id(),
+            scope: Vec::new(),
+            sees_reserved: true,
+        };
         let token = ask("AT%ATTESTTOKEN");
         let jwt = ask("AT%JWT=0,300,\"\",\"\"");
         let request = ClaimRequest {
@@ -119,7 +126,7 @@ async fn claim(service: &Service) -> Vec<Device> {
             accept_new_key: false,
         };
         let (Claimed::Created(device) | Claimed::Existing(device)) =
-            service.app().claim(&request, "bench").await.unwrap();
+            service.app().claim(&request, &caller).await.unwrap();
         service
             .app()
             .create_command(device.id, None, CommandRequest::Finished {}, "bench")
@@ -243,6 +250,7 @@ async fn commits(service: &Service) -> f64 {
     let store = Arc::clone(service.app().store());
     rate(|| {
         let (store, number) = (Arc::clone(&store), number.fetch_add(1, Ordering::Relaxed));
+        let team = service.home().owner_id();
         async move {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -250,7 +258,10 @@ async fn commits(service: &Service) -> f64 {
                 name: format!("bench {number}"),
                 hash,
                 role: Role::Viewer,
+                team,
+                tags: Vec::new(),
                 created_at: Timestamp(0),
+                expires_at: None,
                 revoked_at: None,
             };
             store.add_key(key, "bench").await.unwrap();

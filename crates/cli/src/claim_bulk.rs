@@ -115,7 +115,7 @@ fn next_call(input: &mut Input, done: &mut Done, args: &Claim) -> Outcome<Call> 
         && call.body.len() < CALL_BYTES_MAX
         && let Some(line) = input.line()?
     {
-        let row = row::read(&line, done.rows == 0 && call.is_empty());
+        let row = row::read(line, done.rows == 0 && call.is_empty());
         let mut waiting = |token, tags: Vec<String>| {
             done.rows += 1;
             Waiting {

@@ -43,7 +43,11 @@ pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
     config.device = args.listen_device.unwrap_or(config.device);
     config.mqtt = args.listen_mqtt.unwrap_or(config.mqtt);
     config.coap = args.listen_coap.unwrap_or(config.coap);
-    config.policy = args.policy.as_deref().and_then(Policy::parse).unwrap_or(config.policy);
+    config.policy = args
+        .policy
+        .as_deref()
+        .and_then(Policy::parse)
+        .unwrap_or(config.policy);
     config.rules = rules;
     if let Some(gateway) = &gateway {
         broker::overlap(gateway, config.mqtt)?;

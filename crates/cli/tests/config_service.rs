@@ -30,7 +30,7 @@ fn config(home: &Path, words: &[&str]) -> Ended {
 fn the_services_own_file_is_edited_with_its_comments() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
-    assert_eq!(config(&home, &["get", "policy"]).stdout, "first-claim\n");
+    assert_eq!(config(&home, &["get", "policy"]).stdout, "auto\n");
     assert!(!home.exists(), "reading makes no home");
     let set = config(
         &home,

@@ -382,7 +382,7 @@ fn a_wrong_setting_stops_the_start_and_gets_a_suggestion() {
         &home,
         &["up"],
         2,
-        "error: HOME/sectag.toml: line 1: unknown variant `everybody`, expected `first-claim` or `allow-list`\n",
+        "error: HOME/sectag.toml: line 1: unknown variant `everybody`, expected one of `auto`, `first-claim`, `allow-list`\n",
     );
     std::fs::remove_file(&settings).unwrap();
     refuses(

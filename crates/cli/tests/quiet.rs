@@ -3,12 +3,9 @@
 //! program wrote, every delivery, and every file of the database is searched.
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/owner.rs"]
-mod owner;
 #[path = "support/mod.rs"]
 mod support;
 
-use owner::call;
 use sectag_pki::PrivateKey;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -20,6 +17,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::Home;
+use support::owner::call;
 
 const PSK: &str = "5ec2e7c0ffee4badc0de0123456789ab";
 const RULE_PSK: &str = "0ddba11c0ffee4badc0de0123456789a";

@@ -208,7 +208,11 @@ fn an_upload_cut_by_a_kill_at_each_of_its_writes_registers_each_row_once() {
             let get = |path: &str| call(at, &key, "GET", path, None).unwrap().body;
             for n in 0..ROWS {
                 let found = get(&format!("/v1/devices/nrf-{n}"));
-                assert_eq!(found["certificates"].as_array().unwrap().len(), 1, "{armed}");
+                assert_eq!(
+                    found["certificates"].as_array().unwrap().len(),
+                    1,
+                    "{armed}"
+                );
             }
             let audit = get("/v1/audit?pageLimit=100");
             let told = audit["items"].as_array().unwrap().iter();

@@ -24,31 +24,31 @@ mod teams;
 mod verified;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
-pub use commands::{CommandPatch, Wish};
 pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_threads};
+pub use commands::{CommandPatch, Wish};
 pub use forecast::{
-    ALARM_DAYS, COUNTED_MAX, Expected, Forecast, ForecastQuery, Looked, Outlook, OwnCertificate, OwnCertificates, Sum, Sums,
-    WINDOW_DAYS, WINDOW_DAYS_MAX, WINDOWS_MAX, Window,
+    ALARM_DAYS, COUNTED_MAX, Expected, Forecast, ForecastQuery, Looked, Outlook, OwnCertificate,
+    OwnCertificates, Sum, Sums, WINDOW_DAYS, WINDOW_DAYS_MAX, WINDOWS_MAX, Window,
 };
 pub(crate) use forecast::{of_home, watch_lives};
-pub use foreign::{REGISTER_BYTES_MAX, checked_row, RowRules};
+pub use foreign::{REGISTER_BYTES_MAX, RowRules, checked_row};
 pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;
 pub use issuing::{IssueRefusal, Issuer};
 pub use keys::{Caller, KeyText, NewKey};
-pub use renewal::{SWITCH_KEY, problem_of, words_of};
 pub use plan::{FleetPlan, Plan, PlanGroup, PlanSource, PlanStep};
+pub use renewal::{SWITCH_KEY, problem_of, words_of};
 pub use reset::Reset;
 pub use rules::RulePatch;
 pub use teams::NewTeam;
 pub(crate) use teams::home_team;
 
 use crate::admission::Admission;
+use crate::gate::Doorkeeper;
+use crate::issuers::Issuers;
 use crate::settings::Policy;
 use crate::verify::AwsLc;
 use sectag_proto::{DeviceId, Timestamp};
-use crate::gate::Doorkeeper;
-use crate::issuers::Issuers;
 use sectag_store::{Store, StoreError};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -215,7 +215,9 @@ pub enum OwnerError {
     #[error("{0}")]
     CommandState(String),
     /// As many streams of events are open as there may be, in all or of this team.
-    #[error("as many event streams are open as there may be (at most {max}); close one, or use a webhook")]
+    #[error(
+        "as many event streams are open as there may be (at most {max}); close one, or use a webhook"
+    )]
     TooManyStreams {
         /// The limit of all teams together.
         max: usize,

@@ -40,7 +40,8 @@ pub use error::StartError;
 pub use home::{Home, Pair};
 pub use service::{Addresses, Config, Service, level_word, system_clock};
 pub use settings::{
-    AUTHORISED_S_LIMIT, CertificateFiles, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Private, Settings, SettingsError, Webhooks,
+    AUTHORISED_S_LIMIT, CertificateFiles, Coap, Listen, OPEN_COMMANDS_LIMIT, Policy, Private,
+    Settings, SettingsError, Webhooks,
 };
 pub use verify::AwsLc;
 

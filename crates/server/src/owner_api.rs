@@ -41,13 +41,13 @@ mod rules;
 mod shapes;
 mod status;
 mod tags;
-mod webhooks;
 mod teams;
+mod webhooks;
 
 pub use csv::rows as csv_rows;
 pub(crate) use guard::Names;
-pub(crate) use shapes::moment;
 pub use openapi::document;
+pub(crate) use shapes::moment;
 
 use crate::admission::OWNER_RETURN_S;
 use crate::app::{App, OwnerError};
@@ -115,10 +115,12 @@ pub(crate) fn router(api: Api) -> Router {
 
 /// All paths and what they declare.
 fn routes() -> OpenApiRouter<Api> {
-    let devices = || devices::routes()
+    let devices = || {
+        devices::routes()
             .merge(commands::routes())
             .merge(renewals::of_a_device())
-            .merge(plan::of_a_device());
+            .merge(plan::of_a_device())
+    };
     let v1 = OpenApiRouter::new()
         .merge(devices())
         .merge(keys::routes())

@@ -4,8 +4,8 @@
 //! suggestion, because a setting that is present either takes effect or stops the command.
 
 use serde::Deserialize;
-use std::path::PathBuf;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// The settings of one home.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -429,7 +429,7 @@ async fn each_row_holds_for_a_foreign_team() {
         .iter()
         .filter(|row| row.path.starts_with("/v1/claimed-devices/{id}"))
     {
-        let things = vec![device.id.to_string(), UNKNOWN.to_owned()];
+        let things = [device.id.to_string(), UNKNOWN.to_owned()];
         let things = &things[..row.path.matches('{').count()];
         scene
             .looks_unknown("the home's owner", scene.home.of(Role::Owner), row, things)
@@ -462,7 +462,7 @@ async fn each_row_holds_for_keys_with_tags() {
                     is_let_in(&who, row, &reply, exists);
                     scene.devices().await;
                     if row.path.starts_with("/v1/claimed-devices/{id}") {
-                        let untagged = vec![scene.untagged.id.to_string(), UNKNOWN.to_owned()];
+                        let untagged = [scene.untagged.id.to_string(), UNKNOWN.to_owned()];
                         let untagged = &untagged[..row.path.matches('{').count()];
                         scene.looks_unknown(&who, key, row, untagged).await;
                     } else {
@@ -489,7 +489,7 @@ async fn what_an_admin_claimed_does_not_exist_for_editors_and_viewers() {
                 let who = format!("{who}{} and a reserved device", role.as_str());
                 let key = keys.of(role);
                 if row.path.starts_with("/v1/claimed-devices/{id}") {
-                    let things = vec![id.clone(), UNKNOWN.to_owned()];
+                    let things = [id.clone(), UNKNOWN.to_owned()];
                     let things = &things[..row.path.matches('{').count()];
                     scene.looks_unknown(&who, key, row, things).await;
                 } else if row.method == "GET" {

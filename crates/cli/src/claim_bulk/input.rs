@@ -52,7 +52,7 @@ impl Input {
                     path.display()
                 )));
             }
-            let total = found.is_file().then(|| found.len());
+            let total = found.is_file().then_some(found.len());
             (Reader::File(BufReader::new(file)), total)
         };
         Ok(Self {

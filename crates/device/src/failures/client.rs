@@ -111,11 +111,11 @@ fn about(
     match alert {
         AlertDescription::CertificateExpired => expired(said, place, ours, facts),
         AlertDescription::CertificateRevoked => revoked(said, place, ours, facts),
-        AlertDescription::UnknownCA => unknown_ca(said, place, ours, issuers, facts),
+        AlertDescription::UnknownCA => unknown_ca(alert, said, place, ours, issuers, facts),
         AlertDescription::UnsupportedCertificate => purpose(said, place, ours, facts),
-        AlertDescription::DecryptError => unknown_ca(said, place, ours, issuers, facts),
+        AlertDescription::DecryptError => unknown_ca(alert, said, place, ours, issuers, facts),
         _ if outside => expired(said, place, ours, facts),
-        _ if foreign => unknown_ca(said, place, ours, issuers, facts),
+        _ if foreign => unknown_ca(alert, said, place, ours, issuers, facts),
         _ => Explanation::new(
             Cause::ClientCertificateRefused,
             format!(
@@ -178,19 +178,23 @@ fn revoked(said: &str, place: &Place, ours: &CertificateFacts, facts: &Facts) ->
 }
 
 fn unknown_ca(
+    alert: AlertDescription,
     said: &str,
     place: &Place,
     ours: &CertificateFacts,
     issuers: &[String],
     facts: &Facts,
 ) -> Explanation {
-    let theirs = if issuers.is_empty() {
-        "the server does not know that authority and does not say which it takes".to_owned()
-    } else if issuers.contains(&ours.issuer) {
+    // A signature that does not hold was tried with a key: there is an authority of that name (RFC 8446 §6.2).
+    let tried = issuers.is_empty() && alert == AlertDescription::DecryptError;
+    let same_name = tried || issuers.contains(&ours.issuer);
+    let theirs = if same_name {
         format!(
             "the server knows an authority of that name with another key (ours is {})",
             ours.authority_key_id.as_deref().unwrap_or("unnamed")
         )
+    } else if issuers.is_empty() {
+        "the server does not know that authority and does not say which it takes".to_owned()
     } else {
         let quoted: Vec<String> = issuers.iter().map(|issuer| format!("`{issuer}`")).collect();
         format!("the server takes certificates of {}", list(&quoted))
@@ -203,7 +207,7 @@ fn unknown_ca(
             ours.subject,
             ours.issuer
         ),
-        if issuers.contains(&ours.issuer) {
+        if same_name {
             format!(
                 "give the broker the present certificate of `{}`, or have the certificate of {place} issued again",
                 ours.issuer

@@ -282,7 +282,12 @@ impl App {
                 found.status.as_str()
             );
             if self
-                .remove(device, loaded.device.version, vec![(command, detail, said(found))], by)
+                .remove(
+                    device,
+                    loaded.device.version,
+                    vec![(command, detail, said(found))],
+                    by,
+                )
                 .await?
             {
                 return Ok(());

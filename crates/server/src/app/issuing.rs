@@ -16,7 +16,10 @@ use sectag_proto::rules::{ClosedLoop, DeviceProfile};
 use sectag_proto::service::{Changes, NeedsCertificate, Queue};
 use sectag_proto::token::{KeygenBody, TokenError};
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp, Verified};
-use sectag_store::{AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep, RulesChange, StoreError};
+use sectag_store::{
+    AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep,
+    RulesChange, StoreError,
+};
 use serde_json::{Value, json};
 
 /// Knows the root that devices receive; [`Issuers`](crate::issuers::Issuers) sign.
@@ -276,7 +279,9 @@ impl App {
             false => self.store.lives(device).await?,
         };
         for need in std::mem::take(&mut changes.needs_certificate) {
-            let outcome = self.issue(&need, &known.owner, caller, &issued, changes, now).await?;
+            let outcome = self
+                .issue(&need, &known.owner, caller, &issued, changes, now)
+                .await?;
             let outcome = outcome.and_then(|(certificate, convention)| {
                 let id = Self::command_id();
                 queue

@@ -6,8 +6,8 @@ mod arrival;
 
 pub(crate) use arrival::{RuleBook, outlook};
 
-use super::renewal::problem_of;
 use super::material::check_material;
+use super::renewal::problem_of;
 use super::{App, Caller, DESCRIPTION_CHARS_MAX, OwnerError, TAG_CHARS_MAX};
 use sectag_proto::rules::{
     ErrorPolicy, Renewal, Rule, RuleCommand, RuleDraft, RuleError, RuleState,

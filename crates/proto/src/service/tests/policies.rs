@@ -86,7 +86,7 @@ fn the_certificate_has_the_policy_of_its_csr_and_keeps_its_place_when_it_is_repe
     let after = desk.at(2);
     assert_eq!(desk.fetch(&after), ["9.s", "9", "3"]);
     let (failure, late) = (desk.failed("9", 514), desk.at(9));
-    desk.settle(&[failure.clone()]);
+    desk.settle(core::slice::from_ref(&failure));
     assert_eq!(desk.status(9), Status::Pending);
     assert_eq!(
         desk.status(3),
@@ -160,7 +160,7 @@ fn another_report_for_a_parked_command_is_an_alarm_and_changes_nothing() {
     let mut desk = desk(ErrorPolicy::Park, [key(), setting()]);
     desk.fetch("");
     let failure = desk.failed("1", 514);
-    desk.settle(&[failure.clone()]);
+    desk.settle(core::slice::from_ref(&failure));
     assert!(desk.command(1).parked);
     let again = desk.settle(&[failure]);
     assert!(again.is_empty() && again.alarms.is_empty());
