@@ -55,7 +55,7 @@ const CHECKPOINT_PAGES: u32 = 8000;
 const MAPPED_BYTES: i64 = 0x7fff_0000;
 
 /// Statements that a connection keeps prepared: more than there are.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 192;
 
 /// How a store is run. [`Options::default`] is right for the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
