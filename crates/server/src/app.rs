@@ -51,7 +51,6 @@ use crate::verify::AwsLc;
 use sectag_proto::{DeviceId, Timestamp};
 use sectag_store::{Store, StoreError};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// The calendar, as an argument: milliseconds since 1970.
@@ -74,7 +73,6 @@ pub struct App {
     /// As the operator said; [`App::policy`] is what it comes to.
     pub(crate) policy: Policy,
     /// Whether there are more teams than the home's own.
-    pub(crate) several_teams: AtomicBool,
     /// Whether editors and viewers are kept from devices that an admin or an owner claimed.
     pub(crate) admin_claims_hidden: bool,
     pub(crate) open_commands_max: usize,

@@ -169,6 +169,12 @@ impl Doorkeeper {
         }
     }
 
+    /// Whether there are more teams than the home's own.
+    pub fn has_several_teams(&self) -> bool {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        view.has_several_teams
+    }
+
     /// Is the first level of some team's topics called so?
     pub fn is_prefix(&self, level: &str) -> bool {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);

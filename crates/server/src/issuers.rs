@@ -238,6 +238,14 @@ impl Issuers {
         format!("CN={}", common_name(team))
     }
 
+    /// Whether a distinguished name is that of a team's CA, of whichever team.
+    pub(crate) fn is_name_of_a_team(issuer: &str) -> bool {
+        issuer
+            .strip_prefix("CN=")
+            .and_then(|name| name.strip_prefix(NAME))
+            .is_some_and(is_id)
+    }
+
     fn load(&self, team: &str) -> Result<Option<Arc<Authority>>, IssuerError> {
         let (certificate, key) = self.files(team);
         let Some((found, secret)) = keep::load_pair(&certificate, &key)? else {

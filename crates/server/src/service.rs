@@ -28,7 +28,6 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
@@ -218,7 +217,6 @@ impl Service {
                 root_pem: home.root_pem(),
             },
             policy: config.policy,
-            several_teams: AtomicBool::new(false),
             admin_claims_hidden: config.admin_claims_hidden,
             open_commands_max: config.open_commands_max,
             clock,
@@ -234,7 +232,6 @@ impl Service {
             alarmed: Mutex::new(HashMap::new()),
             rules: Default::default(),
         });
-        app.count_teams().await.map_err(failed)?;
         doorkeeper.watches(broker.broker(), &app);
         let gate: Arc<dyn Gate> = doorkeeper.clone();
         let broker = broker.open_to(Some(gate))?;

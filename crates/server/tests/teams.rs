@@ -275,6 +275,24 @@ async fn with_a_second_team_the_allow_list_decides_for_each() {
 }
 
 #[tokio::test]
+async fn whoever_made_a_second_team_and_went_away_ended_first_claims_all_the_same() {
+    let town = Town::with_policy(Policy::Auto).await;
+    let north = sectag_store::Team {
+        id: "north-id".to_owned(),
+        name: "north".to_owned(),
+        topic_prefix: Some("north".to_owned()),
+        created_at: town.now(),
+    };
+    // Straight into the store: nobody waits for what follows from it.
+    let app = town.service().app();
+    app.store().add_team(north, "owner").await.unwrap();
+    app.doorkeeper().settled().await;
+    let status = town.owner("GET", "/v1/status", None).await.json();
+    assert_eq!(status["policy"], "allow-list");
+    assert_eq!(town.claim(&FakeDevice::new(1)).await.status, 409);
+}
+
+#[tokio::test]
 async fn the_last_owner_key_of_each_team_stays() {
     let town = Town::start().await;
     team(&town, "north").await;

@@ -9,7 +9,6 @@ use crate::issuers::IssuerError;
 use crate::settings::Policy;
 use sectag_proto::{DeviceId, Timestamp};
 use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Subject, Team};
-use std::sync::atomic::Ordering;
 
 /// A team to be made.
 #[derive(Debug, Clone)]
@@ -34,20 +33,10 @@ impl App {
     /// Which device keys a claim trusts, never [`Policy::Auto`].
     pub fn policy(&self) -> Policy {
         match self.policy {
-            Policy::Auto if self.several_teams.load(Ordering::Relaxed) => Policy::AllowList,
+            Policy::Auto if self.doorkeeper.has_several_teams() => Policy::AllowList,
             Policy::Auto => Policy::FirstClaim,
             said => said,
         }
-    }
-
-    /// Sees whether there are more teams than the home's own.
-    ///
-    /// # Errors
-    /// [`sectag_store::StoreError`].
-    pub(crate) async fn count_teams(&self) -> Result<(), sectag_store::StoreError> {
-        let teams = self.store.teams(None, 1).await?.total;
-        self.several_teams.store(teams > 1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Makes a team.
@@ -88,7 +77,6 @@ impl App {
             return Err(refused(e, &team.name));
         }
         self.doorkeeper.settled().await;
-        self.count_teams().await?;
         tracing::info!(team = %team.name, id = %team.id, by = %caller.name, "team made");
         Ok(team)
     }
@@ -137,7 +125,6 @@ impl App {
             Err(DeleteTeamError::Unknown) => return Err(no_team(named)),
             Err(DeleteTeamError::Store(e)) => return Err(e.into()),
         }
-        self.count_teams().await?;
         self.doorkeeper.settled().await;
         tracing::info!(team = %team.name, id = %team.id, by, "team deleted");
         Ok(())

@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// Rows read at once when the view is built.
 const PAGE: usize = 4096;
 
+/// No place among [`View::teams`].
+const NOBODY: u32 = u32::MAX;
+
 /// What the store says, as small as it can be.
 #[derive(Debug, Default)]
 pub(super) struct View {
@@ -21,7 +24,9 @@ pub(super) struct View {
     /// By [`View::pins`] and [`View::issuers`]. The home's own team is the first.
     pub(super) teams: Vec<Terms>,
     pub(super) by_id: HashMap<String, u32>,
-    /// Names of issuing CAs, and whose they are; any other is the home's.
+    /// There are more teams than the home's own.
+    pub(super) has_several_teams: bool,
+    /// Names of issuing CAs, and whose they are; any other is the home's, unless it is named like a team's.
     pub(super) issuers: HashMap<String, u32>,
 }
 
@@ -114,11 +119,16 @@ impl View {
         })
     }
 
-    /// Whose certificate it is: who registered it, else whose CA signed it.
+    /// Whose certificate it is: who registered it, else whose CA signed it. The CA of a team that is not on record is
+    /// nobody's: its files can outlive the team, and the home must not inherit its operator.
     pub(super) fn team_of(&self, certificate: &ClientCertificate) -> u32 {
         let pinned = self.pins.get(&certificate.der_sha256);
         let issued = || self.issuers.get(&certificate.issuer);
-        pinned.or_else(issued).copied().unwrap_or(0)
+        match pinned.or_else(issued) {
+            Some(team) => *team,
+            None if Issuers::is_name_of_a_team(&certificate.issuer) => NOBODY,
+            None => 0,
+        }
     }
 
     pub(super) fn id_of(&self, team: u32) -> Option<&str> {
@@ -156,6 +166,8 @@ impl View {
                 terms.exists = true;
             }
         }
+        let others = self.teams.iter().skip(1);
+        self.has_several_teams = others.filter(|terms| terms.exists).count() > 0;
     }
 }
 

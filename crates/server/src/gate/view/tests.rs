@@ -69,6 +69,25 @@ fn a_teams_ca_puts_its_devices_below_its_prefix() {
 }
 
 #[test]
+fn a_ca_that_outlived_its_team_is_not_the_homes() {
+    // As after a start: nothing told of the team.
+    let view = view(&[team(HOME, None)]);
+    let left = certificate("operator", &Issuers::name_of("acme-id"), 1);
+    assert!(matches!(view.admit(&left), Verdict::Refuse { .. }));
+    assert_eq!(view.id_of(view.team_of(&left)), None);
+}
+
+#[test]
+fn the_view_tells_whether_there_are_several_teams() {
+    let mut view = view(&[team(HOME, None)]);
+    assert!(!view.has_several_teams);
+    view.know_teams(&[team("acme-id", None), team(HOME, None)]);
+    assert!(view.has_several_teams);
+    view.know_teams(&[team(HOME, None)]);
+    assert!(!view.has_several_teams);
+}
+
+#[test]
 fn a_team_without_prefix_has_no_operators_and_the_home_has() {
     let view = view(&[team(HOME, None), team("bare-id", None)]);
     let theirs = certificate("op", &Issuers::name_of("bare-id"), 1);
