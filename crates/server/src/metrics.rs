@@ -178,6 +178,14 @@ impl Metrics {
         );
     }
 
+    /// A webhook was removed: its counts go, or whoever makes and removes them fills the memory.
+    pub(crate) fn forget_webhook(&self, webhook: &str) {
+        for outcome in ["delivered", "failed"] {
+            let labels = vec![said("webhook", webhook), said("outcome", outcome)];
+            self.deliveries.remove(&labels);
+        }
+    }
+
     /// Whether somebody should count what ends soon; says so once in a while.
     pub(crate) fn outlook_is_old(&self, now: Timestamp) -> bool {
         let mut outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,8 +26,8 @@ use sectag_proto::secret::SecretText;
 use sectag_store::{Store, StoreError, Webhook};
 use sender::Sender;
 use serde_json::json;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -47,6 +47,8 @@ pub(crate) struct Webhooks {
     home: String,
     /// Raised by each change of any of them.
     changed: watch::Sender<u64>,
+    /// Those that are sending; raised by a change of this one, so that nobody's change hurries another's pause.
+    sending: Mutex<HashMap<String, watch::Sender<u64>>>,
 }
 
 impl std::fmt::Debug for Webhooks {
@@ -84,12 +86,25 @@ impl Webhooks {
             settings,
             home,
             changed: watch::Sender::new(0),
+            sending: Mutex::default(),
         }
     }
 
-    /// Something was added, changed or removed.
-    pub(crate) fn changed(&self) {
+    /// This one was added, changed or removed.
+    pub(crate) fn changed(&self, id: &str) {
+        let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = sending.get(id) {
+            one.send_modify(|count| *count += 1);
+        }
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Those of a team were removed with it.
+    pub(crate) fn all_changed(&self) {
+        let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in sending.values() {
+            one.send_modify(|count| *count += 1);
+        }
     }
 
     /// Whether a webhook of this team may lead there, as far as its URL says.
@@ -142,7 +157,7 @@ impl Webhooks {
         };
         if outcome.is_ok() {
             // Whatever waits for the end of a pause need not wait.
-            self.changed();
+            self.changed(&webhook.id);
         }
         Ok(Tried {
             outcome,
@@ -160,15 +175,19 @@ impl Webhooks {
     /// Sends until the service ends: a task for each webhook.
     pub(crate) async fn run(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         let mut changed = self.changed.subscribe();
-        let mut sending: HashSet<String> = HashSet::new();
         let mut tasks: JoinSet<String> = JoinSet::new();
         loop {
             changed.borrow_and_update();
             let pause = match self.store.webhooks().await {
                 Ok(all) => {
                     for webhook in all {
-                        if sending.insert(webhook.id.clone()) {
-                            let sender = Sender::new(self.clone(), webhook.id, stopped.clone());
+                        let mut sending =
+                            self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+                        if !sending.contains_key(&webhook.id) {
+                            let (one, changed) = watch::channel(0);
+                            sending.insert(webhook.id.clone(), one);
+                            let all = self.clone();
+                            let sender = Sender::new(all, webhook.id, stopped.clone(), changed);
                             tasks.spawn(sender.run());
                         }
                     }
@@ -190,6 +209,8 @@ impl Webhooks {
                 Some(ended) = tasks.join_next() => {
                     // Removed; or it panicked, and a restart of the service begins it again.
                     if let Ok(id) = ended {
+                        let mut sending =
+                            self.sending.lock().unwrap_or_else(PoisonError::into_inner);
                         sending.remove(&id);
                     }
                 }

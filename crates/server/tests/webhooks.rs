@@ -14,6 +14,7 @@ use support::device::FakeDevice;
 use support::{Reply, Town};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: &str = "whsec_a-secret-of-the-receivers-own-choice";
@@ -60,6 +61,8 @@ struct Receiver {
     url: String,
     came: Arc<Mutex<Vec<Came>>>,
     answers: Arc<Mutex<VecDeque<String>>>,
+    /// Whoever writes here holds the answers back.
+    held: Arc<RwLock<()>>,
 }
 
 impl Receiver {
@@ -73,11 +76,12 @@ impl Receiver {
             Arc::new(Mutex::new(Vec::new())),
             Arc::new(Mutex::new(VecDeque::new())),
         );
-        let (taken, script) = (came.clone(), answers.clone());
+        let held = Arc::new(RwLock::new(()));
+        let (taken, script, holding) = (came.clone(), answers.clone(), held.clone());
         tokio::spawn(async move {
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
-                let (taken, script) = (taken.clone(), script.clone());
+                let (taken, script, holding) = (taken.clone(), script.clone(), holding.clone());
                 tokio::spawn(async move {
                     let mut bytes = Vec::new();
                     loop {
@@ -85,6 +89,7 @@ impl Receiver {
                             return;
                         };
                         taken.lock().unwrap().push(came);
+                        drop(holding.read().await);
                         let answer = script.lock().unwrap().pop_front();
                         let answer = answer.unwrap_or_else(|| {
                             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()
@@ -96,7 +101,12 @@ impl Receiver {
                 });
             }
         });
-        Self { url, came, answers }
+        Self {
+            url,
+            came,
+            answers,
+            held,
+        }
     }
 
     fn answers(&self, statuses: &[u16]) {
@@ -305,6 +315,55 @@ async fn nothing_is_lost_over_a_pause_or_a_restart() {
         "{actions:?}"
     );
     assert_eq!(receiver.all().len(), 3);
+}
+
+#[tokio::test]
+async fn a_pause_counts_from_the_next_event_on_however_many_wait() {
+    let town = Town::start().await;
+    let receiver = Receiver::start().await;
+    let id = added(&town, &receiver, &["claim"]).await;
+    let path = format!("/v1/webhooks/{id}");
+    let pause = async |paused: bool| {
+        let body = json!({"paused": paused});
+        assert_eq!(town.owner("PATCH", &path, Some(&body)).await.status, 200);
+    };
+    pause(true).await;
+    for n in 1..=5 {
+        town.claim(&FakeDevice::new(n)).await;
+    }
+    let held = receiver.held.write().await;
+    pause(false).await;
+    let came = receiver.until(|came| !came.is_empty()).await;
+    pause(true).await;
+    drop(held);
+    let first = &came[0].json()["number"];
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while shown(&town, &id).await["cursor"].as_u64() < first.as_u64() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(shown(&town, &id).await["cursor"], *first);
+    assert_eq!(receiver.all().len(), 1);
+    pause(false).await;
+    receiver.until(|came| came.len() == 5).await;
+}
+
+#[tokio::test]
+async fn a_change_of_one_webhook_hurries_no_other() {
+    let town = Town::start().await;
+    let (failing, other) = (Receiver::start().await, Receiver::start().await);
+    added(&town, &failing, &["claim"]).await;
+    let other = added(&town, &other, &["alarm"]).await;
+    failing.answers(&[503; 100]);
+    town.claim(&FakeDevice::new(1)).await;
+    failing.until(|came| !came.is_empty()).await;
+    for n in 0..40 {
+        let body = json!({"paused": n % 2 == 0});
+        let path = format!("/v1/webhooks/{other}");
+        assert_eq!(town.owner("PATCH", &path, Some(&body)).await.status, 200);
+    }
+    let tried = failing.all().len();
+    assert!(tried < 10, "{tried}");
 }
 
 async fn actions(town: &Town) -> Vec<String> {

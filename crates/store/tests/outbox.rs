@@ -7,7 +7,7 @@ use fixtures::*;
 use sectag_proto::secret::SecretText;
 use sectag_store::{
     AuditScope, CommitError, DeviceChange, EVENT_KINDS, Event, NewEvent, Options, Outbox, SealKey,
-    SqliteStore, Store, Webhook, WebhookHealth, kind_of,
+    SqliteStore, Store, Team, Webhook, WebhookHealth, kind_of,
 };
 use serde_json::json;
 use std::path::Path;
@@ -256,6 +256,39 @@ async fn a_webhooks_cursor_never_goes_back_and_its_secret_is_sealed() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(SECRET.len()).any(|w| w == SECRET.as_bytes()));
     }
+}
+
+#[tokio::test]
+async fn the_webhooks_of_a_team_go_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    for team in ["green", "blue"] {
+        let made = Team {
+            id: team.into(),
+            name: team.into(),
+            topic_prefix: None,
+            created_at: at(1),
+        };
+        store.add_team(made, "ada").await.unwrap();
+        let webhook = Webhook {
+            id: format!("of-{team}"),
+            team: team.into(),
+            url: "https://hooks.example/".into(),
+            kinds: Vec::new(),
+            created_at: at(2),
+            created_by: "ada".into(),
+            paused: false,
+            cursor: 0,
+            health: WebhookHealth::default(),
+            last_delivered_at: None,
+        };
+        let secret = SecretText::new(SECRET.into());
+        assert!(store.add_webhook(webhook, secret).await.unwrap());
+    }
+    store.delete_team("green", "ada", at(3)).await.unwrap();
+    let left = store.webhooks().await.unwrap();
+    let ids: Vec<&str> = left.iter().map(|webhook| webhook.id.as_str()).collect();
+    assert_eq!(ids, ["of-blue"]);
 }
 
 #[test]

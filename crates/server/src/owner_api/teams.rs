@@ -141,5 +141,6 @@ async fn delete_team(
     Path(id): Path<String>,
 ) -> Answer {
     api.app.delete_team(&caller, &id).await?;
+    api.evidence.webhooks.all_changed();
     Ok(StatusCode::NO_CONTENT.into_response())
 }

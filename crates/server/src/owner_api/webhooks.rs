@@ -200,7 +200,7 @@ async fn create_webhook(
         ))));
     }
     tracing::info!(webhook = %webhook.id, place = crate::webhooks::origin(&webhook.url), by = %webhook.created_by, "webhook added");
-    api.evidence.webhooks.changed();
+    api.evidence.webhooks.changed(&webhook.id);
     let shown = shape(&api, webhook, Some(&secret));
     Ok(answer(StatusCode::CREATED, &shown))
 }
@@ -257,7 +257,7 @@ async fn change_webhook(
     if !changed {
         return Err(unknown(&id));
     }
-    api.evidence.webhooks.changed();
+    api.evidence.webhooks.changed(&id);
     let known = found(&api, &caller, &id).await?;
     Ok(answer(StatusCode::OK, &shape(&api, known, None)))
 }
@@ -281,7 +281,7 @@ async fn remove_webhook(
     if !store.remove_webhook(&known.id, &caller.name, now).await? {
         return Err(unknown(&id));
     }
-    api.evidence.webhooks.changed();
+    api.evidence.webhooks.changed(&id);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -52,8 +52,12 @@ enum Pause {
 }
 
 impl Sender {
-    pub(super) fn new(all: Arc<Webhooks>, id: String, stopped: watch::Receiver<bool>) -> Self {
-        let changed = all.changed.subscribe();
+    pub(super) fn new(
+        all: Arc<Webhooks>,
+        id: String,
+        stopped: watch::Receiver<bool>,
+        changed: watch::Receiver<u64>,
+    ) -> Self {
         Self {
             all,
             id,
@@ -74,7 +78,10 @@ impl Sender {
             self.changed.borrow_and_update();
             let known = self.all.store.webhook(&self.id).await;
             let done = match known {
-                Ok(None) => return self.id,
+                Ok(None) => {
+                    self.all.metrics.forget_webhook(&self.id);
+                    return self.id;
+                }
                 Ok(Some(webhook)) => self.send(webhook).await,
                 Err(e) => Err(e),
             };
@@ -211,9 +218,11 @@ impl Sender {
                     if self.delivered >= SAVE_EVERY {
                         self.save().await?;
                     }
+                    // However much waits: paused, removed or led elsewhere counts from the next one on.
+                    let changed = self.changed.has_changed().unwrap_or(true);
                     return Ok(match *self.stopped.borrow() {
                         true => Some(Pause::Stopped),
-                        false => None,
+                        false => changed.then_some(Pause::Changed),
                     });
                 }
                 Err(reason) => {

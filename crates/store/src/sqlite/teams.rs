@@ -256,6 +256,7 @@ pub(crate) fn delete(
     execute(db, sql!("allowed_delete_team"), [id])?;
     execute(db, sql!("rules_delete_team"), [id])?;
     execute(db, sql!("tags_unregister_team"), [id])?;
+    execute(db, sql!("webhooks_delete_team"), [id])?;
     execute(db, sql!("team_delete"), [id])?;
     let deleted = AuditEvent::new(at, by, "team-deleted")
         .team(id)
