@@ -400,6 +400,15 @@ impl<A: Eq + Hash> Shares<A> {
         true
     }
 
+    /// Places that this address has.
+    #[cfg_attr(
+        not(feature = "coap"),
+        expect(dead_code, reason = "only DTLS sessions make room for each other")
+    )]
+    pub(crate) fn held(&self, address: &A) -> usize {
+        self.by.get(address).copied().unwrap_or(0)
+    }
+
     pub(crate) fn give_back(&mut self, address: &A) {
         if let Some(held) = self.by.get_mut(address) {
             *held -= 1;

@@ -57,11 +57,15 @@ impl Newcomers {
             if self.sessions.len() < NEWCOMERS_MAX {
                 return Some(session);
             }
-            closed = self.oldest().map(|(oldest, _)| oldest);
-            self.gone(closed?);
-            if !self.shares.take(address) {
+            let (oldest, _) = self.oldest()?;
+            let is_its_own = self.sessions[&oldest].address == address;
+            // The oldest goes only for somebody who may have its place, or it would be neither closed nor counted.
+            if self.shares.held(&address) > usize::from(is_its_own) {
                 return Some(session);
             }
+            self.gone(oldest);
+            self.shares.take(address);
+            closed = Some(oldest);
         }
         let newcomer = Newcomer {
             since: now,
@@ -193,6 +197,23 @@ mod tests {
         }
         assert_eq!(closed, 100_000 - NEWCOMERS_MAX as u32);
         assert_eq!(newcomers.overdue(at(61)).unwrap(), u64::from(closed));
+    }
+
+    #[test]
+    fn whoever_is_not_let_into_a_full_room_pushes_nobody_out_of_sight() {
+        let mut newcomers = Newcomers::new();
+        for session in 0..NEWCOMERS_MAX as u32 {
+            newcomers.arrived(session.into(), from(session), at(1));
+        }
+        for session in 5000..5100 {
+            // Nobody's first session, so this one is closed and the others stay as they are.
+            assert_eq!(newcomers.arrived(session, from(7), at(2)), Some(session));
+            assert_eq!(newcomers.len(), NEWCOMERS_MAX);
+        }
+        // The oldest makes room for another one of its own.
+        assert_eq!(newcomers.arrived(5100, from(0), at(2)), Some(0));
+        let seen = std::iter::from_fn(|| newcomers.overdue(at(1000))).count();
+        assert_eq!(seen, NEWCOMERS_MAX);
     }
 
     #[test]
