@@ -195,6 +195,10 @@ impl Seen {
     /// Notes a swing; whether it is the second one.
     fn swung(&mut self, now: Timestamp) -> bool {
         self.swings.retain(|at| now.since(*at) < WINDOW);
+        // Two are enough, however many there are while nothing is told.
+        if self.swings.len() >= 2 {
+            self.swings.remove(0);
+        }
         self.swings.push(now);
         let due = self.swings.len() >= 2 && self.told.is_none_or(|at| now.since(at) >= QUIET);
         if due {
@@ -328,6 +332,15 @@ mod tests {
         assert_eq!(used(&[3, 5], 8), 0, "and another one, a week later");
         assert_eq!(used(&[3], 9), 1);
         assert_eq!(used(&[6, 3, 7, 3], 9), 0, "told already");
+    }
+
+    #[test]
+    fn what_a_swinging_device_costs_has_an_end() {
+        let clones = Clones::default();
+        for n in 0..1000_u64 {
+            clones.fetched(DEVICE, step(1 + (n as u32) % 2), at(n));
+        }
+        assert!(clones.0.lock().unwrap()[&DEVICE].swings.len() <= 2);
     }
 
     mod property {
