@@ -177,16 +177,20 @@ async fn a_run_that_is_over_stays_so_unless_it_begins_anew() {
         abandoned: vec![([1; 32], at(50))],
         ..LifeNotes::default()
     };
-    store.note_lives(abandoned).await.unwrap();
+    store.note_lives(abandoned.clone()).await.unwrap();
     let open_runs = async |store: &dyn Store| store.lives(device_id(1)).await.unwrap().renewals;
     commit(&store, 1, vec![renewal(run(1, 1, None))]).await;
     assert!(open_runs(&store).await.is_empty());
-    let anew = RenewalRun {
-        started_at: at(60),
-        ..run(1, 1, None)
-    };
-    commit(&store, 1, vec![renewal(anew.clone())]).await;
-    assert_eq!(open_runs(&store).await, [anew]);
+    // Later, and by a clock that went back.
+    for started_at in [at(60), at(0)] {
+        let anew = RenewalRun {
+            started_at,
+            ..run(1, 1, None)
+        };
+        commit(&store, 1, vec![renewal(anew.clone())]).await;
+        assert_eq!(open_runs(&store).await, [anew]);
+        store.note_lives(abandoned.clone()).await.unwrap();
+    }
 }
 
 #[tokio::test]

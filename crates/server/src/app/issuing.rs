@@ -208,7 +208,7 @@ fn life_of(
 
 /// A new certificate among those that count: what lay under its tag has lost its key, and the renewal that asked for it
 /// goes on to the next step. Another renewal of what has lost its key is over; one whose new certificate has lost its key
-/// begins again.
+/// begins again, unless it was in place: then the newest is this one.
 fn take_over(known: &mut DeviceLives, life: Life, now: Timestamp) -> Vec<LifeChange> {
     let (new, csr, writes) = (life.spki_sha256, life.csr, life.certificate);
     let csr_of = |lives: &[Life], spki| {
@@ -234,16 +234,19 @@ fn take_over(known: &mut DeviceLives, life: Life, now: Timestamp) -> Vec<LifeCha
         spki_sha256: *spki,
         at: now,
     }));
+    let lives = &known.lives;
+    let counts = |spki| lives.iter().any(|life| life.spki_sha256 == spki);
     for (run, asked) in known.renewals.iter_mut().zip(asked_before) {
+        let has_lost_new = run.new.is_some_and(|spki| replaced.contains(&spki));
         if asked {
             run.step = RenewalStep::Certificate;
             run.command = writes;
             run.new = Some(new);
-        } else if run.new.is_some_and(|spki| replaced.contains(&spki)) {
+        } else if has_lost_new && counts(run.old) {
             run.step = RenewalStep::Waiting;
             run.command = None;
             run.new = None;
-        } else if replaced.contains(&run.old) {
+        } else if has_lost_new || replaced.contains(&run.old) {
             run.step = RenewalStep::Abandoned;
             run.command = None;
             run.ended_at = Some(now);
@@ -395,4 +398,74 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
         text
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use sectag_store::RenewalRun;
+
+    fn life(n: u8, under: u64) -> Life {
+        Life {
+            spki_sha256: [n; 32],
+            device: DeviceId::from_bytes([1; 16]),
+            team: "team".into(),
+            serial: format!("{n:02x}"),
+            csr: CommandId::from_bytes([n; 16]),
+            certificate: None,
+            sec_tag: SecTag::new(under).ok(),
+            rule_id: None,
+            not_before: Timestamp(0),
+            not_after: Timestamp(100),
+            issued_at: Timestamp(0),
+            written_at: None,
+            used_at: None,
+            last_used_at: None,
+            state: LifeState::Written,
+            ended_at: None,
+            alarm_days: None,
+        }
+    }
+
+    #[test]
+    fn a_renewal_whose_new_certificate_was_replaced_goes_on_only_from_an_old_one() {
+        let step_after = |lives: Vec<Life>| {
+            let run = RenewalRun {
+                old: [1; 32],
+                device: DeviceId::from_bytes([1; 16]),
+                team: "team".into(),
+                rule_id: "r".into(),
+                sec_tag: SecTag::new(2).unwrap(),
+                in_place: lives.len() == 1,
+                started_at: Timestamp(1),
+                step: RenewalStep::Connect,
+                step_at: Timestamp(1),
+                command: None,
+                new: Some([2; 32]),
+                attempts: 1,
+                retry_at: Timestamp(1),
+                failing_since: None,
+                reason: None,
+                alarmed_at: None,
+                ended_at: None,
+            };
+            let renewals = vec![run];
+            let mut known = DeviceLives { lives, renewals };
+            let changes = take_over(&mut known, life(3, 2), Timestamp(9));
+            match changes.last() {
+                Some(LifeChange::Renewal(run)) => (run.step, known.renewals.len()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(
+            step_after(vec![life(1, 1), life(2, 2)]),
+            (RenewalStep::Waiting, 1)
+        );
+        assert_eq!(
+            step_after(vec![life(2, 2)]),
+            (RenewalStep::Abandoned, 0),
+            "in place the old one is gone, and nothing could begin again"
+        );
+    }
 }

@@ -17,5 +17,5 @@ SET team = excluded.team,
     reason = excluded.reason,
     alarmed_at = excluded.alarmed_at,
     ended_at = excluded.ended_at
--- One that is over stays so, unless it begins anew.
-WHERE renewals.ended_at IS NULL OR excluded.started_at > renewals.started_at
+-- One that is over stays so, unless another one begins, be it by a clock that went back.
+WHERE renewals.ended_at IS NULL OR excluded.started_at <> renewals.started_at

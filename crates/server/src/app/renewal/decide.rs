@@ -325,7 +325,9 @@ impl<'a> At<'a> {
     }
 
     fn goes_on(&self, run: &RenewalRun) -> Option<Asked> {
-        if run.step != RenewalStep::Waiting || run.retry_at > self.now {
+        // A time further off than any attempt waits was written by a clock that was ahead.
+        let waits = run.retry_at > self.now && run.retry_at.since(self.now) <= RETRY_AFTER_MAX;
+        if run.step != RenewalStep::Waiting || waits {
             return None;
         }
         let rule = self
@@ -421,7 +423,8 @@ impl<'a> At<'a> {
             let csr = csr_of(asked, &binding, run.sec_tag)?;
             run.command = Some(add("Renewal: new key", csr));
             run.step = RenewalStep::Key;
-            run.new = None;
+            // In place the old certificate is superseded: the one of the last attempt is all that is known of the tag.
+            run.new = run.new.filter(|_| run.in_place);
             run.attempts = run.attempts.saturating_add(1);
             if run.in_place {
                 add("Renewal: done", CommandRequest::Finished {});

@@ -296,6 +296,38 @@ fn a_certificate_that_was_not_stored_is_asked_for_anew() {
 }
 
 #[test]
+fn in_place_a_second_failure_is_no_end() {
+    let (device, rules) = (device(), [rule(RenewInto::InPlace)]);
+    let old = known(vec![life(1, 1, LifeState::Used)], vec![]);
+    let mut run = begin(&rules[0], old, 70).unwrap().run;
+    // Its first CSR brought a certificate, which could not be stored.
+    run.step = RenewalStep::Waiting;
+    run.new = Some([2; 32]);
+    let mut lives = known(vec![life(2, 1, LifeState::Issued)], vec![run]);
+    for attempts in 2..5 {
+        let mut at = At::new(&device, &rules, lives.clone(), true, day(70 + attempts));
+        let asked = at.next_step().expect("the device has no certificate");
+        let begun = at.begin(&asked, "", None, ids()).unwrap();
+        assert_eq!(u64::from(begun.run.attempts), attempts);
+        at.put(begun.run);
+        let failed = ended(51, csr(1).request, Status::Failed, "+CME ERROR: 514");
+        at.heard(failed.id, Some(&failed));
+        lives.renewals = at.runs();
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_does_not_stop_a_renewal() {
+    let rule = rule(RenewInto::InPlace);
+    let lives = known(vec![life(1, 1, LifeState::Used)], vec![]);
+    let mut run = begin(&rule, lives.clone(), 70).unwrap().run;
+    run.step = RenewalStep::Waiting;
+    run.retry_at = day(4000);
+    let lives = known(lives.lives, vec![run]);
+    assert!(begin(&rule, lives, 70).is_some());
+}
+
+#[test]
 fn nothing_is_begun_twice_nor_beside_other_commands() {
     let rule = rule(alternate());
     let two = || vec![life(1, 1, LifeState::Used), life(3, 1, LifeState::Used)];
