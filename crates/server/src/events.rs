@@ -110,7 +110,8 @@ impl Hub {
             if let Some(oldest) = ring.front().map(|event| event.number)
                 && oldest <= after + 1
             {
-                let from = usize::try_from(after + 1 - oldest).unwrap_or(usize::MAX);
+                // By number: what was dropped before it was read here is missing in between.
+                let from = ring.partition_point(|event| event.number <= after);
                 return Ok(ring.iter().skip(from).take(PAGE).cloned().collect());
             }
         }

@@ -243,6 +243,32 @@ async fn a_stream_ends_with_the_service() {
 }
 
 #[tokio::test]
+async fn a_revoked_key_hears_no_more_however_much_happens() {
+    let town = Town::start().await;
+    let body = json!({"name": "leaver", "role": "viewer"});
+    let reply = town.owner("POST", "/v1/keys", Some(&body)).await;
+    let key = reply.json()["key"].as_str().unwrap().to_owned();
+    town.log.forbid(&key);
+    let mut follower = Follower::new(&town, &key, "", "").await;
+    follower.read_until("retry: ").await;
+    let revoked = town.owner("DELETE", "/v1/keys/leaver", None).await;
+    assert_eq!(revoked.status, 204);
+    // Something happens all the time, so the stream is never idle. A key is looked at again every 15 s.
+    let ends =
+        async { while !follower.text.ends_with("\r\n0\r\n\r\n") && follower.read().await {} };
+    let happens = async {
+        for n in 1..120 {
+            town.claim(&FakeDevice::new(n)).await;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    };
+    tokio::select! {
+        () = ends => {}
+        () = happens => panic!("still told after half a minute"),
+    }
+}
+
+#[tokio::test]
 async fn there_are_not_more_streams_than_there_may_be() {
     let town = Town::start().await;
     let mut followers = Vec::new();

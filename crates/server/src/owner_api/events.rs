@@ -160,8 +160,16 @@ impl Stream {
         let hub = self.api.evidence.hub.clone();
         let mut stopped = self.api.evidence.stopped.clone();
         let mut newest = hub.newest();
-        let mut heartbeat = Instant::now() + HEARTBEAT;
+        let mut looked_at = Instant::now();
+        let mut heartbeat = looked_at + HEARTBEAT;
         loop {
+            // Also where there is always something to say.
+            if looked_at.elapsed() >= HEARTBEAT {
+                if !self.is_still_somebody().await {
+                    return Ok(());
+                }
+                looked_at = Instant::now();
+            }
             newest.borrow_and_update();
             let page = hub.behind(self.after).await?;
             if let Some(first) = page.first().filter(|first| first.number > self.after + 1) {
@@ -185,9 +193,6 @@ impl Stream {
                 () = self.pages.closed() => return Ok(()),
                 changed = newest.changed() => if changed.is_err() { return Ok(()) },
                 () = tokio::time::sleep_until(heartbeat) => {
-                    if !self.is_still_somebody().await {
-                        return Ok(());
-                    }
                     // Also moves the number that a client comes back with past what was not for it.
                     let _ = write!(self.text, ": {}\nid: {}\n\n", self.after, self.after);
                 }
