@@ -7,7 +7,7 @@ use fixtures::*;
 use sectag_proto::secret::SecretText;
 use sectag_store::{
     AuditScope, CommitError, DeviceChange, EVENT_KINDS, Event, NewEvent, Options, Outbox, SealKey,
-    SqliteStore, Store, Team, Webhook, WebhookHealth, kind_of,
+    SqliteStore, Store, Team, Teams, Webhook, WebhookHealth, kind_of,
 };
 use serde_json::json;
 use std::path::Path;
