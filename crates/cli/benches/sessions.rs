@@ -129,7 +129,7 @@ async fn claim(service: &Service) -> Vec<Device> {
             service.app().claim(&request, &caller).await.unwrap();
         service
             .app()
-            .create_command(device.id, None, CommandRequest::Finished {}, "bench")
+            .create_command(device.id, None, CommandRequest::Finished {}, &caller)
             .await
             .unwrap();
         devices.push(Device { id: device.id, jwt });

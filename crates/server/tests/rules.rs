@@ -3,7 +3,11 @@
 
 mod support;
 
+use sectag_proto::CommandRequest;
 use sectag_proto::wire::{Action, WireResponse, WireResult, encode_responses};
+use sectag_server::OwnerError;
+use sectag_server::app::Caller;
+use sectag_store::Role;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use support::Town;
@@ -854,4 +858,37 @@ async fn a_teams_rules_are_for_its_own_devices_and_know_its_prefix() {
     let queue = theirs("GET", &path, Value::Null).await.json();
     let topic = &queue["items"][0]["request"]["config"]["topic"];
     assert_eq!(topic, &json!(format!("acme-north/{}", device.id)));
+}
+
+#[tokio::test]
+async fn a_command_reaches_no_device_that_became_anothers_meanwhile() {
+    let town = Town::start().await;
+    let device = FakeDevice::new(1);
+    town.claim(&device).await;
+    let command = town.queue(&device, json!({"finished": {}})).await;
+    // Whoever asks has been let in before; what counts is whose the device is when it is written.
+    let stranger = Caller {
+        name: "stranger".to_owned(),
+        role: Role::Owner,
+        team: "another".to_owned(),
+        scope: Vec::new(),
+        sees_reserved: true,
+    };
+    let app = town.service().app();
+    let one = CommandRequest::Finished {};
+    let refused = [
+        app.create_command(device.id, None, one, &stranger)
+            .await
+            .map(drop),
+        app.delete_command(device.id, command.parse().unwrap(), true, &stranger)
+            .await,
+        app.delete_commands(device.id, true, &stranger).await,
+    ];
+    for refused in refused {
+        assert!(
+            matches!(refused, Err(OwnerError::NotFound { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(town.commands(&device).await.len(), 1);
 }

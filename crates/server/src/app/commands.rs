@@ -25,11 +25,11 @@ impl App {
         device: DeviceId,
         description: Option<String>,
         request: CommandRequest,
-        by: &str,
+        caller: &Caller,
     ) -> Result<Command, OwnerError> {
         let new = vec![(description, request)];
         let policy = ErrorPolicy::VendorDefault;
-        let mut made = self.create_commands(device, new, policy, by).await?;
+        let mut made = self.create_commands(device, new, policy, caller).await?;
         made.pop().ok_or(OwnerError::Contention)
     }
 
@@ -42,8 +42,9 @@ impl App {
         device: DeviceId,
         set: Vec<(Option<String>, CommandRequest)>,
         on_error: ErrorPolicy,
-        by: &str,
+        caller: &Caller,
     ) -> Result<Vec<Command>, OwnerError> {
+        let by = &caller.name;
         check_set(&set, on_error)?;
         let set: Vec<NewCommand> = set
             .into_iter()
@@ -61,6 +62,7 @@ impl App {
                 .store
                 .queue(device, &[])
                 .await?
+                .filter(|loaded| caller.sees(&loaded.device))
                 .ok_or_else(|| not_claimed(device))?;
             if self.is_overdue(loaded.queue.commands()) {
                 self.expire(device).await?;
@@ -254,13 +256,15 @@ impl App {
         device: DeviceId,
         command: CommandId,
         force: bool,
-        by: &str,
+        caller: &Caller,
     ) -> Result<(), OwnerError> {
+        let by = &caller.name;
         for _ in 0..COMMIT_ATTEMPTS {
             let loaded = self
                 .store
                 .queue(device, &[command])
                 .await?
+                .filter(|loaded| caller.sees(&loaded.device))
                 .ok_or_else(|| not_claimed(device))?;
             if self.is_overdue(loaded.queue.commands()) {
                 self.expire(device).await?;
@@ -304,11 +308,12 @@ impl App {
         &self,
         device: DeviceId,
         force: bool,
-        by: &str,
+        caller: &Caller,
     ) -> Result<(), OwnerError> {
+        let by = &caller.name;
         for _ in 0..COMMIT_ATTEMPTS {
             // The version first: commands that come between the two reads then make the commit fail, not vanish.
-            let known = self.device(device).await?;
+            let known = self.device_of(caller, device).await?;
             let commands = self.store.commands(device).await?;
             if self.is_overdue(&commands) {
                 self.expire(device).await?;

@@ -177,8 +177,9 @@ impl App {
         };
         let mut groups: BTreeMap<(Vec<String>, Vec<String>), (usize, DeviceId)> = BTreeMap::new();
         for device in page.items.iter().filter(|device| caller.sees(device)) {
-            // Unclaimed since the list was read: nothing will come.
-            let Some(loaded) = self.store.queue(device.id, &[]).await? else {
+            // Unclaimed since the list was read, and maybe another team's by now: nothing will come.
+            let loaded = self.store.queue(device.id, &[]).await?;
+            let Some(loaded) = loaded.filter(|loaded| caller.sees(&loaded.device)) else {
                 continue;
             };
             let mut plan = self.plan_of(loaded, &rules, prefix.as_deref()).await?;

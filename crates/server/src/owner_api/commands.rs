@@ -137,7 +137,7 @@ async fn create_command(
     api.app.device_of(&caller, device).await?;
     let made = api
         .app
-        .create_commands(device, set, on_error, &caller.name)
+        .create_commands(device, set, on_error, &caller)
         .await?;
     let mut items: Vec<_> = made.iter().map(|c| shapes::command(device, c)).collect();
     let queued = match items.pop() {
@@ -255,7 +255,7 @@ async fn delete_command(
     let force = Query::of(query)?.flag("force")?;
     let device = api.app.device_of(&caller, device_id(&id)?).await?.id;
     api.app
-        .delete_command(device, command_id(&command)?, force, &caller.name)
+        .delete_command(device, command_id(&command)?, force, &caller)
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -278,6 +278,6 @@ async fn delete_commands(
 ) -> Answer {
     let force = Query::of(query)?.flag("force")?;
     let device = api.app.device_of(&caller, device_id(&id)?).await?.id;
-    api.app.delete_commands(device, force, &caller.name).await?;
+    api.app.delete_commands(device, force, &caller).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
