@@ -112,7 +112,7 @@ pub enum ClaimOutcome {
     Created(Device),
     /// Claimed before by the same team, with the same key: unchanged (tags as well), unless a new key was accepted.
     Existing(Device),
-    /// Claimed by another team, or kept from the claimer. Do not tell the claimer apart from other refusals (spec/owner-api §2.1).
+    /// Claimed by another team, kept from the claimer, or claimed for a team that was deleted. Do not tell the claimer apart from other refusals (spec/owner-api §2.1).
     OwnedByOther(Device),
     /// The device is known under another key.
     KeyConflict(KnownKey),

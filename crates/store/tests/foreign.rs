@@ -5,8 +5,9 @@ mod fixtures;
 
 use fixtures::*;
 use sectag_store::{
-    BULK_OPEN_MAX, Bulk, BulkKind, BulkStatus, Life, LifeChange, LifeState, NewRegistration,
-    REGISTERED_CERTIFICATES_MAX, RegisteredCertificate, Role, Store, Subject,
+    AddTeamError, BULK_OPEN_MAX, Bulk, BulkKind, BulkStatus, ClaimOutcome, DeleteTeamError, Life,
+    LifeChange, LifeState, NewRegistration, REGISTERED_CERTIFICATES_MAX, RegisteredCertificate,
+    Role, Store, Subject, Team,
 };
 
 const TEAM: &str = "ada";
@@ -95,6 +96,67 @@ async fn register(store: &dyn Store, id: &str, rows: Vec<NewRegistration>) -> Ve
     let rows = rows.into_iter().map(|row| Ok(Some(row))).collect();
     store.step_bulk(id, 0, rows, at(2)).await.unwrap();
     store.bulk(id).await.unwrap().unwrap().errors
+}
+
+fn team(id: &str, prefix: Option<&str>) -> Team {
+    Team {
+        id: id.into(),
+        name: id.into(),
+        topic_prefix: prefix.map(Into::into),
+        created_at: at(0),
+    }
+}
+
+#[tokio::test]
+async fn a_team_that_is_gone_gets_nothing_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    let store = store.as_ref();
+    store.add_team(team(TEAM, None), "ada").await.unwrap();
+    store.add_team(team("home", None), "ada").await.unwrap();
+    let gateway = Subject::Named("gateway".into());
+    let errors = register(store, "01A", vec![registration(gateway.clone(), 1)]).await;
+    assert_eq!(errors, Vec::<String>::new());
+    let kept = store.delete_team(TEAM, "ada", at(3)).await.unwrap_err();
+    assert_eq!(
+        kept,
+        DeleteTeamError::InUse {
+            devices: 0,
+            registered: 1
+        }
+    );
+    let gone = store.unregister(gateway, TEAM, "ada", at(3)).await;
+    assert!(gone.unwrap());
+    store.delete_team(TEAM, "ada", at(4)).await.unwrap();
+    // Who asked a moment before.
+    let claimed = store.claim(claim_of(1, &[0])).await.unwrap();
+    assert!(
+        matches!(claimed, ClaimOutcome::OwnedByOther(_)),
+        "{claimed:?}"
+    );
+    assert_eq!(store.device(device_id(1)).await.unwrap(), None);
+    let late = registration(Subject::Named("late".into()), 2);
+    let errors = register(store, "01B", vec![late]).await;
+    assert!(errors[0].contains("cannot be registered"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn the_prefix_of_a_team_and_the_topics_of_a_registered_device_stay_apart() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    let store = store.as_ref();
+    store.add_team(team(TEAM, None), "ada").await.unwrap();
+    let north = store.add_team(team("north", Some("north")), "ada").await;
+    north.unwrap();
+    let rows = vec![
+        registration(Subject::Named("north".into()), 1),
+        registration(Subject::Named("south".into()), 2),
+    ];
+    let errors = register(store, "01A", rows).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("[0]: this id"), "{errors:?}");
+    let south = store.add_team(team("s", Some("south")), "ada").await;
+    assert!(matches!(south, Err(AddTeamError::PrefixTaken { .. })));
 }
 
 #[tokio::test]

@@ -142,11 +142,13 @@ pub enum AddTeamError {
 /// Why a team was not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteTeamError {
-    /// It has claimed devices.
-    #[error("the team has {devices} claimed devices")]
+    /// It has devices.
+    #[error("the team has {devices} claimed devices and {registered} registered ones")]
     InUse {
-        /// How many.
+        /// How many are claimed.
         devices: u64,
+        /// How many are registered; claimed ones can be among them.
+        registered: u64,
     },
     /// No such team.
     #[error("there is no such team")]

@@ -7,7 +7,7 @@ use crate::record::{
     Tombstone,
 };
 use crate::sqlite::rows::{self, all, first, get, int, sql, time};
-use crate::sqlite::{audit, damaged, execute};
+use crate::sqlite::{audit, damaged, execute, teams};
 use rusqlite::{Connection, params};
 use sectag_proto::{DeviceId, Timestamp};
 use serde_json::{Value, json};
@@ -38,7 +38,14 @@ fn checked(claim: &NewClaim) -> Result<(), StoreError> {
 fn decision(db: &Connection, claim: NewClaim) -> Result<Decision, StoreError> {
     checked(&claim)?;
     let id = claim.device;
-    Ok(decide(claim, device(db, id)?, tombstone(db, id)?))
+    let decision = decide(claim, device(db, id)?, tombstone(db, id)?);
+    match decision {
+        // Nobody could see it, nor give it back.
+        Decision::Create { device, .. } if teams::is_gone(db, &device.owner)? => {
+            Ok(Decision::Answer(ClaimOutcome::OwnedByOther(device)))
+        }
+        decision => Ok(decision),
+    }
 }
 
 pub(crate) fn would_claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, StoreError> {

@@ -10,7 +10,7 @@ use crate::record::{AuditEvent, Role};
 use crate::sqlite::devices::count;
 use crate::sqlite::rows::{all, at, at_or_none, damaged, first, get, int, number, sql, time};
 use crate::sqlite::writer::Kind;
-use crate::sqlite::{SqliteStore, audit, execute, read_error};
+use crate::sqlite::{SqliteStore, audit, execute, read_error, teams};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use sectag_proto::{DeviceId, Timestamp};
@@ -295,6 +295,26 @@ fn registered(
     Ok(Some(found))
 }
 
+/// The team that registered a device.
+fn holder(db: &Connection, subject: &Subject) -> Result<Option<String>, StoreError> {
+    first(db, sql!("registered_by_subject"), [subject.key()], |row| {
+        get(row, 1)
+    })
+}
+
+fn has_no_prefix(db: &Connection, team: &str) -> Result<bool, StoreError> {
+    let found = teams::team(db, team)?;
+    Ok(found.is_none_or(|team| team.topic_prefix.is_none()))
+}
+
+/// Whether a registered device has this id, and topics that no prefix stands before.
+pub(crate) fn is_a_top_level(db: &Connection, id: &str) -> Result<bool, StoreError> {
+    match holder(db, &Subject::Named(id.to_owned()))? {
+        Some(team) => has_no_prefix(db, &team),
+        None => Ok(false),
+    }
+}
+
 /// Registers one row, or says why not. A row that was registered before changes what it says beside the certificate.
 fn register(
     db: &Connection,
@@ -313,9 +333,16 @@ fn register(
             return refuse(ID_REFUSED);
         }
     }
-    let holder = first(db, sql!("registered_by_subject"), [&key], |row| {
-        get::<String>(row, 1)
-    })?;
+    if teams::is_gone(db, team)? {
+        return refuse(ID_REFUSED);
+    }
+    if let Subject::Named(id) = &new.subject
+        && teams::has_prefix(db, id)?
+        && has_no_prefix(db, team)?
+    {
+        return refuse(ID_REFUSED);
+    }
+    let holder = holder(db, &new.subject)?;
     if holder.as_ref().is_some_and(|holder| holder != team) {
         return refuse(ID_REFUSED);
     }

@@ -4,9 +4,9 @@ use crate::contract::teams::{AddKeyError, AddTeamError, DeleteTeamError, RevokeK
 use crate::contract::{PAGE_ROWS_MAX, StoreError};
 use crate::record::{Allowed, ApiKey, AuditEvent, Page, Team};
 use crate::sqlite::devices::{count, counted, cut};
-use crate::sqlite::rows::{self, all, first, sql, time};
+use crate::sqlite::rows::{self, all, first, get, sql, time};
 use crate::sqlite::writer::Kind;
-use crate::sqlite::{SqliteStore, access, audit, execute, read_error};
+use crate::sqlite::{SqliteStore, access, audit, execute, foreign, read_error};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 use sectag_proto::es256::Kid;
@@ -159,6 +159,18 @@ pub(crate) fn team(db: &Connection, id: &str) -> Result<Option<Team>, StoreError
     first(db, sql!("team_by_id"), [id], rows::team)
 }
 
+/// Whether a team was deleted, so that nothing may become its own any more.
+pub(crate) fn is_gone(db: &Connection, id: &str) -> Result<bool, StoreError> {
+    let gone = first(db, sql!("team_gone"), [id], |row| get::<bool>(row, 0))?;
+    Ok(gone.unwrap_or(true))
+}
+
+/// Whether the topics of a team lie below this level.
+pub(crate) fn has_prefix(db: &Connection, level: &str) -> Result<bool, StoreError> {
+    let found = first(db, sql!("team_by_topic_prefix"), [level], |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
 pub(crate) fn by_name(db: &Connection, name: &str) -> Result<Option<Team>, StoreError> {
     first(db, sql!("team_by_name"), [name], rows::team)
 }
@@ -203,7 +215,7 @@ pub(crate) fn add(db: &Connection, team: &Team, by: &str) -> Result<(), AddTeamE
         });
     }
     if let Some(prefix) = &team.topic_prefix
-        && first(db, sql!("team_by_topic_prefix"), [prefix], rows::team)?.is_some()
+        && (has_prefix(db, prefix)? || foreign::is_a_top_level(db, prefix)?)
     {
         return Err(AddTeamError::PrefixTaken {
             prefix: prefix.clone(),
@@ -249,8 +261,12 @@ pub(crate) fn delete(
 ) -> Result<(), DeleteTeamError> {
     let team = team(db, id)?.ok_or(DeleteTeamError::Unknown)?;
     let devices = counted(db, id, "", &[0, 1], &[0, 1])?;
-    if devices > 0 {
-        return Err(DeleteTeamError::InUse { devices });
+    let registered = count(db, &format!("registered:{id}"))?;
+    if devices > 0 || registered > 0 {
+        return Err(DeleteTeamError::InUse {
+            devices,
+            registered,
+        });
     }
     execute(db, sql!("keys_revoke_team"), params![id, time(at)])?;
     execute(db, sql!("allowed_delete_team"), [id])?;
