@@ -16,36 +16,35 @@ const PAGE: usize = 100;
 
 /// `sectag events`
 pub(crate) async fn events(owner: &Owner, args: Events, as_json: bool) -> Outcome {
-    let mut after = args.after;
+    let mut followed = Followed {
+        after: args.after,
+        ..Followed::default()
+    };
     let mut left = args.count.unwrap_or(usize::MAX);
     let mut begun = false;
     while left > 0 {
-        let path = path_of(&args, after);
-        let mut kind = String::new();
-        let followed = owner
+        let path = path_of(&args, followed.after);
+        followed.begins();
+        let ended = owner
             .follow(&path, |line| {
                 begun = true;
-                if let Some(value) = line.strip_prefix("event: ") {
-                    value.clone_into(&mut kind);
-                } else if let Some(value) = line.strip_prefix("id: ") {
-                    after = value.parse().ok().or(after);
-                } else if let Some(value) = line.strip_prefix("data: ") {
-                    if kind == "lost" {
-                        say_lost(value);
-                    } else {
-                        print_event(value, as_json);
+                match followed.read(line) {
+                    Some(data) if followed.kind == "lost" => say_lost(data),
+                    Some(data) => {
+                        print_event(data, as_json);
                         left = left.saturating_sub(1);
                     }
+                    None => {}
                 }
                 left > 0
             })
             .await;
-        match followed {
+        match ended {
             _ if left == 0 => {}
             Ok(()) => {
                 eprintln!(
                     "the stream ended; going on behind event {}",
-                    after.unwrap_or(0)
+                    followed.after.unwrap_or(0)
                 );
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
@@ -55,6 +54,38 @@ pub(crate) async fn events(owner: &Owner, args: Events, as_json: bool) -> Outcom
         }
     }
     Ok(())
+}
+
+/// Where a stream is. A number counts when what it numbers was read: an end between the two loses nothing.
+#[derive(Debug, Default)]
+struct Followed {
+    kind: String,
+    id: Option<u64>,
+    after: Option<u64>,
+}
+
+impl Followed {
+    /// What the stream before left unfinished comes again.
+    fn begins(&mut self) {
+        (self.kind, self.id) = (String::new(), None);
+    }
+
+    /// Reads a line; gives what an event says.
+    fn read<'a>(&mut self, line: &'a str) -> Option<&'a str> {
+        let mut data = None;
+        if let Some(value) = line.strip_prefix("event: ") {
+            value.clone_into(&mut self.kind);
+        } else if let Some(value) = line.strip_prefix("id: ") {
+            self.id = value.parse().ok();
+        } else {
+            data = line.strip_prefix("data: ");
+        }
+        // An empty line ends a number that came without an event.
+        if data.is_some() || line.is_empty() {
+            self.after = self.id.take().or(self.after);
+        }
+        data
+    }
 }
 
 fn path_of(args: &Events, after: Option<u64>) -> String {
@@ -276,6 +307,20 @@ async fn pause(owner: &Owner, id: &str, paused: bool) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_ends_between_a_number_and_its_event_goes_on_before_it() {
+        let mut followed = Followed::default();
+        for line in ["event: claim", "id: 7", "data: {}", "", ": 9", "id: 9", ""] {
+            followed.read(line);
+        }
+        assert_eq!(followed.after, Some(9));
+        followed.read("event: fetch");
+        followed.read("id: 10");
+        assert_eq!(followed.after, Some(9), "its event has not come");
+        followed.begins();
+        assert_eq!((followed.read(""), followed.after), (None, Some(9)));
+    }
 
     #[test]
     fn events_read_as_sentences() {

@@ -5,7 +5,7 @@ use sectag_keep as keep;
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// How far an input is claimed.
@@ -47,6 +47,13 @@ impl Journal {
             PathBuf::from(name)
         };
         let is_file = input != Path::new("-");
+        if let Some(failed) = failed.as_deref().filter(|failed| is_same(input, failed)) {
+            return Err(Fault::untried(format!(
+                "`{}` is the file of the rows and that of the refused ones",
+                failed.display()
+            ))
+            .hint("give --failed another name; the rows would be written over"));
+        }
         let path = is_file.then(|| beside(".journal"));
         let failed = failed.or_else(|| is_file.then(|| beside(".failed.csv")));
         let found = match &path {
@@ -147,6 +154,15 @@ impl Journal {
     }
 }
 
+/// Whether both names lead to one file, by whatever way.
+fn is_same(one: &Path, two: &Path) -> bool {
+    let place = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    place(one).is_some_and(|of_one| place(two) == Some(of_one))
+}
+
 impl Failed {
     fn append(&mut self, rows: &str) -> Outcome {
         if rows.is_empty() {
@@ -219,8 +235,24 @@ fn read(bytes: &[u8]) -> Option<Done> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rows_are_never_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = dir.path().join("rows.csv");
+        std::fs::write(&rows, "token").unwrap();
+        let link = dir.path().join("link.csv");
+        std::os::unix::fs::symlink(&rows, &link).unwrap();
+        for failed in [&rows, &link] {
+            assert!(Journal::open(&rows, Some(failed.clone())).is_err());
+        }
+        assert_eq!(std::fs::read(&rows).unwrap(), b"token");
+        let elsewhere = dir.path().join("refused.csv");
+        assert!(Journal::open(&rows, Some(elsewhere)).is_ok());
+    }
 
     #[test]
     fn a_journal_is_read_as_it_was_written_and_nothing_else_is() {
