@@ -58,7 +58,7 @@ pub(crate) async fn rules(
                 .await?;
             eprintln!("deleted; commands that it queued stay queued");
         }
-        Rules::Example => output::json(&example()),
+        Rules::Example => output::json(&example(place)),
     }
     Ok(())
 }
@@ -181,19 +181,25 @@ pub(crate) fn body(place: &Place, new: &NewRule, start: Value) -> Outcome<Value>
 
 /// Root CA, key and certificate; the service appends `finished`.
 fn onboarding(place: &Place, sec_tag: u32, days: Option<u32>) -> Outcome<Value> {
+    let root = root_command(place, sec_tag)?;
+    let issue = days.map_or(json!(true), |days| json!({ "validityDays": days }));
+    Ok(json!([
+        root,
+        { "description": "Key and certificate",
+          "request": { "certificateSigningRequest":
+            { "secTag": sec_tag, "attributes": "", "keyUsage": "101010000", "issue": issue } } },
+    ]))
+}
+
+/// What lets a device know the servers of this home.
+fn root_command(place: &Place, sec_tag: u32) -> Outcome<Value> {
     let path = place.home.join("ca/root.crt");
     let root = std::fs::read_to_string(&path).map_err(|error| {
         Fault::untried(format!("no root CA at `{}`: {error}", path.display()))
             .hint("with a service elsewhere give a file that holds its root CA")
     })?;
-    let issue = days.map_or(json!(true), |days| json!({ "validityDays": days }));
-    Ok(json!([
-        { "description": "Root CA",
-          "request": { "serverCertificate": { "secTag": sec_tag, "content": root.trim_end() } } },
-        { "description": "Key and certificate",
-          "request": { "certificateSigningRequest":
-            { "secTag": sec_tag, "attributes": "", "keyUsage": "101010000", "issue": issue } } },
-    ]))
+    Ok(json!({ "description": "Root CA",
+        "request": { "serverCertificate": { "secTag": sec_tag, "content": root.trim_end() } } }))
 }
 
 /// JSON from a file or stdin.
@@ -211,8 +217,9 @@ pub(crate) fn read(file: &str) -> Outcome<Value> {
     })
 }
 
-fn example() -> Value {
-    json!({
+/// The whole way to MQTT with all that a rule can say. Without the root CA, which must be said, where that is elsewhere.
+fn example(place: &Place) -> Value {
+    let mut rule = json!({
         "name": "farm",
         "description": "What every device of the farm gets",
         "tags": ["farm"],
@@ -227,7 +234,17 @@ fn example() -> Value {
         "onError": { "retry": { "times": 2 } },
         "renewal": { "atPercent": 67, "into": { "alternate": { "secTag": 16_842_754 } } },
         "active": false,
-    })
+    });
+    match (
+        root_command(place, 16_842_753),
+        rule["commands"].as_array_mut(),
+    ) {
+        (Ok(root), Some(commands)) => commands.insert(0, root),
+        _ => eprintln!(
+            "there is no root CA in this home: put a serverCertificate with the one of your service before the other commands"
+        ),
+    }
+    rule
 }
 
 /// The path of a tag; tags are free text.

@@ -197,6 +197,13 @@ fn mistakes_are_named_with_what_helps() {
         said.stderr
     );
     let example = home.sectag(&["rules", "example"]).expect_code(0);
+    let root = std::fs::read_to_string(home.path().join("ca/root.crt")).unwrap();
+    let commands = serde_json::from_str::<Value>(&example.stdout).unwrap()["commands"].clone();
+    assert_eq!(
+        commands[0]["request"]["serverCertificate"],
+        json!({"secTag": 16_842_753, "content": root.trim_end()}),
+        "or no device could connect"
+    );
     std::fs::write(&file, example.stdout).unwrap();
     home.sectag(&["rules", "create", file.to_str().unwrap()])
         .expect_code(0);
