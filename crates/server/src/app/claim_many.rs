@@ -2,11 +2,13 @@
 //! group commit.
 //!
 //! ```text
-//!   rows ─► at most [`CLAIMS_IN_HAND_MAX`] at a time ─► a thread of [`recovery_threads`] ─► store ─► answers, in the order of the rows
+//!   rows, those of one device together ─► at most [`CLAIMS_IN_HAND_MAX`] at a time ─► a thread of [`recovery_threads`] ─► store ─► answers, in the order of the rows
 //! ```
 
 use super::{App, Caller, ClaimRequest, Claimed, OwnerError};
+use sectag_proto::DeviceId;
 use sectag_proto::token::{AttestationToken, Candidate, TokenError};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -24,8 +26,8 @@ pub fn recovery_threads() -> usize {
 static RECOVERIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(recovery_threads()));
 
 impl App {
-    /// Claims many devices. One row that is refused does not spoil the others; the answers are in the order of the rows. A
-    /// device that is named twice is created by one row and there already for the other.
+    /// Claims many devices. One row that is refused does not spoil the others; the answers are in the order of the rows. Rows of
+    /// one device are claimed in their order, as if each were a call.
     ///
     /// # Errors
     /// [`OwnerError::Store`], when the store failed for any row; others may be claimed by then, and asking again is safe.
@@ -36,25 +38,33 @@ impl App {
     ) -> Result<Vec<Result<Claimed, OwnerError>>, OwnerError> {
         let mut answers: Vec<Option<Result<Claimed, OwnerError>>> = Vec::new();
         answers.resize_with(rows.len(), || None);
-        let mut rows = rows.into_iter().enumerate();
+        let mut groups = by_device(rows).into_iter();
         let mut in_hand = JoinSet::new();
         loop {
             while in_hand.len() < CLAIMS_IN_HAND_MAX
-                && let Some((at, request)) = rows.next()
+                && let Some(group) = groups.next()
             {
                 let (app, caller) = (self.clone(), caller.clone());
-                in_hand.spawn(async move { (at, app.claim(&request, &caller).await) });
-            }
-            match in_hand.join_next().await {
-                None => break,
-                Some(Ok((_, Err(e @ OwnerError::Store(_))))) => return Err(e),
-                Some(Ok((at, answer))) => {
-                    if let Some(place) = answers.get_mut(at) {
-                        *place = Some(answer);
+                in_hand.spawn(async move {
+                    let mut answered = Vec::with_capacity(group.len());
+                    for (at, request) in group {
+                        answered.push((at, app.claim(&request, &caller).await));
                     }
+                    answered
+                });
+            }
+            let answered = match in_hand.join_next().await {
+                None => break,
+                Some(Ok(answered)) => answered,
+                // It panicked, and has said so; its rows are not answered.
+                Some(Err(_)) => continue,
+            };
+            for (at, answer) in answered {
+                match (answer, answers.get_mut(at)) {
+                    (Err(e @ OwnerError::Store(_)), _) => return Err(e),
+                    (answer, Some(place)) => *place = Some(answer),
+                    (_, None) => {}
                 }
-                // It panicked, and has said so; the row is not answered.
-                Some(Err(_)) => {}
             }
         }
         let lost = || Err(OwnerError::Contention);
@@ -79,4 +89,20 @@ impl App {
             e => OwnerError::BadToken(e),
         })
     }
+}
+
+/// Rows with their places, those that name one device together; in the order of the first of each.
+fn by_device(rows: Vec<ClaimRequest>) -> Vec<Vec<(usize, ClaimRequest)>> {
+    let mut groups: Vec<Vec<(usize, ClaimRequest)>> = Vec::with_capacity(rows.len());
+    let mut known: HashMap<DeviceId, usize> = HashMap::with_capacity(rows.len());
+    for (at, request) in rows.into_iter().enumerate() {
+        let device = AttestationToken::parse(&request.token).map(|token| token.device);
+        let begun = groups.len();
+        let place = device.map_or(begun, |device| *known.entry(device).or_insert(begun));
+        match groups.get_mut(place) {
+            Some(group) => group.push((at, request)),
+            None => groups.push(vec![(at, request)]),
+        }
+    }
+    groups
 }
