@@ -191,7 +191,7 @@ impl Metrics {
         let mut outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
         let old = outlook
             .counted_at
-            .is_none_or(|at| now.since(at) >= OUTLOOK_FOR);
+            .is_none_or(|at| at > now || now.since(at) >= OUTLOOK_FOR);
         if old {
             outlook.counted_at = Some(now);
         }
