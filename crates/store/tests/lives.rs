@@ -6,8 +6,8 @@ mod fixtures;
 use fixtures::*;
 use sectag_proto::{SecTag, Timestamp};
 use sectag_store::{
-    DeviceChange, EndingQuery, Life, LifeChange, LifeNotes, LifeState, Lives, RenewalQuery,
-    RenewalRun, RenewalStep, Spki, Store, View,
+    DeviceChange, EndingQuery, Foreign, Life, LifeChange, LifeNotes, LifeState, Lives,
+    RenewalQuery, RenewalRun, RenewalStep, Spki, Store, View,
 };
 
 fn tag(n: u64) -> SecTag {
@@ -190,6 +190,28 @@ async fn a_run_that_is_over_stays_so_unless_it_begins_anew() {
         commit(&store, 1, vec![renewal(anew.clone())]).await;
         assert_eq!(open_runs(&store).await, [anew]);
         store.note_lives(abandoned.clone()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_ends_its_renewal_from_either_side() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    for (device, serial) in [(1, "01"), (2, "04")] {
+        claimed(&store, device).await;
+        let (old, new) = (device as u8 * 2 - 1, device as u8 * 2);
+        let lives = [life(device, old, 1, 500), life(device, new, 2, 900)];
+        let mut changes: Vec<LifeChange> = lives.map(born).into();
+        changes.push(renewal(run(device, old, Some(new))));
+        commit(&store, device, changes).await;
+        let id = device_id(device);
+        let owner = store.device(id).await.unwrap().unwrap().owner;
+        let revoked = store.revoke_certificate(id, &owner, serial, "ada", at(9));
+        assert_eq!(revoked.await.unwrap(), Some(true));
+        let known = store.lives(id).await.unwrap();
+        assert_eq!((known.lives.len(), known.renewals.len()), (1, 0));
+        let history = store.life_history(id).await.unwrap();
+        assert_eq!(history.renewals[0].step, RenewalStep::Abandoned);
     }
 }
 

@@ -222,11 +222,10 @@ fn revoke_certificate(
     let before: i64 = one(db, sql!("revoked_of_serial"), params![key, serial])?;
     let of_claim = params![key, team, serial, time(at)];
     let issued: i64 = one(db, sql!("lives_of_serial"), params![key, team, serial])?;
-    execute(
-        db,
-        sql!("lives_revoke_serial"),
-        params![key, serial, time(at)],
-    )?;
+    let of_device = params![key, serial, time(at)];
+    // Neither is it renewed, nor does another one wait for a connection with it.
+    execute(db, sql!("renewals_abandon_serial"), of_device)?;
+    execute(db, sql!("lives_revoke_serial"), of_device)?;
     // A life that ended before is not touched by that, and its certificate may be valid by its dates.
     execute(db, sql!("revoked_of_life"), of_claim)?;
     let pinned = execute(db, sql!("registered_revoke_serial"), of_claim)?;

@@ -1,0 +1,3 @@
+UPDATE renewals SET step = 'abandoned', step_at = ?3, ended_at = ?3, command = NULL
+WHERE device = ?1 AND ended_at IS NULL
+  AND EXISTS (SELECT 1 FROM lives AS l WHERE l.spki_sha256 IN (renewals.old, renewals.new) AND l.serial = ?2)
