@@ -57,7 +57,7 @@ fn the_services_own_file_is_edited_with_its_comments() {
         list.contains("listen.device=127.0.0.1:9443\tenvironment\n"),
         "{list}"
     );
-    assert!(list.contains("policy=first-claim\tdefault\n"), "{list}");
+    assert!(list.contains("policy=auto\tdefault\n"), "{list}");
 }
 
 #[test]
