@@ -31,6 +31,7 @@ pub use forecast::{
     OwnCertificates, Sum, Sums, WINDOW_DAYS, WINDOW_DAYS_MAX, WINDOWS_MAX, Window,
 };
 pub(crate) use forecast::{of_home, watch_lives};
+pub(crate) use foreign::rows_of;
 pub use foreign::{REGISTER_BYTES_MAX, RowRules, checked_row};
 pub use identity::{Credential, Refusal};
 pub(crate) use issuing::hex;

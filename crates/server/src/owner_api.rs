@@ -45,6 +45,7 @@ mod teams;
 mod webhooks;
 
 pub use csv::rows as csv_rows;
+pub(crate) use csv::rows_up_to as csv_rows_up_to;
 pub(crate) use guard::Names;
 pub use openapi::document;
 pub(crate) use shapes::moment;

@@ -17,7 +17,7 @@ pub use row::RowRules;
 pub use row::row as checked_row;
 
 use super::{App, BULK_ROWS_MAX, Caller, ClaimRequest, OwnerError};
-use crate::owner_api::csv_rows;
+use crate::owner_api::csv_rows_up_to;
 use sectag_proto::Timestamp;
 use sectag_store::{
     Bulk, BulkKind, BulkRow, BulkStatus, REGISTERED_ID_CHARS_MAX, Registered, Role, Subject,
@@ -61,14 +61,9 @@ impl App {
         kind: BulkKind,
         body: &[u8],
     ) -> Result<String, OwnerError> {
-        let rows = rows_of(body).map_err(OwnerError::Malformed)?.len();
+        let rows = rows_of(body)?.len();
         if rows == 0 {
             return Err(OwnerError::Malformed("CSV: there is no row".to_owned()));
-        }
-        if rows > BULK_ROWS_MAX {
-            return Err(OwnerError::Unprocessable(format!(
-                "{rows} rows, limit {BULK_ROWS_MAX}"
-            )));
         }
         let now = self.now();
         let mut random = [0_u8; 26];
@@ -356,9 +351,17 @@ fn canonical(id: &str) -> String {
     }
 }
 
-fn rows_of(body: &[u8]) -> Result<Vec<Vec<String>>, String> {
-    let text = std::str::from_utf8(body).map_err(|_| "CSV is not UTF-8".to_owned())?;
-    csv_rows(text).map_err(|line| format!("CSV: quotes do not match in line {line}"))
+/// The rows of an upload.
+///
+/// # Errors
+/// [`OwnerError::Malformed`], [`OwnerError::Unprocessable`] for more than [`BULK_ROWS_MAX`] rows.
+pub(crate) fn rows_of(body: &[u8]) -> Result<Vec<Vec<String>>, OwnerError> {
+    let malformed = |reason: String| OwnerError::Malformed(format!("CSV: {reason}"));
+    let text =
+        std::str::from_utf8(body).map_err(|_| OwnerError::Malformed("CSV is not UTF-8".into()))?;
+    csv_rows_up_to(text, BULK_ROWS_MAX)
+        .map_err(|line| malformed(format!("quotes do not match in line {line}")))?
+        .ok_or_else(|| OwnerError::Unprocessable(format!("more than {BULK_ROWS_MAX} rows")))
 }
 
 fn no_upload(id: &str) -> OwnerError {

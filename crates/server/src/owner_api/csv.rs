@@ -1,11 +1,27 @@
 //! The rows of a bulk claim (spec/owner-api §2.3): token, and optionally comma-separated tags, quoted as in RFC 4180.
 
-/// Splits CSV text into rows of fields. Blank lines are skipped; a field may be quoted, and then hold commas, line
-/// ends and doubled quotes.
+/// Fields of a row that are kept: more than anybody asks for, so that a row of commas costs no more than its text.
+const FIELDS_MAX: usize = 64;
+
+/// Splits CSV text into rows of fields, at most 64 of each row. Blank lines are skipped; a field may be quoted, and then hold
+/// commas, line ends and doubled quotes.
 ///
 /// # Errors
 /// The 1-based line on which a quote was opened and never closed, or text follows a closing quote.
 pub fn rows(text: &str) -> Result<Vec<Vec<String>>, usize> {
+    Ok(rows_up_to(text, usize::MAX)?.unwrap_or_default())
+}
+
+/// As [`rows`]; `None`, without reading on, when there are more than `max`. What stands for nothing in a text takes a hundred
+/// bytes as a row.
+///
+/// # Errors
+/// As [`rows`].
+pub(crate) fn rows_up_to(text: &str, max: usize) -> Result<Option<Vec<Vec<String>>>, usize> {
+    let keep = |row: &mut Vec<String>, field: &mut String| match row.len() < FIELDS_MAX {
+        true => row.push(std::mem::take(field)),
+        false => field.clear(),
+    };
     let mut rows = Vec::new();
     let mut row: Vec<String> = Vec::new();
     let mut field = String::new();
@@ -33,18 +49,21 @@ pub fn rows(text: &str) -> Result<Vec<Vec<String>>, usize> {
                 was_quoted = true;
             }
             Some(',') => {
-                row.push(std::mem::take(&mut field));
+                keep(&mut row, &mut field);
                 was_quoted = false;
             }
             Some('\r') if matches!(chars.peek(), None | Some('\n')) => {}
             end @ (Some('\n') | None) => {
                 if was_quoted || !field.is_empty() || !row.is_empty() {
-                    row.push(std::mem::take(&mut field));
+                    if rows.len() == max {
+                        return Ok(None);
+                    }
+                    keep(&mut row, &mut field);
                     rows.push(std::mem::take(&mut row));
                 }
                 was_quoted = false;
                 if end.is_none() {
-                    return Ok(rows);
+                    return Ok(Some(rows));
                 }
                 line += 1;
             }
@@ -71,6 +90,15 @@ mod tests {
     #[test]
     fn quotes_and_line_ends_inside_quotes_survive() {
         assert_eq!(rows("\"a\"\"b\nc\",").unwrap(), [vec!["a\"b\nc", ""]]);
+    }
+
+    #[test]
+    fn more_rows_or_fields_than_anybody_wants_are_not_kept() {
+        let text = "a\n".repeat(3);
+        assert_eq!(rows_up_to(&text, 3).unwrap().unwrap().len(), 3);
+        assert_eq!(rows_up_to(&text, 2).unwrap(), None);
+        let wide = rows(&(",".repeat(FIELDS_MAX * 9) + "\nb")).unwrap();
+        assert_eq!((wide[0].len(), &wide[1]), (FIELDS_MAX, &vec!["b".into()]));
     }
 
     #[test]

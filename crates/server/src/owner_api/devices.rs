@@ -2,8 +2,8 @@
 
 use super::openapi::Conflict;
 use super::request::{Answer, Paging, Query, device_id, parse, read};
-use super::{Api, BODY_BYTES_MAX, BULK_BYTES_MAX, Refused, answer, csv, shapes};
-use crate::app::{BULK_ROWS_MAX, Caller, ClaimRequest, Claimed, OwnerError};
+use super::{Api, BODY_BYTES_MAX, BULK_BYTES_MAX, Refused, answer, shapes};
+use crate::app::{Caller, ClaimRequest, Claimed, OwnerError, rows_of};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -149,16 +149,7 @@ async fn claim(
 }
 
 async fn claim_bulk(api: &Api, caller: &Caller, bytes: &[u8]) -> Answer {
-    let malformed = |reason: String| Refused(OwnerError::Malformed(reason));
-    let text = std::str::from_utf8(bytes).map_err(|_| malformed("CSV is not UTF-8".to_owned()))?;
-    let rows = csv::rows(text)
-        .map_err(|line| malformed(format!("CSV: quotes do not match in line {line}")))?;
-    if rows.len() > BULK_ROWS_MAX {
-        return Err(Refused(OwnerError::Unprocessable(format!(
-            "{} rows, limit {BULK_ROWS_MAX}",
-            rows.len()
-        ))));
-    }
+    let rows = rows_of(bytes)?;
     let rows: Vec<ClaimRequest> = rows
         .into_iter()
         .map(|row| {
