@@ -88,6 +88,10 @@ fn key(held: &Material, has_password: bool) -> Result<(), MaterialError> {
         [only] if only.is_encrypted && !has_password => {
             Err(refusal("password", "is needed: the key is encrypted"))
         }
+        [only] if !only.is_encrypted && only.public.is_none() => Err(refusal(
+            "content",
+            "is no private key that can be read: ECDSA on P-256, P-384 or P-521, RSA of 2048 bits and more, or Ed25519 is expected",
+        )),
         [_] => Ok(()),
         keys => Err(refusal(
             "content",
