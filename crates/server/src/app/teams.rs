@@ -120,7 +120,9 @@ impl App {
         match self.store.delete_team(&team.id, by, now).await {
             Ok(()) => self.retire(&team.id),
             Err(e @ DeleteTeamError::InUse { .. }) => {
-                return Err(OwnerError::TeamInUse(format!("{e}; unclaim and remove them first")));
+                return Err(OwnerError::TeamInUse(format!(
+                    "{e}; unclaim and remove them first"
+                )));
             }
             Err(DeleteTeamError::Unknown) => return Err(no_team(named)),
             Err(DeleteTeamError::Store(e)) => return Err(e.into()),
