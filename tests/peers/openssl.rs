@@ -89,12 +89,11 @@ fn no_tls_record_toward_a_device_is_longer_than_2048_bytes() {
     }
     let home = Home::new();
     let up = home.up(&[]);
-    let pem = format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----",
-        "x".repeat(1900)
-    );
+    // As many as an AT line takes.
+    let root = home.read("ca/root.crt");
+    let pem = root.repeat(1900 / root.len());
     let long = json!({ "serverCertificate": { "secTag": 1, "content": pem } });
-    let commands: Vec<Value> = std::iter::repeat_n(long, 4).collect();
+    let commands: Vec<Value> = std::iter::repeat_n(long, 5).collect();
     let mut device = Device::new(1).claimed(&home, up.listeners.loopback, &commands);
     let root = at(&home, "ca/root.crt");
     for version in ["-tls1_2", "-tls1_3"] {
