@@ -228,8 +228,9 @@ fn change(settings: &mut Settings, other: &Settings, key: usize) -> &'static str
 
 const KEYS: usize = 19;
 
-/// What it says beside the fix, which may name other keys.
-fn said(finding: &Finding) -> (String, Severity, &str, &[(String, String)]) {
+/// What it says beside the fix, which may name other keys, and beside where a value came from: who writes down what was
+/// inferred makes nothing new.
+fn said(finding: &Finding) -> (String, Severity, &str, Vec<(&str, &str)>) {
     let Finding {
         id,
         severity,
@@ -237,7 +238,14 @@ fn said(finding: &Finding) -> (String, Severity, &str, &[(String, String)]) {
         values,
         ..
     } = finding;
-    (id.to_string(), *severity, sentence, values)
+    let without_source = |text| match str::rsplit_once(text, " (") {
+        Some((value, _)) => value,
+        None => text,
+    };
+    let values = values
+        .iter()
+        .map(|(key, value)| (key.as_str(), without_source(value.as_str())));
+    (id.to_string(), *severity, sentence, values.collect())
 }
 
 proptest! {
