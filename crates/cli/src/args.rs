@@ -7,6 +7,9 @@ mod cert;
 mod config;
 mod creds;
 mod device;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod documents;
 mod evidence;
 mod gateway;
 mod issue;
