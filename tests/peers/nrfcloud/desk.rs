@@ -1,7 +1,11 @@
-//! A desk inside a network of its own: the vendor's host names lead to our service on port 443, its root CA is what the
-//! tools trust, and the machine's own files stay as they are.
+//! A desk where the vendor's host names lead to our service, its root CA is what the tools trust, and the machine's own
+//! files stay as they are: inside a network namespace with a private `/etc/hosts`, our service on port 443.
+//!
+//! Where nobody may make a namespace (many containers), Python's own look-up of the two names is answered instead: the same
+//! requests on the wire, but what stands between them and the resolver is not the machine's. One line says so.
 
-use crate::support::{Home, Output, sectag};
+use crate::support::{Home, Output, Up, sectag};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,25 +21,25 @@ const DEADLINE: Duration = Duration::from_secs(120);
 const INSIDE: &str = "SECTAG_TEST_INSIDE";
 /// Between two looks at a child.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A namespace as root makes it, and as everybody does, or root without CAP_SYS_ADMIN.
+const NAMESPACES: [&[&str]; 2] = [
+    &["--net", "--mount"],
+    &["--map-root-user", "--net", "--mount"],
+];
+/// `sh -c ENTER HOSTS COMMAND…` inside a new namespace.
+const ENTER: &str = "ip link set lo up && mount --bind \"$0\" /etc/hosts && exec \"$@\"";
 
-/// Runs `story` in a network namespace with a private `/etc/hosts`: this program once more, for the one test.
+/// Runs `story` at such a desk; in a namespace that is this program once more, for the one test.
 pub fn inside(test: &str, story: impl FnOnce(&mut Desk)) {
     if std::env::var_os(INSIDE).is_some() {
-        return story(&mut Desk::new());
+        return story(&mut Desk::new(443));
     }
-    let root = rustix::process::geteuid().is_root();
-    let unshare = || {
-        let mut command = Command::new("unshare");
-        command.args((!root).then_some("--map-root-user"));
-        command.args(["--net", "--mount", "--"]);
-        command
-    };
-    if !python().is_file() || !works(unshare().args(["ip", "link", "set", "lo", "up"])) {
-        let what = "nrfcloud-utils, or a network namespace (`unshare --net --mount`, `ip`)";
+    let say = |line: &str| drop(writeln!(std::io::stderr(), "{test}: {line}"));
+    if let Err(error) = Command::new(python()).arg("--version").output() {
+        let missing = format!("no nrfcloud-utils: `{}`: {error}", python().display());
         let required = std::env::var("SECTAG_PEERS").is_ok_and(|value| value == "require");
-        assert!(!required, "no {what}, and SECTAG_PEERS=require");
-        let _ = writeln!(std::io::stderr(), "skipped: no {what}");
-        return;
+        assert!(!required, "{missing}, and SECTAG_PEERS=require");
+        return say(&format!("skipped: {missing}"));
     }
     let dir = tempfile::tempdir().unwrap();
     let hosts = dir.path().join("hosts");
@@ -45,10 +49,26 @@ pub fn inside(test: &str, story: impl FnOnce(&mut Desk)) {
         format!("127.0.0.1 localhost {names}\n::1 localhost\n"),
     )
     .unwrap();
-    let script = "ip link set lo up && mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-    let output = unshare()
-        .args(["sh", "-c", script])
-        .arg(&hosts)
+    let enter = |options: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(options).args(["--", "sh", "-c", ENTER]);
+        command.arg(&hosts);
+        command
+    };
+    let mut refusals = Vec::new();
+    let allowed = NAMESPACES.into_iter().find(|options| {
+        let before = refusals.len();
+        refusals.extend(refusal(enter(options).arg("true")));
+        refusals.len() == before
+    });
+    let Some(options) = allowed else {
+        say(&format!(
+            "no network namespace here ({}), so Python is told where the names lead",
+            refusals.join("; ")
+        ));
+        return story(&mut Desk::new(0));
+    };
+    let output = enter(options)
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
@@ -69,12 +89,16 @@ pub fn inside(test: &str, story: impl FnOnce(&mut Desk)) {
     );
 }
 
-fn works(command: &mut Command) -> bool {
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+/// Why a command did not succeed, in its own last line.
+fn refusal(command: &mut Command) -> Option<String> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Some(said.lines().last().unwrap_or("it said nothing").to_owned())
+        }
+        Err(error) => Some(format!("`unshare`: {error}")),
+    }
 }
 
 fn python() -> PathBuf {
@@ -85,49 +109,37 @@ fn python() -> PathBuf {
 /// A service, and devices on ptys.
 pub struct Desk {
     pub home: Home,
-    service: Child,
+    service: Up,
     devices: Vec<Child>,
     /// The pty of the device that was started last.
     port: String,
+    /// For `on_port.py`, where no namespace resolves the names.
+    names: Option<OsString>,
 }
 
 impl Desk {
-    fn new() -> Self {
+    /// With port 443 the names lead to the service already.
+    fn new(port: u16) -> Self {
         let home = Home::new();
-        let mut service = sectag(&home.path());
-        service.arg("up");
-        for name in NAMES {
-            service.args(["--name", name]);
-        }
-        let log = File::create(home.beside("up.log")).unwrap();
-        let service = service
-            .args(["--listen-owner", "127.0.0.1:443"])
-            .args(["--listen-loopback", "127.0.0.1:0"])
-            .args(["--listen-device", "127.0.0.1:0"])
-            .args(["--listen-mqtt", "127.0.0.1:0"])
-            .envs(cfg!(feature = "coap").then_some(("SECTAG_LISTEN_COAP", "127.0.0.1:0")))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let desk = Self {
+        let owner = format!("127.0.0.1:{port}");
+        let names = NAMES.map(|name| ["--name", name]);
+        let service = home
+            .try_up(&[("SECTAG_LISTEN_OWNER", &owner)], names.as_flattened())
+            .unwrap_or_else(|(end, log)| panic!("`sectag up` ended with {end}\n{log}"));
+        let at = service.listeners.owner;
+        let names = (port == 0).then(|| format!("{at} {}", NAMES.join(" ")).into());
+        Self {
             home,
             service,
             devices: Vec::new(),
             port: String::new(),
-        };
-        let begun = Instant::now();
-        while !desk.home.path().join("run.json").exists() {
-            assert!(begun.elapsed() < DEADLINE, "{}", desk.log());
-            std::thread::sleep(LOOK_EVERY);
+            names,
         }
-        desk
     }
 
     /// What the service said.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.home.beside("up.log")).unwrap()
+        self.service.log()
     }
 
     /// A board with the library on a pty, which asks the service every few seconds. Its buffer takes the vendor's root CA,
@@ -205,6 +217,7 @@ impl Desk {
             .args(args)
             .current_dir(self.path(""))
             .env("REQUESTS_CA_BUNDLE", self.home.path().join("ca/root.crt"))
+            .envs(self.names.iter().map(|names| ("SECTAG_TEST_NAMES", names)))
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())
@@ -266,7 +279,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        for child in self.devices.iter_mut().chain([&mut self.service]) {
+        for child in &mut self.devices {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -105,12 +105,12 @@ impl Home {
         // A killed service leaves its file; this one's is recognised by its process id.
         let mut child = sectag(&self.path())
             .arg("up")
-            .args(["--listen-owner", "127.0.0.1:0"])
             .args(["--listen-loopback", "127.0.0.1:0"])
             .args(["--listen-device", "127.0.0.1:0"])
             .args(["--listen-mqtt", "127.0.0.1:0"])
             .envs(cfg!(feature = "coap").then_some(("SECTAG_LISTEN_COAP", "127.0.0.1:0")))
             .args(args)
+            .env("SECTAG_LISTEN_OWNER", "127.0.0.1:0")
             .envs(envs.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
