@@ -1,9 +1,9 @@
 //! Who may come in: the allow-lists of devices, and the API keys of owners.
 
+use crate::contract::StoreError;
 use crate::contract::teams::{AddKeyError, RevokeKeyError};
-use crate::contract::{PAGE_ROWS_MAX, StoreError};
 use crate::record::{Allowed, ApiKey, AuditEvent, Page, Role};
-use crate::sqlite::devices::{count, cut};
+use crate::sqlite::devices::{count, cut, limits};
 use crate::sqlite::rows::{self, all, damaged, first, sql, time};
 use crate::sqlite::{audit, execute, read_error, teams};
 use rusqlite::{Connection, params};
@@ -72,8 +72,7 @@ pub(crate) fn allow_list(
 ) -> Result<Page<Allowed, DeviceId>, StoreError> {
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
     let after: &[u8] = after.as_ref().map_or(&[], |id| id.as_bytes());
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, rows) = limits(limit);
     let range = params![team, after, rows];
     let mut items = all(db, sql!("allowed_page"), range, rows::allowed)?;
     let next = cut(&mut items, limit).map(|last| last.device);
@@ -135,8 +134,7 @@ pub(crate) fn keys(
     limit: usize,
 ) -> Result<Page<ApiKey, String>, StoreError> {
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, rows) = limits(limit);
     let range = params![team, after.unwrap_or(""), rows];
     let mut items = all(db, sql!("keys_page"), range, rows::api_key)?;
     let next = cut(&mut items, limit).map(|last| last.name.clone());

@@ -3,11 +3,16 @@
 use crate::audit::{AuditEntry, AuditHead, Checkpoint, NO_HASH};
 use crate::contract::{PAGE_ROWS_MAX, StoreError, kind_of};
 use crate::record::{AuditEvent, AuditRecord, Page};
-use crate::sqlite::devices::cut;
+use crate::sqlite::devices::{cut, limits};
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql};
 use crate::sqlite::{execute, outbox, read_error};
 use rusqlite::{Connection, params};
 use sectag_proto::DeviceId;
+
+/// Columns of an entry, see [`insert_entry`].
+const COLUMNS: usize = 11;
+/// As the table was when the chain was made, see [`chain_all`].
+const COLUMNS_BEFORE_TEAMS: usize = 8;
 
 /// Appends to the chain: the entry's hash goes over the last one's, in the same transaction, and so do the event that
 /// tells it and the alarm that it raises. What is about a claimed device is its team's, whoever forgot to say so.
@@ -34,14 +39,20 @@ pub(crate) fn insert(db: &Connection, event: &AuditEvent) -> Result<(), StoreErr
         hash: NO_HASH,
     };
     entry.hash = entry.chained(&head.hash);
-    insert_entry(db, &entry)?;
+    insert_entry(db, sql!("audit_insert"), COLUMNS, &entry)?;
     if entry.action.ends_with("-alarm") {
         outbox::raise(db, entry.number, entry.team.as_deref())?;
     }
     outbox::tell(db, kind_of(&entry.action), entry.number)
 }
 
-fn insert_entry(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
+/// The columns of an entry, those first that the table had before there were teams.
+fn insert_entry(
+    db: &Connection,
+    sql: &str,
+    columns: usize,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
     let row = params![
         int(entry.number),
         int(entry.at),
@@ -50,12 +61,12 @@ fn insert_entry(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
         entry.device.as_ref().map(DeviceId::as_bytes),
         entry.command.as_ref().map(|command| command.as_bytes()),
         entry.detail,
+        &entry.hash[..],
         entry.before,
         entry.after,
-        &entry.hash[..],
         entry.team,
     ];
-    execute(db, sql!("audit_insert"), row).map(drop)
+    execute(db, sql, &row[..columns]).map(drop)
 }
 
 /// The last entry, or what stands before the first.
@@ -71,6 +82,8 @@ pub(crate) fn head(db: &Connection) -> Result<AuditHead, StoreError> {
 pub(crate) fn chain_all(db: &Connection) -> Result<(), StoreError> {
     let old = "SELECT number, at, by, action, device, command, detail, NULL, NULL, zeroblob(32), NULL \
                FROM audit_unchained ORDER BY number";
+    let new = "INSERT INTO audit (number, at, by, action, device, command, detail, hash) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let mut statement = db.prepare(old).map_err(read_error)?;
     let mut found = statement.query([]).map_err(read_error)?;
     let mut previous = NO_HASH;
@@ -81,28 +94,11 @@ pub(crate) fn chain_all(db: &Connection) -> Result<(), StoreError> {
         entry.number = number;
         entry.hash = entry.chained(&previous);
         previous = entry.hash;
-        insert_chained(db, &entry)?;
+        insert_entry(db, new, COLUMNS_BEFORE_TEAMS, &entry)?;
     }
     drop(found);
     drop(statement);
     execute(db, "DROP TABLE audit_unchained", []).map(drop)
-}
-
-/// Into the table as it was before there were teams.
-fn insert_chained(db: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
-    let row = params![
-        int(entry.number),
-        int(entry.at),
-        entry.by,
-        entry.action,
-        entry.device.as_ref().map(DeviceId::as_bytes),
-        entry.command.as_ref().map(|command| command.as_bytes()),
-        entry.detail,
-        &entry.hash[..],
-    ];
-    let new = "INSERT INTO audit (number, at, by, action, device, command, detail, hash) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    execute(db, new, row).map(drop)
 }
 
 pub(crate) fn entries(
@@ -144,8 +140,7 @@ pub(crate) fn page(
 ) -> Result<Page<AuditRecord, u64>, StoreError> {
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
     let before = before.map_or(i64::MAX, int);
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, rows) = limits(limit);
     let count = |row: &rusqlite::Row<'_>| get::<i64>(row, 0);
     let (mut items, total) = match &device {
         None => (

@@ -375,6 +375,12 @@ pub(crate) fn count(db: &Connection, name: &str) -> Result<u64, StoreError> {
     u64::try_from(n.unwrap_or(0)).map_err(|e| damaged("count", e))
 }
 
+/// Rows of a page, and what to ask for: one more, which tells whether there is a next page.
+pub(crate) fn limits(limit: usize) -> (usize, i64) {
+    let limit = limit.clamp(1, PAGE_ROWS_MAX);
+    (limit, i64::try_from(limit + 1).unwrap_or(i64::MAX))
+}
+
 /// Cuts to `limit` rows; the last of them when something was cut off.
 pub(crate) fn cut<T>(items: &mut Vec<T>, limit: usize) -> Option<&T> {
     if items.len() <= limit {

@@ -7,7 +7,7 @@ use crate::contract::{
     WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth,
 };
 use crate::record::{AuditEvent, AuditRecord, Page};
-use crate::sqlite::devices::{count, cut};
+use crate::sqlite::devices::{count, cut, limits};
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql, time};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -156,8 +156,7 @@ fn audit_of(
 ) -> Result<Page<AuditRecord, u64>, StoreError> {
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
     let before = before.map_or(i64::MAX, int);
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, rows) = limits(limit);
     if let Some(device) = device {
         let device = device.as_bytes();
         let filter = params![before, rows, device, scope.team, scope.service];
@@ -190,8 +189,7 @@ fn alarms(
 ) -> Result<Page<AlarmRecord, u64>, StoreError> {
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
     let before = before.map_or(i64::MAX, int);
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, rows) = limits(limit);
     let (sql, counted) = match open_only {
         true => (sql!("alarms_page_open"), "alarms-open"),
         false => (sql!("alarms_page"), "alarms"),

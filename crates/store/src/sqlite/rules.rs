@@ -1,11 +1,11 @@
 //! Rules, tags, and what a device has of them.
 
 use crate::contract::rules::{RULES_MAX, RuleStoreError, Rules, TAGS_OF_TEAM_MAX};
-use crate::contract::{CommitError, PAGE_ROWS_MAX, StoreError};
+use crate::contract::{CommitError, StoreError};
 use crate::record::rules::{ActiveRules, RulesChange, Tag};
 use crate::record::{AuditEvent, Page};
 use crate::seal::SealKey;
-use crate::sqlite::devices::{count, cut};
+use crate::sqlite::devices::{count, cut, limits};
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql, time};
 use crate::sqlite::writer::Kind;
 use crate::sqlite::{SqliteStore, audit, execute, read_error};
@@ -92,8 +92,7 @@ impl Rules for SqliteStore {
         let team = team.to_owned();
         self.read(move |db| {
             let _snapshot = db.unchecked_transaction().map_err(read_error)?;
-            let limit = limit.clamp(1, PAGE_ROWS_MAX);
-            let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+            let (limit, rows) = limits(limit);
             let page = params![team, int(after.unwrap_or(0)), rows];
             let mut items = all(db, sql!("rules_page"), page, |row| {
                 Ok((get::<i64>(row, 0)?, rule(row, None)?))
@@ -192,8 +191,7 @@ impl Rules for SqliteStore {
         let team = team.to_owned();
         self.read(move |db| {
             let _snapshot = db.unchecked_transaction().map_err(read_error)?;
-            let limit = limit.clamp(1, PAGE_ROWS_MAX);
-            let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+            let (limit, rows) = limits(limit);
             let page = params![team, after.unwrap_or_default(), rows];
             let mut items = all(db, sql!("tags_page"), page, tag_row)?;
             let next = cut(&mut items, limit).map(|last| last.tag.clone());

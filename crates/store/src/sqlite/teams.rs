@@ -1,9 +1,9 @@
 //! Teams: whose devices, keys and allow-lists are.
 
+use crate::contract::StoreError;
 use crate::contract::teams::{AddKeyError, AddTeamError, DeleteTeamError, RevokeKeyError, Teams};
-use crate::contract::{PAGE_ROWS_MAX, StoreError};
 use crate::record::{Allowed, ApiKey, AuditEvent, Page, Team};
-use crate::sqlite::devices::{count, counted, cut};
+use crate::sqlite::devices::{count, counted, cut, limits};
 use crate::sqlite::rows::{self, all, first, get, sql, time};
 use crate::sqlite::writer::Kind;
 use crate::sqlite::{SqliteStore, access, audit, execute, foreign, read_error};
@@ -181,8 +181,7 @@ pub(crate) fn page(
     limit: usize,
 ) -> Result<Page<Team, String>, StoreError> {
     let _snapshot = db.unchecked_transaction().map_err(read_error)?;
-    let limit = limit.clamp(1, PAGE_ROWS_MAX);
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, rows) = limits(limit);
     let range = params![after.unwrap_or(""), rows];
     let mut items = all(db, sql!("teams_page"), range, rows::team)?;
     let next = cut(&mut items, limit).map(|last| last.id.clone());
