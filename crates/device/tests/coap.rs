@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use coap_service::{CoapService, Reply, Restart};
 use sectag_coap::{Code, Response};
-use sectag_device::agent::{Agent, Happening};
+use sectag_device::agent::{Agent, Happening, Resident};
 use sectag_device::hosted::HostedModem;
+use sectag_device::options::{Identity, Options};
 use sectag_device::settings::VolatileSettings;
 use sectag_device::verbs;
 use sectag_device::{Budget, Coap};
@@ -522,4 +523,53 @@ async fn a_busy_service_is_asked_again_when_it_says() {
     assert_eq!(service.handshakes(), ["full"]);
     assert_eq!(device.run().await, NO_DATA);
     assert_eq!(service.handshakes(), ["full"]);
+}
+
+#[tokio::test]
+async fn a_root_that_is_trusted_no_more_is_not_resumed_either() {
+    let service = CoapService::start().await;
+    let other = CoapService::start().await;
+    let mut options = Options::ours();
+    for option in ["auto-start=n", "scheduled=n", "root-ca-sec-tag=50"] {
+        options.apply_flag(option).unwrap();
+    }
+    let config = options.client_config(&Identity {
+        modem_version: "mfw_nrf91x1_2.0.2".to_owned(),
+        seed: 7,
+        radio_rest: Duration::ZERO,
+    });
+    let tag = options.root_ca_tag();
+    let mut modem = SharedModem::new(VirtualModem::from_seed(7));
+    verbs::place_root_ca(&mut modem, tag, &service.root_pem).unwrap();
+    let settings = Box::<VolatileSettings>::default();
+    let timed = Box::new(HostedModem::new(modem.clone()));
+    let (resident, handle) = Resident::new(config, service.coap(), timed, settings).unwrap();
+    let resident = resident.rooted_in(tag);
+    tokio::spawn(async move {
+        let _ = resident.run(std::future::pending(), &mut |_| {}).await;
+    });
+    let run = async |seen: u64| {
+        handle.now().await.unwrap();
+        let journal = handle.journal();
+        loop {
+            let entries = journal.after(seen);
+            if let Some(stop) = entries.iter().find(|entry| entry.event == "STOP") {
+                let names: Vec<String> = entries.iter().map(|e| e.event.to_string()).collect();
+                return (stop.seq, names);
+            }
+            journal
+                .beyond(entries.last().map_or(seen, |last| last.seq))
+                .await;
+        }
+    };
+    let (seen, names) = run(0).await;
+    assert!(names.contains(&"NO_COMMANDS".to_owned()), "{names:?}");
+    modem.line("AT%CMNG=3,50,0");
+    verbs::place_root_ca(&mut modem, tag, &other.root_pem).unwrap();
+    let (_, names) = run(seen).await;
+    assert!(
+        names.contains(&"FAILED_WRONG_ROOT_CA".to_owned()),
+        "{names:?}"
+    );
+    assert!(!service.handshakes().contains(&"short"));
 }
