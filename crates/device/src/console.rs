@@ -107,6 +107,11 @@ impl LineHandler for Console {
             _ => None,
         }
     }
+
+    fn rebooted(&mut self) {
+        // A device that has stopped does not begin anew.
+        let _ = self.handle.as_ref().map(Handle::rebooted_blocking);
+    }
 }
 
 /// A modem with the application's own AT commands in front of it (CUSTOM_AT, spec/device-protocol §14).
@@ -154,5 +159,9 @@ impl Modem for CustomAt {
 
     fn notifications(&mut self) -> Vec<String> {
         self.modem.notifications()
+    }
+
+    fn reboot(&mut self) {
+        self.modem.reboot();
     }
 }

@@ -71,4 +71,8 @@ impl Modem for HostedModem {
         self.tell_time();
         self.modem.notifications()
     }
+
+    fn reboot(&mut self) {
+        self.modem.reboot();
+    }
 }

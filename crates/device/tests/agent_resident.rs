@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use sectag_device::agent::{Handle, Resident};
+use sectag_device::console::Console;
 use sectag_device::hosted::HostedModem;
 use sectag_device::options::{Identity, Options};
 use sectag_device::settings::{Settings, VolatileSettings};
 use sectag_device::verbs;
+use sectag_modem::host::{Shell, ShellOptions};
 use sectag_modem::{LineError, Modem, SharedModem, VirtualModem};
 use sectag_proto::device::{CallError, StoreFailure};
 use sectag_proto::wire::{Action, WireCommand, encode_commands};
@@ -282,6 +284,77 @@ async fn a_slow_modem_blocks_nobody_and_gets_its_radio_back() {
     assert_eq!(virtual_modem.line("AT+CFUN?"), "+CFUN: 1\r\nOK\r\n");
     assert_eq!(virtual_modem.line("AT+CMEE?"), "+CMEE: 0\r\nOK\r\n");
     assert_eq!(service.requests().len(), 1, "nothing was reported");
+}
+
+/// `kernel reboot warm` at the console of a board with `modem`.
+async fn reboot(running: &Running, mut modem: HostedModem) {
+    let mut console = Console::new(running.handle.clone());
+    let typed = move || {
+        let mut shell = Shell::new(ShellOptions::default());
+        let line = b"kernel reboot warm\r";
+        shell.receive(line, &mut modem, &mut console, &mut Vec::new())
+    };
+    tokio::task::spawn_blocking(typed).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_board_asks_the_service_soon_after_a_reboot() {
+    let service = Service::start(vec![]).await;
+    let board = modem();
+    let running = Running::start(&["spread-s=0"], &service, Box::new(board.clone()));
+    running.event("STOP").await;
+    reboot(&running, board).await;
+    while service.requests().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(
+        running
+            .names()
+            .iter()
+            .filter(|name| **name == "START")
+            .count()
+            == 2
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_ends_with_a_reboot_and_another_one_does_its_work() {
+    let batch = encode_commands(&[at("u.1", "%KEYGEN", "42,2,0")]);
+    let again = [batch.clone(), batch].map(|batch| Answer::Status(200, batch));
+    let service = Service::start(again.into()).await;
+    let board = modem();
+    let (reached, at_keygen) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel();
+    let slow = Slow {
+        modem: board.clone(),
+        at: "AT%KEYGEN",
+        reached,
+        go_on: Arc::new(Mutex::new(wait)),
+    };
+    let running = Running::start(&["spread-s=0"], &service, Box::new(slow));
+    let at_keygen = tokio::task::spawn_blocking(move || {
+        at_keygen.recv().unwrap();
+        at_keygen
+    });
+    let at_keygen = at_keygen.await.unwrap();
+    // The line under way is waited for.
+    go_on.send(()).unwrap();
+    reboot(&running, board).await;
+    go_on.send(()).unwrap();
+    let once_more = tokio::task::spawn_blocking(move || at_keygen.recv().unwrap());
+    once_more.await.unwrap();
+    running.event("NO_COMMANDS").await;
+    let requests = service.requests();
+    let from_the_beginning = requests
+        .iter()
+        .filter(|request| contains(request, b"?after=&"));
+    assert_eq!(from_the_beginning.count(), 2);
+    running.stop().await;
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 #[tokio::test]

@@ -84,6 +84,14 @@ impl Carrier {
         }
     }
 
+    /// The board was rebooted: what was agreed with a peer or changed on the modem is gone.
+    pub(super) fn begin_anew(&mut self, config: &mut Config) {
+        self.way.agree(config);
+        self.spent = self.way.spent();
+        self.pdn_active = true;
+        self.undo = Undo::default();
+    }
+
     /// Carries out what the machine asks for; `Event` and `Wait` are the caller's. The inputs are in order, the answer
     /// is last.
     pub(super) async fn carry(

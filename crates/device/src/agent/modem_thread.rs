@@ -86,6 +86,10 @@ impl Modem for ModemThread {
         self.with_blocking(|modem| modem.notifications())
             .unwrap_or_default()
     }
+
+    fn reboot(&mut self) {
+        let _ = self.with_blocking(|modem| modem.reboot());
+    }
 }
 
 impl fmt::Debug for ModemThread {

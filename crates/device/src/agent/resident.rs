@@ -30,6 +30,8 @@ const BLOCKING_WAIT: Duration = Duration::from_secs(10);
 
 /// A device that comes back by itself. Made by [`Resident::new`], talked to through a [`Handle`].
 pub struct Resident {
+    /// What a client begins with.
+    config: ClientConfig,
     client: Client,
     carrier: Carrier,
     modem: ModemThread,
@@ -132,6 +134,14 @@ enum Call {
     Now(Reply<Result<(), CallError>>),
     SetInterval(i64, Reply<Result<(), CallError>>),
     Standing(Reply<Standing>),
+    Rebooted(Reply<()>),
+}
+
+/// What a turn of [`Resident::run`] ended in.
+enum Turn {
+    Inputs(Vec<Input>),
+    Rebooted(Reply<()>),
+    Stopped,
 }
 
 impl Resident {
@@ -146,7 +156,7 @@ impl Resident {
         settings: Box<dyn Settings + Send>,
     ) -> Result<(Self, Handle), StartError> {
         let carrier = Carrier::new(way.into(), &mut config.session);
-        let client = Client::new(config)?;
+        let client = Client::new(config.clone())?;
         let modem = ModemThread::start(modem).map_err(StartError::Thread)?;
         let (sender, calls) = mpsc::channel(CALLS_MAX);
         let journal = Journal::default();
@@ -156,6 +166,7 @@ impl Resident {
             journal: journal.clone(),
         };
         let resident = Self {
+            config,
             client,
             carrier,
             modem,
@@ -191,7 +202,7 @@ impl Resident {
         // A fresh client is not initialised.
         let _ = self.client.init(clock.now());
         loop {
-            let inputs = match self.client.poll() {
+            let turn = match self.client.poll() {
                 Output::Event(event) => {
                     let spent = match event {
                         Event::Stop => Some(self.carrier.stopped(observe).await),
@@ -213,14 +224,17 @@ impl Resident {
                         }
                     };
                     tokio::select! {
-                        () = &mut stop => break,
+                        () = &mut stop => Turn::Stopped,
                         Some(call) = self.calls.recv() => {
-                            answer(&mut self.client, &mut self.storing, call, clock.now());
-                            continue;
+                            match answer(&mut self.client, &mut self.storing, call, clock.now()) {
+                                Some(reply) => Turn::Rebooted(reply),
+                                None => continue,
+                            }
                         }
-                        () = due => vec![Input::Tick],
+                        () = due => Turn::Inputs(vec![Input::Tick]),
                         () = tokio::time::sleep(LISTEN_EVERY) => {
-                            self.carrier.listen(&mut self.modem).await.into_iter().collect()
+                            let heard = self.carrier.listen(&mut self.modem).await;
+                            Turn::Inputs(heard.into_iter().collect())
                         }
                     }
                 }
@@ -229,23 +243,32 @@ impl Resident {
                         self.carrier
                             .carry(output, &mut self.modem, &mut *self.settings, observe);
                     let mut carried = pin!(carried);
-                    let inputs = loop {
+                    loop {
                         tokio::select! {
-                            inputs = &mut carried => break Some(inputs),
-                            () = &mut stop => break None,
+                            inputs = &mut carried => break Turn::Inputs(inputs),
+                            () = &mut stop => break Turn::Stopped,
                             Some(call) = self.calls.recv() => {
-                                answer(&mut self.client, &mut self.storing, call, clock.now());
+                                if let Some(reply) =
+                                    answer(&mut self.client, &mut self.storing, call, clock.now())
+                                {
+                                    break Turn::Rebooted(reply);
+                                }
                             }
                         }
-                    };
-                    match inputs {
-                        Some(inputs) => inputs,
-                        None => break,
                     }
                 }
             };
-            for input in inputs {
-                self.client.handle(input, clock.now());
+            match turn {
+                Turn::Inputs(inputs) => {
+                    for input in inputs {
+                        self.client.handle(input, clock.now());
+                    }
+                }
+                Turn::Rebooted(reply) => {
+                    self.begin_anew().await;
+                    reply(());
+                }
+                Turn::Stopped => break,
             }
             if let Some(why) = self.carrier.lost() {
                 let why = why.to_owned();
@@ -256,6 +279,17 @@ impl Resident {
         self.carrier.put_back(&mut self.modem, observe).await;
         self.carrier.finish().await;
         Ok(())
+    }
+
+    /// The board's memory is empty: a session that was under way is gone without a word, settings and credentials are there.
+    async fn begin_anew(&mut self) {
+        // A line that the modem is working on belongs to the life before.
+        let _ = self.modem.with(|_| ()).await;
+        self.carrier.begin_anew(&mut self.config.session);
+        self.client = Client::new(self.config.clone()).expect("the same values made a client");
+        self.storing.clear();
+        tracing::info!("the board was rebooted");
+        let _ = self.client.init(self.carrier.clock.now());
     }
 
     fn tell(&mut self, event: &Event, spent: Option<Budget>, observe: &mut Observer<'_>) {
@@ -276,13 +310,15 @@ impl Resident {
     }
 }
 
+/// Answers a call; gives the reply of one that the client itself does not survive.
 fn answer(
     client: &mut Client,
     storing: &mut Vec<Reply<Result<(), CallError>>>,
     call: Call,
     now: sectag_proto::Uptime,
-) {
+) -> Option<Reply<()>> {
     match call {
+        Call::Rebooted(reply) => return Some(reply),
         Call::Now(reply) => reply(client.trigger(now)),
         Call::SetInterval(seconds, reply) => match client.set_interval(seconds, now) {
             Ok(()) => storing.push(reply),
@@ -298,6 +334,7 @@ fn answer(
             },
         }),
     }
+    None
 }
 
 impl Handle {
@@ -385,6 +422,14 @@ impl Handle {
     /// [`AskFailure`].
     pub fn standing_blocking(&self) -> Result<Standing, AskFailure> {
         self.ask_blocking(Call::Standing)
+    }
+
+    /// The board was rebooted: the library begins anew, as at [`Resident::run`]. Returns when the life before is over.
+    ///
+    /// # Errors
+    /// [`AskFailure::Stopped`], [`AskFailure::Busy`].
+    pub fn rebooted_blocking(&self) -> Result<(), AskFailure> {
+        self.ask_blocking(Call::Rebooted)
     }
 
     async fn ask<T: Send + 'static>(
