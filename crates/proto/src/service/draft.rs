@@ -16,6 +16,8 @@ type Position = (u32, u32);
 pub(super) struct Draft<'a> {
     queue: &'a Queue,
     changed: BTreeMap<Position, Command>,
+    /// What the report in hand answers: the device did not stop in front of it.
+    answered: Vec<CommandId>,
     pub(super) changes: Changes,
     now: Timestamp,
 }
@@ -25,6 +27,7 @@ impl<'a> Draft<'a> {
         Self {
             queue,
             changed: BTreeMap::new(),
+            answered: Vec::new(),
             changes: queue.unchanged(),
             now,
         }
@@ -36,6 +39,7 @@ impl<'a> Draft<'a> {
         Self {
             queue,
             changed: rows.into_iter().map(|row| (row.position, row)).collect(),
+            answered: Vec::new(),
             changes,
             now,
         }
@@ -69,6 +73,15 @@ impl<'a> Draft<'a> {
             .or_insert_with(|| original.clone());
         row.updated_at = Some(self.now);
         Some(row)
+    }
+
+    pub(super) fn note_answered(&mut self, id: CommandId) {
+        self.answered.push(id);
+    }
+
+    /// Whether the device had executed `command` when it had executed `last`, as far as deliveries and the report tell.
+    pub(super) fn is_executed(&self, command: &Command, last: &Command) -> bool {
+        self.answered.contains(&command.id) || command.was_executed_by(last)
     }
 
     pub(super) const fn now(&self) -> Timestamp {
@@ -111,7 +124,7 @@ impl<'a> Draft<'a> {
         let open: Vec<(CommandId, bool)> = self
             .commands()
             .filter(|command| !command.status.is_terminal())
-            .map(|command| (command.id, command.was_executed_by(&culprit)))
+            .map(|command| (command.id, self.is_executed(command, &culprit)))
             .collect();
         let message = format!(
             "not executed: command {} ({}) failed before it",

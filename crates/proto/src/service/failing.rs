@@ -95,7 +95,7 @@ impl Draft<'_> {
     fn delivered_beside(&self, failed: &Command) -> (Vec<Placed>, Vec<Placed>) {
         self.commands()
             .filter(|c| c.status == Status::InProgress && c.id != failed.id && !c.parked)
-            .map(|c| (c.was_executed_by(failed), (c.id, c.position)))
+            .map(|c| (self.is_executed(c, failed), (c.id, c.position)))
             .fold((Vec::new(), Vec::new()), |mut split, (executed, placed)| {
                 if executed {
                     split.0.push(placed);

@@ -1,7 +1,9 @@
 //! A report: what became of each command.
 //!
 //! A report is decided command by command in queue order, whatever order its answers have. What decides a command is
-//! the first failed step in front of it, else its own answer; without either it stays open (a partial report).
+//! the first failed step in front of it, else its own answer; without either it stays open (a partial report). What a report
+//! answers was executed, whatever failed before it: a device takes a bare `ERROR` for a success and goes on
+//! (spec/device-protocol §8.1).
 
 use super::draft::Draft;
 use super::expansion::{Named, digest, ignored, steps_in_front};
@@ -32,11 +34,16 @@ pub(super) fn settle(queue: &Queue, report: &[WireResponse], now: Timestamp) -> 
             }),
         }
     }
-    for (position, answers) in answers {
-        let Some(command) = queue.commands.iter().find(|c| c.position == position) else {
-            continue;
-        };
-        for decided in decide(&command.request, &answers) {
+    let answered: Vec<_> = queue
+        .commands
+        .iter()
+        .filter_map(|command| Some((command, answers.get(&command.position)?)))
+        .collect();
+    for (command, _) in &answered {
+        draft.note_answered(command.id);
+    }
+    for (command, answers) in answered {
+        for decided in decide(&command.request, answers) {
             record(&mut draft, command.id, decided);
         }
     }

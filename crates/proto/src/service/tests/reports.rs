@@ -123,6 +123,22 @@ fn a_bare_error_inside_a_100_is_a_failure_unless_it_is_ignored() {
 }
 
 #[test]
+fn what_a_device_executed_behind_a_bare_error_is_what_it_reports() {
+    let mut desk = Desk::with([at("1", &[513]), at("1", &[513]), finished()]);
+    desk.fetch("");
+    let refused = desk.text("1", "ERROR\r\n");
+    let changes = desk.settle(&[
+        refused,
+        desk.done("2"),
+        desk.answer("3", WireResult::Finished),
+    ]);
+    assert_eq!(changes.alarms, []);
+    assert!(changes.finished);
+    assert_eq!(desk.failure(1), Failure::RefusedByDevice);
+    assert_eq!([desk.status(2), desk.status(3)], [Status::Succeeded; 2]);
+}
+
+#[test]
 fn a_setting_that_was_not_stored_shows_its_errno() {
     let mut desk = Desk::with([setting()]);
     desk.fetch("");
