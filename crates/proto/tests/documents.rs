@@ -5,8 +5,8 @@
 use sectag_proto::CommandRequest;
 use sectag_proto::rules::template::KNOWN;
 use sectag_proto::rules::{
-    ErrorPolicy, RENEW_AT_PERCENT_DEFAULT, RENEW_AT_PERCENT_MAX, RETRIES_MAX,
-    VALIDITY_DAYS_DEFAULT, VALIDITY_DAYS_MAX,
+    ErrorPolicy, NAME_CHARS_MAX, RENEW_AT_PERCENT_DEFAULT, RENEW_AT_PERCENT_MAX, RETRIES_MAX,
+    RULE_TAGS_MAX, VALIDITY_DAYS_DEFAULT, VALIDITY_DAYS_MAX,
 };
 use std::collections::BTreeSet;
 
@@ -83,6 +83,10 @@ fn limits_of_rules_are_those_of_the_reference() {
         (
             RULES,
             format!("{{\"retry\": {{\"times\": 1…{RETRIES_MAX}}}}}"),
+        ),
+        (
+            RULES,
+            format!("1 to {NAME_CHARS_MAX} characters, a rule at most {RULE_TAGS_MAX} tags"),
         ),
         (RULES, format!("\"atPercent\": 1…{RENEW_AT_PERCENT_MAX}")),
         (RULES, format!("\"validityDays\": 1…{VALIDITY_DAYS_MAX}")),

@@ -99,6 +99,11 @@ pub struct Coap {
     /// Whether `p/auth` takes attestation tokens, as the oldest clients show them: whoever saw one once can be the device
     /// for ever. Default no.
     pub attestation_auth: bool,
+    /// From the end of a handshake, or of an authorisation, to the next one; then the session is closed. Default 60 s, and no
+    /// operator's to set: a device shows its token with its first request, and one that has lost the network meanwhile gives
+    /// up after 30 s (spec/device-protocol §6.2) and comes back with a handshake.
+    #[serde(skip)]
+    pub stranger_time_max: Duration,
 }
 
 /// Which device keys a claim trusts (design: identity).
@@ -179,6 +184,7 @@ impl Default for Coap {
         Self {
             authorised_s: u32::try_from(lasts).unwrap_or(AUTHORISED_S_LIMIT),
             attestation_auth: false,
+            stranger_time_max: Duration::from_secs(60),
         }
     }
 }
@@ -225,7 +231,8 @@ impl Settings {
     /// Applies environment variables: `SECTAG_NAMES` (comma-separated), `SECTAG_POLICY`, `SECTAG_OPEN_COMMANDS_MAX`,
     /// `SECTAG_LISTEN_OWNER`, `SECTAG_LISTEN_LOOPBACK`, `SECTAG_LISTEN_DEVICE`, `SECTAG_LISTEN_MQTT`,
     /// `SECTAG_LISTEN_COAP`, `SECTAG_COAP_AUTHORISED_S`, `SECTAG_COAP_ATTESTATION_AUTH`,
-    /// `SECTAG_OWNER_ADMIN_CLAIMS_HIDDEN`, `SECTAG_CERTIFICATE_FILE`, `SECTAG_CERTIFICATE_KEY`. Others are not ours.
+    /// `SECTAG_OWNER_ADMIN_CLAIMS_HIDDEN`, `SECTAG_WEBHOOKS_CA_FILE`, `SECTAG_WEBHOOKS_PRIVATE`, `SECTAG_CERTIFICATE_FILE`,
+    /// `SECTAG_CERTIFICATE_KEY`. Others are not ours.
     ///
     /// # Errors
     /// [`SettingsError`] naming the variable.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use sectag_store::{EVENT_KINDS, EVENTS_MAX, LifeState, RenewalStep, kind_of};
+use sectag_store::{
+    EVENT_KINDS, EVENTS_MAX, LifeState, RULES_MAX, RenewalStep, TAGS_OF_TEAM_MAX, kind_of,
+};
 
 const AUDIT: &str = include_str!("../../../docs/reference/audit.md");
 const EVENTS: &str = include_str!("../../../docs/reference/events.md");
@@ -66,4 +68,13 @@ fn the_states_of_a_certificate_and_the_steps_of_a_renewal_stand_in_the_reference
     let open = RenewalStep::ALL.into_iter().filter(|step| step.is_open());
     let open: Vec<&str> = open.map(RenewalStep::as_str).collect();
     assert_eq!(first("| step | awaited |"), open);
+}
+
+#[test]
+fn what_a_team_can_have_is_what_the_reference_says() {
+    let page = include_str!("../../../docs/reference/rules.md");
+    assert!(page.contains(&format!(
+        "Team limits: {RULES_MAX} rules, 10 000 registered tags"
+    )));
+    assert_eq!(TAGS_OF_TEAM_MAX, 10_000);
 }
