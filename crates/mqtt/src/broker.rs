@@ -35,6 +35,7 @@ use doors::Doors;
 
 use crate::counters::{Counters, Snapshot};
 use crate::identity::Identity;
+use crate::link::Kick;
 use crate::router::Router;
 use crate::trust::Trust;
 
@@ -169,6 +170,11 @@ impl Broker {
         doors.iter().for_each(|door| door.judge());
     }
 
+    /// Closes the sessions of clients whose certificates have ended at this time. The broker does so each second by itself.
+    pub fn end_expired(&self, now: UnixTime) {
+        self.shared.end_expired(now);
+    }
+
     /// Stops accepting, tells MQTT 5 clients that the server shuts down, closes everything. Wills are not published.
     pub async fn shutdown(mut self) {
         self.shared.changes.send_replace(Change::Stop);
@@ -258,6 +264,11 @@ impl Shared {
     /// The router's clock.
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn end_expired(&self, now: UnixTime) {
+        let doors = self.with(|_, doors| doors.expired(now.as_secs()));
+        doors.iter().for_each(|door| door.kick(Kick::Expired));
     }
 
     /// Runs `work` on the router and rings at every door that has something to send.

@@ -69,6 +69,8 @@ pub enum Kick {
     Stopping,
     /// The certificate is trusted no more.
     TrustWithdrawn,
+    /// The client certificate has come to its end.
+    Expired,
     /// The certificate is trusted on other terms: other topics are its own.
     TermsChanged,
 }
@@ -213,7 +215,7 @@ impl Link {
         let reason = match kick {
             Kick::TakenOver => DisconnectReasonCode::SessionTakenOver,
             Kick::Stopping => DisconnectReasonCode::ServerShuttingDown,
-            Kick::TrustWithdrawn => DisconnectReasonCode::NotAuthorized,
+            Kick::TrustWithdrawn | Kick::Expired => DisconnectReasonCode::NotAuthorized,
             Kick::TermsChanged => DisconnectReasonCode::AdministrativeAction,
         };
         if self.ended.is_none() {

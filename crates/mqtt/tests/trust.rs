@@ -3,7 +3,9 @@
 
 mod town;
 
+use rustls_pki_types::UnixTime;
 use sectag_mqtt::{ClientError, Qos, Version};
+use sectag_pki::{DeviceTerms, PrivateKey};
 use town::{Town, next, options, text, until};
 
 #[tokio::test]
@@ -81,4 +83,45 @@ async fn shutdown_says_goodbye_and_publishes_no_will() {
         "{reason:?}"
     );
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_certificate_and_not_before() {
+    let town = Town::new("Town");
+    let broker = town.broker().await;
+    let key = PrivateKey::generate().unwrap();
+    let issue = |lifetime_s| {
+        let terms = DeviceTerms {
+            lifetime_s,
+            ..DeviceTerms::default()
+        };
+        let spki = key.spki_der();
+        let made = town
+            .devices
+            .issue_device_on(&spki, "dev-1", town::now_s(), &terms);
+        made.unwrap()
+    };
+    let (short, long) = (issue(3_600), issue(7_200));
+    let papers = |made| town::Papers::new(made, &town.devices, &key);
+    let (goes, _none) = town
+        .connect(&broker, &papers(&short), options(Version::V5, "a"))
+        .await;
+    let (stays, _none) = town
+        .connect(&broker, &papers(&long), options(Version::V5, "b"))
+        .await;
+    let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    broker.end_expired(at(short.not_after_s));
+    goes.publish("dev-1/x", "x", Qos::AtLeastOnce, false)
+        .await
+        .unwrap();
+    broker.end_expired(at(short.not_after_s + 1));
+    let reason = goes.closed().await;
+    assert!(
+        matches!(&reason, ClientError::Closed { reason, .. } if reason.contains("not authorized")),
+        "{reason:?}"
+    );
+    stays
+        .publish("dev-1/x", "x", Qos::AtLeastOnce, false)
+        .await
+        .unwrap();
 }

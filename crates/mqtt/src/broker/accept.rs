@@ -1,9 +1,10 @@
-//! The door: takes TCP connections, gives each a task, and waits for all at the end; beside it the sweep of what expired.
+//! The door: takes TCP connections, gives each a task, and waits for all at the end; beside it the looks at what expired.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls_pki_types::UnixTime;
 use sectag_pki::topics::Rules;
 use sectag_pki::{Certificate, PkiError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +24,9 @@ use crate::trust::{Leaf, Trust};
 
 /// How often expired sessions and messages are forgotten.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often the calendar is looked at: a session ends within two seconds of its certificate.
+const CALENDAR_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept (out of file descriptors): without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -73,17 +77,20 @@ pub(super) async fn run(listener: TcpListener, port: usize, shared: Arc<Shared>)
     let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, all).await;
 }
 
-/// Forgets expired sessions and messages now and then, until the broker stops.
+/// Forgets expired sessions and messages now and then, and ends the sessions of expired certificates, until the broker stops.
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let mut changes = shared.changes.subscribe();
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut calendar = tokio::time::interval(CALENDAR_INTERVAL);
+    calendar.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = sweep.tick() => {
                 let now = shared.now();
                 shared.with(|router, _| router.sweep(now));
             }
+            _ = calendar.tick() => shared.end_expired(UnixTime::now()),
             () = stopped(&mut changes) => break,
         }
     }

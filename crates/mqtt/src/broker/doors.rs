@@ -1,6 +1,6 @@
 //! How others reach a connection's task: to ring, to kick, to judge its certificate again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -17,6 +17,8 @@ pub(super) struct Door {
     kick: Mutex<Option<Kick>>,
     /// `None` without a gate.
     guest: Option<Guest>,
+    /// When its certificate ends, Unix seconds; `None` without one.
+    end_s: Option<u64>,
 }
 
 /// Whom a gate let in, and on which terms.
@@ -33,6 +35,8 @@ pub(super) struct Doors {
     by_link: HashMap<LinkId, Arc<Door>>,
     /// By the CN of guests, so that a change about one device costs the same for ten clients and a hundred thousand.
     by_name: HashMap<String, Vec<LinkId>>,
+    /// By the end of their certificates, so that a look at the calendar costs what it finds.
+    by_end: BTreeSet<(u64, LinkId)>,
 }
 
 impl Guest {
@@ -47,9 +51,10 @@ impl Guest {
 }
 
 impl Door {
-    pub(super) fn new(guest: Option<Guest>) -> Self {
+    pub(super) fn new(guest: Option<Guest>, end_s: Option<u64>) -> Self {
         Self {
             guest,
+            end_s,
             ..Self::default()
         }
     }
@@ -80,11 +85,15 @@ impl Doors {
             let name = guest.certificate.cn.clone();
             self.by_name.entry(name).or_default().push(link);
         }
+        self.by_end.extend(door.end_s.map(|end_s| (end_s, link)));
         self.by_link.insert(link, door);
     }
 
     pub(super) fn remove(&mut self, link: LinkId) -> Option<Arc<Door>> {
         let door = self.by_link.remove(&link)?;
+        if let Some(end_s) = door.end_s {
+            self.by_end.remove(&(end_s, link));
+        }
         if let Some(guest) = &door.guest
             && let Some(links) = self.by_name.get_mut(&guest.certificate.cn)
         {
@@ -98,6 +107,19 @@ impl Doors {
 
     pub(super) fn get(&self, link: LinkId) -> Option<&Arc<Door>> {
         self.by_link.get(&link)
+    }
+
+    /// Those whose certificates are over at this time, each once. The last second of a certificate belongs to it
+    /// (RFC 5280 §4.1.2.5).
+    pub(super) fn expired(&mut self, now_s: u64) -> Vec<Arc<Door>> {
+        let mut expired = Vec::new();
+        while let Some((end_s, link)) = self.by_end.first().copied()
+            && end_s < now_s
+        {
+            self.by_end.pop_first();
+            expired.extend(self.by_link.get(&link).cloned());
+        }
+        expired
     }
 
     /// Those of guests.

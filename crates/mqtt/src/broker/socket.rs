@@ -52,7 +52,8 @@ pub(super) async fn drive(
         shared.limits.link,
         assigned_id().into(),
     );
-    let door = Arc::new(Door::new(client.guest.clone()));
+    let end_s = client.leaf.as_ref().map(|leaf| leaf.not_after_s);
+    let door = Arc::new(Door::new(client.guest.clone(), end_s));
     let mut handshake = Some(handshake);
     let mut name_in_log = false;
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -190,6 +191,10 @@ fn report(client: &Client, link: &Link, shared: &Shared) {
         Some(Ended::Kicked(Kick::TrustWithdrawn)) => {
             let reason = "its certificate is trusted no more";
             tracing::warn!(%peer, %identity, client_id, reason, "MQTT client disconnected by the broker");
+        }
+        Some(Ended::Kicked(Kick::Expired)) => {
+            let reason = "its certificate has expired";
+            tracing::info!(%peer, %identity, client_id, reason, "MQTT client disconnected by the broker");
         }
         Some(Ended::Kicked(Kick::TermsChanged)) => {
             let reason = "its topics have changed";

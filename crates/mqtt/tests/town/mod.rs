@@ -36,7 +36,7 @@ pub struct Papers {
 }
 
 impl Papers {
-    fn new(certificate: &Certificate, issuer: &Authority, key: &PrivateKey) -> Self {
+    pub fn new(certificate: &Certificate, issuer: &Authority, key: &PrivateKey) -> Self {
         Self {
             chain: chain::pem(&[certificate, issuer.certificate()]),
             key: key.to_pem().to_string(),
