@@ -182,7 +182,7 @@ impl Listener {
             grants: Grants::new(GrantLimits::default()),
             books: Books::default(),
             pace: Pace::new(Duration::ZERO),
-            newcomers: Newcomers::new(),
+            newcomers: Newcomers::new(settings.stranger_time_max),
             leaving: Vec::new(),
             app,
             pairs,

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The settings of one home.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

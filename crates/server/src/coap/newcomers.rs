@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   connected ─► newcomer ── authorised ──► kept by the endpoint, idle for as long as it likes
-//!                   ├── [`NEWCOMER_TIME_MAX`] over, or [`NEWCOMER_REFUSALS_MAX`] refusals ──► closed
+//!                   ├── [`stranger_time_max`](crate::settings::Coap::stranger_time_max) over, or [`NEWCOMER_REFUSALS_MAX`] refusals ──► closed
 //!                   └── over its address's share, or the oldest of a full room ──► closed
 //! ```
 
@@ -12,9 +12,6 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// From the end of a handshake, or of an authorisation, to the next one. A device shows its token with its first request; one
-/// that has lost the network meanwhile gives up after 30 s (spec/device-protocol §6.2) and comes back with a handshake.
-pub(crate) const NEWCOMER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Sessions that are not authorised, at the same time, about 10 kB each: at the pace of handshakes those of the last ten
 /// seconds, which is what a modem on a slow link needs to show its token. One more ends the oldest.
 pub(crate) const NEWCOMERS_MAX: usize = 4_000;
@@ -28,6 +25,7 @@ pub(super) struct Newcomers {
     /// In the order in which they came; entries of sessions that are none of these any more are skipped.
     order: VecDeque<(u64, Duration)>,
     shares: Shares,
+    time_max: Duration,
 }
 
 #[derive(Debug)]
@@ -38,11 +36,12 @@ struct Newcomer {
 }
 
 impl Newcomers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(time_max: Duration) -> Self {
         Self {
             sessions: HashMap::new(),
             order: VecDeque::new(),
             shares: Shares::new(NEWCOMERS_MAX),
+            time_max,
         }
     }
 
@@ -100,7 +99,7 @@ impl Newcomers {
     /// The next one whose time is over; it is none of these any more.
     pub(super) fn overdue(&mut self, now: Duration) -> Option<u64> {
         let (session, since) = self.oldest()?;
-        (since.saturating_add(NEWCOMER_TIME_MAX) <= now).then(|| {
+        (since.saturating_add(self.time_max) <= now).then(|| {
             self.gone(session);
             session
         })
@@ -109,7 +108,7 @@ impl Newcomers {
     /// When the next one's time is over.
     pub(super) fn when(&mut self) -> Option<Duration> {
         let (_, since) = self.oldest()?;
-        Some(since.saturating_add(NEWCOMER_TIME_MAX))
+        Some(since.saturating_add(self.time_max))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -148,7 +147,7 @@ mod tests {
 
     #[test]
     fn who_says_nothing_has_a_minute_and_who_is_known_has_no_end() {
-        let mut newcomers = Newcomers::new();
+        let mut newcomers = Newcomers::new(at(60));
         assert_eq!(newcomers.when(), None);
         for session in 1..=3 {
             assert_eq!(newcomers.arrived(session, from(1), at(session)), None);
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn who_loses_its_authorisation_gets_another_minute() {
-        let mut newcomers = Newcomers::new();
+        let mut newcomers = Newcomers::new(at(60));
         newcomers.arrived(1, from(1), at(0));
         newcomers.gone(1);
         newcomers.arrived(1, from(1), at(50));
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_address_leaves_half_of_the_room_to_others() {
-        let mut newcomers = Newcomers::new();
+        let mut newcomers = Newcomers::new(at(60));
         let half = NEWCOMERS_MAX as u64 / 2;
         for session in 0..half {
             assert_eq!(newcomers.arrived(session, from(1), at(0)), None);
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_flood_from_everywhere_pushes_out_its_own() {
-        let mut newcomers = Newcomers::new();
+        let mut newcomers = Newcomers::new(at(60));
         let mut closed = 0;
         for session in 0..100_000_u32 {
             closed += u32::from(
@@ -201,7 +200,7 @@ mod tests {
 
     #[test]
     fn whoever_is_not_let_into_a_full_room_pushes_nobody_out_of_sight() {
-        let mut newcomers = Newcomers::new();
+        let mut newcomers = Newcomers::new(at(60));
         for session in 0..NEWCOMERS_MAX as u32 {
             newcomers.arrived(session.into(), from(session), at(1));
         }
@@ -218,7 +217,7 @@ mod tests {
 
     #[test]
     fn refusals_are_counted_for_those_who_are_not_known_only() {
-        let mut newcomers = Newcomers::new();
+        let mut newcomers = Newcomers::new(at(60));
         newcomers.arrived(1, from(1), at(0));
         let refusals = (0..).take_while(|_| !newcomers.refused(1)).count();
         assert_eq!(refusals + 1, NEWCOMER_REFUSALS_MAX as usize);
