@@ -90,8 +90,31 @@ impl Webhooks {
         }
     }
 
+    /// Does what changes this webhook, and tells its sender, also when whoever asked for it does not wait for the end.
+    ///
+    /// # Errors
+    /// Of `work`.
+    pub(crate) async fn changing<T, E>(
+        self: &Arc<Self>,
+        id: &str,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (all, id) = (self.clone(), id.to_owned());
+        let done = tokio::spawn(async move {
+            let done = work.await;
+            all.changed(&id);
+            done
+        });
+        done.await
+            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
+    }
+
     /// This one was added, changed or removed.
-    pub(crate) fn changed(&self, id: &str) {
+    fn changed(&self, id: &str) {
         let sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(one) = sending.get(id) {
             one.send_modify(|count| *count += 1);

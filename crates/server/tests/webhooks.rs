@@ -1,193 +1,15 @@
-//! Events sent elsewhere: signed, in order, at least once, and never where they must not go.
+//! Events sent elsewhere: signed, in order, at least once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
 
-use aws_lc_rs::hmac;
-use serde_json::{Value, json};
-use std::collections::VecDeque;
+use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::Town;
 use support::device::FakeDevice;
-use support::{Reply, Town};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::sync::RwLock;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-const SECRET: &str = "whsec_a-secret-of-the-receivers-own-choice";
-
-/// What came, with the head in lower case.
-#[derive(Debug, Clone)]
-struct Came {
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Came {
-    fn header(&self, name: &str) -> String {
-        let line = self
-            .head
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{name}: ")));
-        line.unwrap_or_else(|| panic!("no {name} in {}", self.head))
-            .to_owned()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn is_signed(&self, secret: &str) -> bool {
-        let signature = self.header("sectag-signature");
-        let (time, mac) = signature
-            .strip_prefix("t=")
-            .unwrap()
-            .split_once(",v1=")
-            .unwrap();
-        let message = [time.as_bytes(), b".", &self.body].concat();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        let mac: Vec<u8> = (0..mac.len() / 2)
-            .map(|n| u8::from_str_radix(&mac[2 * n..2 * n + 2], 16).unwrap())
-            .collect();
-        hmac::verify(&key, &message, &mac).is_ok()
-    }
-}
-
-/// Takes deliveries, and answers as it was told, then with 200.
-struct Receiver {
-    url: String,
-    came: Arc<Mutex<Vec<Came>>>,
-    answers: Arc<Mutex<VecDeque<String>>>,
-    /// Whoever writes here holds the answers back.
-    held: Arc<RwLock<()>>,
-}
-
-impl Receiver {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!(
-            "http://{}/hook?token=of-the-receiver",
-            listener.local_addr().unwrap()
-        );
-        let (came, answers) = (
-            Arc::new(Mutex::new(Vec::new())),
-            Arc::new(Mutex::new(VecDeque::new())),
-        );
-        let held = Arc::new(RwLock::new(()));
-        let (taken, script, holding) = (came.clone(), answers.clone(), held.clone());
-        tokio::spawn(async move {
-            loop {
-                let (mut socket, _) = listener.accept().await.unwrap();
-                let (taken, script, holding) = (taken.clone(), script.clone(), holding.clone());
-                tokio::spawn(async move {
-                    let mut bytes = Vec::new();
-                    loop {
-                        let Some(came) = one(&mut socket, &mut bytes).await else {
-                            return;
-                        };
-                        taken.lock().unwrap().push(came);
-                        drop(holding.read().await);
-                        let answer = script.lock().unwrap().pop_front();
-                        let answer = answer.unwrap_or_else(|| {
-                            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()
-                        });
-                        if socket.write_all(answer.as_bytes()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Self {
-            url,
-            came,
-            answers,
-            held,
-        }
-    }
-
-    fn answers(&self, statuses: &[u16]) {
-        let answer = |status: &u16| {
-            format!(
-                "HTTP/1.1 {status} X\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
-            )
-        };
-        self.answers
-            .lock()
-            .unwrap()
-            .extend(statuses.iter().map(answer));
-    }
-
-    fn all(&self) -> Vec<Came> {
-        self.came.lock().unwrap().clone()
-    }
-
-    async fn until(&self, enough: impl Fn(&[Came]) -> bool) -> Vec<Came> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        loop {
-            let all = self.all();
-            if enough(&all) {
-                return all;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "{all:#?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-async fn one(socket: &mut tokio::net::TcpStream, bytes: &mut Vec<u8>) -> Option<Came> {
-    loop {
-        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
-            let head = String::from_utf8(bytes[..end + 2].to_vec())
-                .unwrap()
-                .replace("\r\n", "\n");
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "));
-            let length: usize = length.unwrap().parse().unwrap();
-            if bytes.len() >= end + 4 + length {
-                let body = bytes[end + 4..end + 4 + length].to_vec();
-                bytes.drain(..end + 4 + length);
-                return Some(Came { head, body });
-            }
-        }
-        let mut more = [0; 4096];
-        match socket.read(&mut more).await {
-            Ok(0) | Err(_) => return None,
-            Ok(read) => bytes.extend_from_slice(&more[..read]),
-        }
-    }
-}
-
-async fn add(town: &Town, body: Value) -> Reply {
-    town.owner("POST", "/v1/webhooks", Some(&body)).await
-}
-
-async fn added(town: &Town, receiver: &Receiver, kinds: &[&str]) -> String {
-    town.log.forbid(SECRET);
-    town.log.forbid("token=of-the-receiver");
-    let reply = add(
-        town,
-        json!({"url": receiver.url, "kinds": kinds, "secret": SECRET}),
-    )
-    .await;
-    assert_eq!(
-        reply.status,
-        201,
-        "{}",
-        String::from_utf8_lossy(&reply.body)
-    );
-    reply.json()["id"].as_str().unwrap().to_owned()
-}
-
-async fn shown(town: &Town, id: &str) -> Value {
-    town.owner("GET", &format!("/v1/webhooks/{id}"), None)
-        .await
-        .json()
-}
+use support::receiver::{PATIENCE, Receiver, SECRET, added, shown};
 
 #[tokio::test]
 async fn what_happens_is_sent_signed_and_in_order() {
@@ -349,6 +171,73 @@ async fn a_pause_counts_from_the_next_event_on_however_many_wait() {
 }
 
 #[tokio::test]
+async fn what_is_passed_over_moves_the_cursor_too() {
+    let mut town = Town::start().await;
+    let receiver = Receiver::start().await;
+    let id = added(&town, &receiver, &["alarm"]).await;
+    town.claim(&FakeDevice::new(1)).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while shown(&town, &id).await["behind"] != 0 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // At an orderly end at once.
+    town.claim(&FakeDevice::new(2)).await;
+    let newest = *town.service().app().store().newest_event().borrow();
+    town.down().await;
+    town.up().await;
+    assert_eq!(shown(&town, &id).await["cursor"], newest);
+    assert_eq!(receiver.all().len(), 0);
+}
+
+#[tokio::test]
+async fn two_changes_at_once_both_last() {
+    let town = Town::start().await;
+    let receiver = Receiver::start().await;
+    let id = added(&town, &receiver, &["claim"]).await;
+    let path = format!("/v1/webhooks/{id}");
+    for n in 0..20 {
+        let (paused, kinds) = (n % 2 == 0, [["claim"], ["alarm"]][n % 2]);
+        let (one, other) = (json!({"paused": paused}), json!({"kinds": kinds}));
+        let (one, other) = tokio::join!(
+            town.owner("PATCH", &path, Some(&one)),
+            town.owner("PATCH", &path, Some(&other))
+        );
+        assert_eq!((one.status, other.status), (200, 200));
+        let known = shown(&town, &id).await;
+        assert_eq!(
+            (&known["paused"], &known["kinds"]),
+            (&json!(paused), &json!(kinds))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_change_clears_why_it_failed() {
+    let town = Town::start().await;
+    let receiver = Receiver::start().await;
+    let id = added(&town, &receiver, &["claim"]).await;
+    receiver.answers(&[503; 50]);
+    town.claim(&FakeDevice::new(1)).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while shown(&town, &id).await["lastError"].is_null() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let body = json!({"paused": true});
+    let path = format!("/v1/webhooks/{id}");
+    let changed = town.owner("PATCH", &path, Some(&body)).await.json();
+    assert_eq!(changed["state"], "paused");
+    for known in [changed, shown(&town, &id).await] {
+        assert!(
+            known["lastError"].is_null() && known["failingSince"].is_null(),
+            "{known}"
+        );
+        assert_eq!(known["attempts"], 0);
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_one_webhook_hurries_no_other() {
     let town = Town::start().await;
     let (failing, other) = (Receiver::start().await, Receiver::start().await);
@@ -420,155 +309,6 @@ async fn after_days_of_failing_it_is_parked_with_an_alarm() {
     assert_eq!(came[before].header("sectag-event"), "test");
     assert!(came[before].is_signed(SECRET) && came[before].json()["number"].is_null());
     assert_eq!(came[before + 1].header("sectag-event"), "claim");
-}
-
-#[tokio::test]
-async fn a_webhook_leads_nowhere_it_must_not() {
-    let town = Town::start().await;
-    for (url, words) in [
-        ("http://169.254.169.254/latest/meta-data", "link-local"),
-        ("https://[fe80::1]/", "link-local"),
-        ("http://[::ffff:169.254.169.254]/", "link-local"),
-        ("http://93.184.216.34/", "only `https`"),
-        ("ftp://127.0.0.1/", "neither `https` nor `http`"),
-        ("https://user:pass@127.0.0.1/", "user names and passwords"),
-        ("not a url", "not a URL"),
-    ] {
-        let reply = add(&town, json!({"url": url})).await;
-        assert_eq!(reply.status, 422, "{url}");
-        let message = reply.json()["message"].as_str().unwrap().to_owned();
-        assert!(message.contains(words), "{url}: {message}");
-    }
-    let short = add(
-        &town,
-        json!({"url": "http://127.0.0.1:1/", "secret": "short"}),
-    )
-    .await;
-    assert_eq!(short.status, 422);
-    let kind = add(
-        &town,
-        json!({"url": "http://127.0.0.1:1/", "kinds": ["zebra"]}),
-    )
-    .await;
-    assert!(
-        kind.json()["message"]
-            .as_str()
-            .unwrap()
-            .contains("certificate"),
-        "the kinds are named"
-    );
-    // Nobody listens there; the test says why.
-    let made = add(&town, json!({"url": "http://127.0.0.1:1/"}))
-        .await
-        .json();
-    let secret = made["secret"].as_str().unwrap();
-    town.log.forbid(secret);
-    assert!(secret.starts_with("whsec_") && secret.len() > 40);
-    let path = format!("/v1/webhooks/{}/test", made["id"].as_str().unwrap());
-    let test = town.owner("POST", &path, None).await.json();
-    assert_eq!(test["delivered"], false);
-    assert!(
-        test["error"].as_str().unwrap().contains("127.0.0.1:1"),
-        "{test}"
-    );
-    // There is an end of them.
-    for _ in 0..15 {
-        assert_eq!(
-            add(&town, json!({"url": "http://127.0.0.1:1/"}))
-                .await
-                .status,
-            201
-        );
-    }
-    assert_eq!(
-        add(&town, json!({"url": "http://127.0.0.1:1/"}))
-            .await
-            .status,
-        409
-    );
-    let listed = town.owner("GET", "/v1/webhooks", None).await;
-    let text = String::from_utf8(listed.body).unwrap();
-    assert!(!text.contains("whsec_"), "shown once");
-    let database = std::fs::read(town.dir.path().join("home/sectag.db-wal")).unwrap_or_default();
-    assert!(
-        !database
-            .windows(secret.len())
-            .any(|w| w == secret.as_bytes()),
-        "sealed"
-    );
-}
-
-#[tokio::test]
-async fn the_receivers_certificate_is_judged_by_the_system_and_the_setting() {
-    let mut town = Town::start().await;
-    town.down().await;
-    // A receiver whose certificate comes from the home's own root.
-    let home = town.dir.path().join("home");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let url = format!("https://localhost:{port}/");
-    let chain = std::fs::read(home.join("tls/server.crt")).unwrap();
-    let key = std::fs::read(home.join("tls/server.key")).unwrap();
-    use rustls_pki_types::pem::PemObject as _;
-    let chain: Vec<_> = rustls_pki_types::CertificateDer::pem_slice_iter(&chain)
-        .collect::<Result<_, _>>()
-        .unwrap();
-    let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    tokio::spawn(async move {
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
-            let Ok(mut stream) = acceptor.accept(socket).await else {
-                continue;
-            };
-            let mut bytes = vec![0; 65536];
-            let _ = stream.read(&mut bytes).await;
-            let _ = stream
-                .write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-                .await;
-            let _ = stream.shutdown().await;
-        }
-    });
-    let tried = async |town: &Town| {
-        let made = add(town, json!({"url": url})).await.json();
-        let path = format!("/v1/webhooks/{}/test", made["id"].as_str().unwrap());
-        town.owner("POST", &path, None).await.json()
-    };
-    town.up().await;
-    let refused = tried(&town).await;
-    assert!(
-        refused["error"]
-            .as_str()
-            .unwrap()
-            .contains("no TLS session"),
-        "{refused}"
-    );
-    town.down().await;
-    let toml = home.join("sectag.toml");
-    let text = std::fs::read_to_string(&toml).unwrap();
-    let root = home.join("ca/root.crt");
-    std::fs::write(
-        &toml,
-        format!(
-            "{text}\n[webhooks]\nca-file = {:?}\n",
-            root.display().to_string()
-        ),
-    )
-    .unwrap();
-    town.up().await;
-    let taken = tried(&town).await;
-    assert_eq!(
-        (&taken["delivered"], &taken["status"]),
-        (&json!(true), &json!(204)),
-        "{taken}"
-    );
 }
 
 /// docs/reference/webhooks.md in the words of Python and OpenSSL.

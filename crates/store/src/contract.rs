@@ -17,8 +17,9 @@ pub(crate) mod teams;
 mod outbox;
 
 pub use outbox::{
-    AlarmRecord, AuditScope, EVENT_KINDS, EVENTS_MAX, Event, NewEvent, Outbox, Pressure,
-    WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth, kind_of,
+    AddWebhookError, AlarmRecord, AuditScope, EVENT_KINDS, EVENTS_MAX, Event, NewEvent, Outbox,
+    Pressure, WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookChange, WebhookHealth, WebhookProgress,
+    kind_of,
 };
 
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};

@@ -33,8 +33,9 @@ pub use contract::lives::{
 pub use contract::rules::{RULES_MAX, RuleStoreError, Rules, TAGS_OF_TEAM_MAX};
 pub use contract::teams::{AddKeyError, AddTeamError, DeleteTeamError, RevokeKeyError, Teams};
 pub use contract::{
-    AlarmRecord, AuditScope, EVENT_KINDS, EVENTS_MAX, Event, NewEvent, Outbox, Pressure,
-    WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth, kind_of,
+    AddWebhookError, AlarmRecord, AuditScope, EVENT_KINDS, EVENTS_MAX, Event, NewEvent, Outbox,
+    Pressure, WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookChange, WebhookHealth, WebhookProgress,
+    kind_of,
 };
 pub use contract::{CommitError, PAGE_ROWS_MAX, Store, StoreError};
 pub use record::rules::{ActiveRules, RulesChange, Tag};

@@ -6,8 +6,9 @@ mod fixtures;
 use fixtures::*;
 use sectag_proto::secret::SecretText;
 use sectag_store::{
-    AuditScope, CommitError, DeviceChange, EVENT_KINDS, Event, NewEvent, Options, Outbox, SealKey,
-    SqliteStore, Store, Team, Teams, Webhook, WebhookHealth, kind_of,
+    AddWebhookError, AuditScope, CommitError, DeviceChange, EVENT_KINDS, Event, NewEvent, Options,
+    Outbox, SealKey, SqliteStore, Store, Team, Teams, WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookChange,
+    WebhookHealth, WebhookProgress, kind_of,
 };
 use serde_json::json;
 use std::path::Path;
@@ -193,13 +194,10 @@ async fn alarms_wait_until_somebody_looked() {
     );
 }
 
-#[tokio::test]
-async fn a_webhooks_cursor_never_goes_back_and_its_secret_is_sealed() {
-    let home = tempfile::tempdir().unwrap();
-    let store = open(home.path());
-    let webhook = Webhook {
-        id: "w".into(),
-        team: "red".into(),
+fn webhook(id: &str, team: &str) -> Webhook {
+    Webhook {
+        id: id.into(),
+        team: team.into(),
         url: "https://hooks.example/services/T0/secret-path".into(),
         kinds: vec!["alarm".into()],
         created_at: at(1),
@@ -208,40 +206,41 @@ async fn a_webhooks_cursor_never_goes_back_and_its_secret_is_sealed() {
         cursor: 3,
         health: WebhookHealth::default(),
         last_delivered_at: None,
-    };
-    let secret = SecretText::new(SECRET.into());
-    assert!(store.add_webhook(webhook.clone(), secret).await.unwrap());
-    assert_eq!(store.webhook("w").await.unwrap(), Some(webhook.clone()));
-    let failing = WebhookHealth {
-        attempts: 2,
+    }
+}
+
+fn secret() -> SecretText {
+    SecretText::new(SECRET.into())
+}
+
+fn failing(attempts: u32) -> WebhookHealth {
+    WebhookHealth {
+        attempts,
         failing_since: Some(at(5)),
         parked_at: None,
         last_error: Some("no".into()),
+    }
+}
+
+#[tokio::test]
+async fn a_webhooks_cursor_never_goes_back_and_its_secret_is_sealed() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    let made = webhook("w", "red");
+    store.add_webhook(made.clone(), secret()).await.unwrap();
+    assert_eq!(store.webhook("w").await.unwrap(), Some(made));
+    let came = async |cursor, delivered_at| {
+        let progress = WebhookProgress {
+            cursor,
+            delivered_at,
+            ..WebhookProgress::default()
+        };
+        assert!(store.webhook_progress("w", progress).await.unwrap());
     };
-    store
-        .webhook_progress("w", 7, failing.clone(), Some(at(4)))
-        .await
-        .unwrap();
-    store
-        .webhook_progress("w", 2, failing.clone(), None)
-        .await
-        .unwrap();
+    came(7, Some(at(4))).await;
+    came(2, None).await;
     let known = store.webhook("w").await.unwrap().unwrap();
-    assert_eq!(
-        (known.cursor, &known.health, known.last_delivered_at),
-        (7, &failing, Some(at(4)))
-    );
-    // Changed, it is healthy, and sends where it was.
-    let new = Webhook {
-        paused: true,
-        ..known
-    };
-    assert!(store.change_webhook(new, None, "ada", at(6)).await.unwrap());
-    let known = store.webhook("w").await.unwrap().unwrap();
-    assert_eq!(
-        (known.cursor, known.paused, known.health.attempts),
-        (7, true, 0)
-    );
+    assert_eq!((known.cursor, known.last_delivered_at), (7, Some(at(4))));
     let kept = store.webhook_secret("w").await.unwrap().unwrap();
     assert_eq!(kept.expose(), SECRET);
     let entries = format!("{:?}", store.audit_entries(0, 99, 99).await.unwrap());
@@ -259,6 +258,134 @@ async fn a_webhooks_cursor_never_goes_back_and_its_secret_is_sealed() {
 }
 
 #[tokio::test]
+async fn changes_of_one_webhook_at_the_same_time_all_last() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    store
+        .add_webhook(webhook("w", "red"), secret())
+        .await
+        .unwrap();
+    let change = |change| store.change_webhook("w", change, "ada", at(6));
+    let paused = WebhookChange {
+        paused: Some(true),
+        ..WebhookChange::default()
+    };
+    let led_elsewhere = WebhookChange {
+        url: Some("https://other.example/".into()),
+        ..WebhookChange::default()
+    };
+    let listens_to_more = WebhookChange {
+        kinds: Some(Vec::new()),
+        ..WebhookChange::default()
+    };
+    let done = tokio::join!(
+        change(paused),
+        change(led_elsewhere),
+        change(listens_to_more)
+    );
+    assert!(done.0.unwrap().is_some() && done.1.unwrap().is_some() && done.2.unwrap().is_some());
+    let known = store.webhook("w").await.unwrap().unwrap();
+    assert_eq!(
+        (known.paused, known.url.as_str(), known.kinds.len()),
+        (true, "https://other.example/", 0)
+    );
+    assert_eq!(
+        store.webhook_secret("w").await.unwrap().unwrap().expose(),
+        SECRET
+    );
+    assert!(
+        store
+            .change_webhook("v", WebhookChange::default(), "ada", at(6))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_change_makes_a_webhook_healthy_and_none_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    store
+        .add_webhook(webhook("w", "red"), secret())
+        .await
+        .unwrap();
+    let failed = |was, health| WebhookProgress {
+        was,
+        health,
+        ..WebhookProgress::default()
+    };
+    let first = failed(WebhookHealth::default(), failing(2));
+    assert!(store.webhook_progress("w", first).await.unwrap());
+    let entries = store.audit_head().await.unwrap().number;
+    // As it is already.
+    let same = WebhookChange {
+        url: Some(webhook("w", "red").url),
+        paused: Some(false),
+        ..WebhookChange::default()
+    };
+    let known = store
+        .change_webhook("w", same, "ada", at(6))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(known.health, failing(2));
+    assert_eq!(
+        store.audit_head().await.unwrap().number,
+        entries,
+        "no entry about nothing"
+    );
+    let another_secret = WebhookChange {
+        secret: Some(SecretText::new("another-secret-of-theirs".into())),
+        ..WebhookChange::default()
+    };
+    let known = store
+        .change_webhook("w", another_secret, "ada", at(6))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(known.health, WebhookHealth::default());
+    assert_eq!(store.webhook("w").await.unwrap(), Some(known));
+    // A failure of before, told late, does not undo it.
+    assert!(
+        !store
+            .webhook_progress("w", failed(failing(2), failing(3)))
+            .await
+            .unwrap()
+    );
+    let known = store.webhook("w").await.unwrap().unwrap();
+    assert_eq!(known.health, WebhookHealth::default());
+}
+
+#[tokio::test]
+async fn an_alarm_is_raised_with_the_state_that_it_tells_or_not_at_all() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    store
+        .add_webhook(webhook("w", "red"), secret())
+        .await
+        .unwrap();
+    let parked = WebhookHealth {
+        parked_at: Some(at(9)),
+        ..failing(1)
+    };
+    let progress = WebhookProgress {
+        health: parked.clone(),
+        alarm: Some(sectag_store::AuditEvent::new(at(9), "service", "webhook-alarm").team("red")),
+        ..WebhookProgress::default()
+    };
+    assert!(store.webhook_progress("w", progress.clone()).await.unwrap());
+    assert_eq!(store.webhook("w").await.unwrap().unwrap().health, parked);
+    assert!(!store.webhook_progress("w", progress.clone()).await.unwrap());
+    assert!(!store.webhook_progress("gone", progress).await.unwrap());
+    let scope = AuditScope {
+        team: "red".into(),
+        service: false,
+    };
+    assert_eq!(store.alarms(scope, true, None, 9).await.unwrap().total, 1);
+}
+
+#[tokio::test]
 async fn the_webhooks_of_a_team_go_with_it() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path());
@@ -270,25 +397,26 @@ async fn the_webhooks_of_a_team_go_with_it() {
             created_at: at(1),
         };
         store.add_team(made, "ada").await.unwrap();
-        let webhook = Webhook {
-            id: format!("of-{team}"),
-            team: team.into(),
-            url: "https://hooks.example/".into(),
-            kinds: Vec::new(),
-            created_at: at(2),
-            created_by: "ada".into(),
-            paused: false,
-            cursor: 0,
-            health: WebhookHealth::default(),
-            last_delivered_at: None,
-        };
-        let secret = SecretText::new(SECRET.into());
-        assert!(store.add_webhook(webhook, secret).await.unwrap());
+        let of_team = webhook(&format!("of-{team}"), team);
+        store.add_webhook(of_team, secret()).await.unwrap();
     }
     store.delete_team("green", "ada", at(3)).await.unwrap();
     let left = store.webhooks().await.unwrap();
     let ids: Vec<&str> = left.iter().map(|webhook| webhook.id.as_str()).collect();
     assert_eq!(ids, ["of-blue"]);
+    // Nor does one come after.
+    let late = store.add_webhook(webhook("late", "green"), secret()).await;
+    assert_eq!(late, Err(AddWebhookError::NoTeam));
+    for n in 1..WEBHOOKS_OF_TEAM_MAX {
+        let more = webhook(&format!("{n}"), "blue");
+        store.add_webhook(more, secret()).await.unwrap();
+    }
+    let over = store.add_webhook(webhook("over", "blue"), secret()).await;
+    assert_eq!(over, Err(AddWebhookError::TooMany));
+    assert_eq!(
+        store.webhooks().await.unwrap().len() as u64,
+        WEBHOOKS_OF_TEAM_MAX
+    );
 }
 
 #[test]
@@ -297,6 +425,7 @@ fn every_action_has_a_kind() {
         ("unclaim", "claim"),
         ("block", "device"),
         ("pin", "device"),
+        ("device-named", "device"),
         ("command-deleted", "command"),
         ("certificate-revoked", "certificate"),
         ("renewal-started", "certificate"),

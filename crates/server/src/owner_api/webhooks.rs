@@ -7,13 +7,14 @@ use crate::app::{Caller, OwnerError};
 use crate::webhooks::{SECRET_CHARS, Webhooks};
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use sectag_proto::secret::SecretText;
-use sectag_store::{EVENT_KINDS, WEBHOOKS_OF_TEAM_MAX, Webhook};
+use sectag_store::{AddWebhookError, EVENT_KINDS, Webhook, WebhookChange};
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -193,14 +194,16 @@ async fn create_webhook(
         health: Default::default(),
         last_delivered_at: None,
     };
-    let store = api.app.store();
-    if !store.add_webhook(webhook.clone(), secret.clone()).await? {
-        return Err(Refused(OwnerError::Exists(format!(
-            "this team has {WEBHOOKS_OF_TEAM_MAX} webhooks, and no more are possible"
-        ))));
-    }
+    let (store, new, sealed) = (api.app.store().clone(), webhook.clone(), secret.clone());
+    let adding = async move { store.add_webhook(new, sealed).await };
+    let added = api.evidence.webhooks.changing(&webhook.id, adding).await;
+    added.map_err(|e| match e {
+        AddWebhookError::TooMany => OwnerError::Exists(e.to_string()),
+        // The key went with its team.
+        AddWebhookError::NoTeam => OwnerError::Unauthorized,
+        AddWebhookError::Store(e) => e.into(),
+    })?;
     tracing::info!(webhook = %webhook.id, place = crate::webhooks::origin(&webhook.url), by = %webhook.created_by, "webhook added");
-    api.evidence.webhooks.changed(&webhook.id);
     let shown = shape(&api, webhook, Some(&secret));
     Ok(answer(StatusCode::CREATED, &shown))
 }
@@ -210,15 +213,10 @@ async fn create_webhook(
     get,
     path = "/webhooks/{id}",
     tag = "evidence",
-    params(("id" = String, Path, format = "uuid", description = "Of the webhook.")),
+    params(WebhookId),
     responses((status = 200, description = "How it is doing.", body = Shown)),
 )]
-async fn get_webhook(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Answer {
-    let known = found(&api, &caller, &id).await?;
+async fn get_webhook(State(api): State<Api>, Named(known): Named) -> Answer {
     Ok(answer(StatusCode::OK, &shape(&api, known, None)))
 }
 
@@ -229,36 +227,30 @@ async fn get_webhook(
     patch,
     path = "/webhooks/{id}",
     tag = "evidence",
-    params(("id" = String, Path, format = "uuid", description = "Of the webhook.")),
+    params(WebhookId),
     request_body = Patch,
     responses((status = 200, description = "As it is from now on.", body = Shown)),
 )]
 async fn change_webhook(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(known): Named,
     body: Body,
 ) -> Answer {
     let patch: Patch = parse(&read(body, BODY_BYTES_MAX).await?)?;
-    let mut webhook = found(&api, &caller, &id).await?;
-    if let Some(url) = patch.url {
-        checked_url(&api, &caller, &url)?;
-        webhook.url = url;
+    if let Some(url) = &patch.url {
+        checked_url(&api, &caller, url)?;
     }
-    if let Some(kinds) = patch.kinds {
-        webhook.kinds = checked_kinds(kinds)?;
-    }
-    webhook.paused = patch.paused.unwrap_or(webhook.paused);
-    let secret = patch.secret.map(checked_secret).transpose()?;
-    let (store, now) = (api.app.store(), api.app.now());
-    let changed = store
-        .change_webhook(webhook, secret, &caller.name, now)
-        .await?;
-    if !changed {
-        return Err(unknown(&id));
-    }
-    api.evidence.webhooks.changed(&id);
-    let known = found(&api, &caller, &id).await?;
+    let change = WebhookChange {
+        url: patch.url,
+        kinds: patch.kinds.map(checked_kinds).transpose()?,
+        paused: patch.paused,
+        secret: patch.secret.map(checked_secret).transpose()?,
+    };
+    let (store, now, id) = (api.app.store().clone(), api.app.now(), known.id.clone());
+    let changing = async move { store.change_webhook(&id, change, &caller.name, now).await };
+    let changed = api.evidence.webhooks.changing(&known.id, changing).await?;
+    let known = changed.ok_or_else(|| unknown(&known.id))?;
     Ok(answer(StatusCode::OK, &shape(&api, known, None)))
 }
 
@@ -267,21 +259,19 @@ async fn change_webhook(
     delete,
     path = "/webhooks/{id}",
     tag = "evidence",
-    params(("id" = String, Path, format = "uuid", description = "Of the webhook.")),
+    params(WebhookId),
     responses((status = 204, description = "Nothing is sent there any more.")),
 )]
 async fn remove_webhook(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(known): Named,
 ) -> Answer {
-    let known = found(&api, &caller, &id).await?;
-    let now = api.app.now();
-    let store = api.app.store();
-    if !store.remove_webhook(&known.id, &caller.name, now).await? {
-        return Err(unknown(&id));
+    let (store, now, id) = (api.app.store().clone(), api.app.now(), known.id.clone());
+    let removing = async move { store.remove_webhook(&id, &caller.name, now).await };
+    if !api.evidence.webhooks.changing(&known.id, removing).await? {
+        return Err(unknown(&known.id));
     }
-    api.evidence.webhooks.changed(&id);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -292,15 +282,10 @@ async fn remove_webhook(
     post,
     path = "/webhooks/{id}/test",
     tag = "evidence",
-    params(("id" = String, Path, format = "uuid", description = "Of the webhook.")),
+    params(WebhookId),
     responses((status = 200, description = "How it went.", body = Tested)),
 )]
-async fn test_webhook(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-) -> Answer {
-    let known = found(&api, &caller, &id).await?;
+async fn test_webhook(State(api): State<Api>, Named(known): Named) -> Answer {
     let tried = api.evidence.webhooks.test(&known).await?;
     let tested = Tested {
         delivered: tried.outcome.is_ok(),
@@ -311,11 +296,31 @@ async fn test_webhook(
     Ok(answer(StatusCode::OK, &tested))
 }
 
-async fn found(api: &Api, caller: &Caller, id: &str) -> Result<Webhook, Refused> {
-    let known = api.app.store().webhook(id).await?;
-    known
-        .filter(|known| known.team == caller.team)
-        .ok_or_else(|| unknown(id))
+/// Which webhook.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "declared here, read by [`Named`]")]
+struct WebhookId {
+    /// Of the webhook.
+    #[param(format = "uuid")]
+    id: String,
+}
+
+/// The webhook that the path names, if it is of the caller's team.
+struct Named(Webhook);
+
+impl FromRequestParts<Api> for Named {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refused> {
+        let id = Path::<String>::from_request_parts(parts, api).await;
+        let Path(id) = id.map_err(|_| OwnerError::UnknownPath)?;
+        let caller = parts.extensions.get::<Caller>();
+        let team = caller.ok_or(OwnerError::Unauthorized)?.team.clone();
+        let known = api.app.store().webhook(&id).await?;
+        let ours = known.filter(|known| known.team == team);
+        ours.map(Self).ok_or_else(|| unknown(&id))
+    }
 }
 
 fn unknown(id: &str) -> Refused {

@@ -112,6 +112,18 @@ pub(crate) enum NotCalled {
     Plain(IpAddr),
 }
 
+impl NotCalled {
+    /// For whoever gave a name that leads there: without the address, or everybody could ask the resolver of the own network.
+    pub(crate) fn of_name(&self, name: &str) -> String {
+        match self {
+            Self::Never(_) | Self::Private(_) => format!(
+                "`{name}` resolves to an address that is not allowed for webhooks of this team; the service's log says which"
+            ),
+            Self::Plain(_) => format!("`{name}` is on the internet, where only `https` is used"),
+        }
+    }
+}
+
 /// Whether a webhook may lead here.
 pub(crate) fn judge(
     address: IpAddr,

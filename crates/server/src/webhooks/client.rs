@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,13 +202,20 @@ async fn connect(
             manners.is_home,
         );
         if let Err(reason) = judged {
-            refusal = reason.to_string();
+            let name = &target.host;
+            refusal = match name.parse::<IpAddr>() {
+                Ok(_) => reason.to_string(),
+                Err(_) => {
+                    tracing::info!(name, %reason, "the name of a webhook's receiver leads where it must not");
+                    reason.of_name(name)
+                }
+            };
             continue;
         }
         // The address that was judged, not the name again.
         match TcpStream::connect(address).await {
             Ok(socket) => return begin(socket, target, manners.settings).await,
-            Err(e) => refusal = format!("{address}: {e}"),
+            Err(e) => refusal = format!("{}: {e}", target.authority),
         }
     }
     Err(refusal)

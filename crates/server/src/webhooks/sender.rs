@@ -8,11 +8,12 @@ use crate::listen::SHUTDOWN_MAX;
 use sectag_keep::crash;
 use sectag_proto::Timestamp;
 use sectag_proto::secret::SecretText;
-use sectag_store::{AuditEvent, Event, StoreError, Webhook, WebhookHealth};
+use sectag_store::{AuditEvent, Event, StoreError, Webhook, WebhookHealth, WebhookProgress};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The first pause after a failure; each further one is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -24,8 +25,9 @@ const PARK_AFTER: Duration = Duration::from_secs(3 * 86_400);
 const PARKED_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// Deliveries between two writes of the cursor at most: so many come twice after a crash.
 const SAVE_EVERY: usize = 32;
-/// Events passed over between two writes of the cursor: reading them again is cheap.
-const SAVE_PASSED: usize = 1000;
+/// An event that was passed over moves the written cursor within this time: reading it again is cheap, and a busy fleet shall
+/// not cost a write per event and webhook.
+const SAVE_PASSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a webhook sends.
 pub(super) struct Sender {
@@ -37,10 +39,15 @@ pub(super) struct Sender {
     /// Sent or passed over.
     cursor: u64,
     health: WebhookHealth,
+    /// The health as it was read or written last.
+    written: WebhookHealth,
+    /// Somebody changed the webhook since it was read.
+    outdated: bool,
     delivered_at: Option<Timestamp>,
     /// Since the cursor was written.
     delivered: usize,
-    passed: usize,
+    /// When the first event was passed over since the cursor was written.
+    passed_since: Option<Instant>,
 }
 
 /// Why sending stops for a moment.
@@ -66,9 +73,11 @@ impl Sender {
             line: Line::default(),
             cursor: 0,
             health: WebhookHealth::default(),
+            written: WebhookHealth::default(),
+            outdated: false,
             delivered_at: None,
             delivered: 0,
-            passed: 0,
+            passed_since: None,
         }
     }
 
@@ -76,6 +85,7 @@ impl Sender {
     pub(super) async fn run(mut self) -> String {
         loop {
             self.changed.borrow_and_update();
+            self.outdated = false;
             let known = self.all.store.webhook(&self.id).await;
             let done = match known {
                 Ok(None) => {
@@ -105,6 +115,7 @@ impl Sender {
         };
         self.cursor = self.cursor.max(webhook.cursor);
         self.health = webhook.health.clone();
+        self.written = webhook.health.clone();
         let target = match Target::parse(&webhook.url) {
             Ok(target) => target,
             Err(reason) => {
@@ -118,8 +129,16 @@ impl Sender {
             let page = self.all.hub.behind(self.cursor).await?;
             if page.is_empty() {
                 self.save().await?;
+                let due = self.passed_since.map(|since| since + SAVE_PASSED_WITHIN);
+                let due = async {
+                    match due {
+                        Some(at) => tokio::time::sleep_until(at).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
                     told = newest.changed() => if told.is_err() { return Ok(Pause::Stopped) },
+                    () = due => {}
                     pause = self.until_changed() => {
                         self.save().await?;
                         return Ok(pause);
@@ -154,20 +173,15 @@ impl Sender {
         for event in page {
             if !self.is_for(event, webhook) {
                 self.cursor = event.number;
-                self.passed += 1;
-                if self.passed >= SAVE_PASSED {
-                    self.save().await?;
-                }
+                self.passed_since.get_or_insert_with(Instant::now);
                 continue;
             }
             if let Some(pause) = self.deliver(event, webhook, target, secret).await? {
                 return Ok(Some(pause));
             }
         }
-        if self.delivered > 0 {
-            self.save().await?;
-        }
-        Ok(None)
+        self.save().await?;
+        Ok(self.outdated.then_some(Pause::Changed))
     }
 
     fn is_for(&self, event: &Event, webhook: &Webhook) -> bool {
@@ -219,7 +233,7 @@ impl Sender {
                         self.save().await?;
                     }
                     // However much waits: paused, removed or led elsewhere counts from the next one on.
-                    let changed = self.changed.has_changed().unwrap_or(true);
+                    let changed = self.outdated || self.changed.has_changed().unwrap_or(true);
                     return Ok(match *self.stopped.borrow() {
                         true => Some(Pause::Stopped),
                         false => changed.then_some(Pause::Changed),
@@ -244,30 +258,25 @@ impl Sender {
     ) -> Result<Duration, StoreError> {
         // What a receiver's certificate or name says is not ours.
         let reason: String = crate::listen::one_line(&reason).chars().take(300).collect();
-        let since = *self.health.failing_since.get_or_insert(now);
-        self.health.attempts = self.health.attempts.saturating_add(1);
+        let parks = fails(&mut self.health, &reason, now);
         let (origin, attempts) = (origin(&webhook.url), self.health.attempts);
         if attempts == 1 {
             tracing::warn!(webhook = %self.id, origin, %reason, "a webhook is not taken");
         } else {
             tracing::debug!(webhook = %self.id, origin, %reason, attempts, "a webhook is not taken");
         }
-        let alarm = self.health.parked_at.is_none() && now.since(since) >= PARK_AFTER;
-        if alarm {
-            self.health.parked_at = Some(now);
+        let alarm = parks.then(|| {
+            let since = crate::owner_api::moment(self.health.failing_since.unwrap_or(now));
             let detail = format!(
-                "webhook {} to {origin} has failed {attempts} times since {}: {reason}",
-                self.id,
-                crate::owner_api::moment(since)
+                "webhook {} to {origin} has failed {attempts} times since {since}: {reason}",
+                self.id
             );
             tracing::warn!(webhook = %self.id, %detail, "webhook alarm");
-            let event = AuditEvent::new(now, "service", "webhook-alarm")
+            AuditEvent::new(now, "service", "webhook-alarm")
                 .team(&webhook.team)
-                .detail(detail);
-            self.all.store.record(vec![event]).await?;
-        }
-        self.health.last_error = Some(reason);
-        self.write().await?;
+                .detail(detail)
+        });
+        self.write(alarm).await?;
         Ok(match self.health.parked_at {
             Some(_) => jittered(PARKED_PAUSE),
             None => jittered(pause_after(attempts)),
@@ -276,26 +285,34 @@ impl Sender {
 
     /// Writes the cursor, if it moved.
     async fn save(&mut self) -> Result<(), StoreError> {
-        if self.delivered > 0
-            || self.passed >= SAVE_PASSED
-            || (*self.stopped.borrow() && self.passed > 0)
-        {
-            self.write().await?;
+        let passed = self
+            .passed_since
+            .is_some_and(|since| since.elapsed() >= SAVE_PASSED_WITHIN || *self.stopped.borrow());
+        if self.delivered > 0 || passed {
+            self.write(None).await?;
         }
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), StoreError> {
-        let (health, at) = (self.health.clone(), self.delivered_at);
-        self.all
-            .store
-            .webhook_progress(&self.id, self.cursor, health, at)
-            .await?;
-        (self.delivered, self.passed) = (0, 0);
+    async fn write(&mut self, alarm: Option<AuditEvent>) -> Result<(), StoreError> {
+        let progress = WebhookProgress {
+            cursor: self.cursor,
+            delivered_at: self.delivered_at,
+            was: self.written.clone(),
+            health: self.health.clone(),
+            alarm,
+        };
+        let store = &self.all.store;
+        self.outdated |= !store.webhook_progress(&self.id, progress).await?;
+        self.written = self.health.clone();
+        (self.delivered, self.passed_since) = (0, None);
         Ok(())
     }
 
     async fn until_changed(&mut self) -> Pause {
+        if self.outdated {
+            return Pause::Changed;
+        }
         tokio::select! {
             _ = self.changed.changed() => Pause::Changed,
             () = ended(&mut self.stopped) => Pause::Stopped,
@@ -309,6 +326,21 @@ impl Sender {
             pause = self.until_changed() => Some(pause),
         }
     }
+}
+
+/// Notes an attempt in vain; whether the webhook is parked by it.
+fn fails(health: &mut WebhookHealth, reason: &str, now: Timestamp) -> bool {
+    // What lies ahead was written before the calendar was put back.
+    let since = health.failing_since.filter(|since| *since <= now);
+    let since = since.unwrap_or(now);
+    health.failing_since = Some(since);
+    health.attempts = health.attempts.saturating_add(1);
+    health.last_error = Some(reason.to_owned());
+    let parks = health.parked_at.is_none() && now.since(since) >= PARK_AFTER;
+    if parks {
+        health.parked_at = Some(now);
+    }
+    parks
 }
 
 fn lost(from: u64, to: u64, now: Timestamp, webhook: &Webhook) -> Event {
@@ -349,5 +381,18 @@ mod tests {
             let pause = jittered(Duration::from_secs(10));
             assert!((5..=15).contains(&pause.as_secs()));
         }
+    }
+
+    #[test]
+    fn a_webhook_is_parked_once_and_not_for_a_calendar_that_was_put_back() {
+        let day = |n: u64| Timestamp::from_secs(1_800_000_000 + n * 86_400);
+        let mut health = WebhookHealth::default();
+        assert!(!fails(&mut health, "no", day(100)));
+        assert!(!fails(&mut health, "no", day(10)), "put back");
+        assert_eq!(health.failing_since, Some(day(10)));
+        assert!(!fails(&mut health, "no", day(12)));
+        assert!(fails(&mut health, "no", day(13)));
+        assert!(!fails(&mut health, "still no", day(14)));
+        assert_eq!((health.attempts, health.parked_at), (5, Some(day(13))));
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use super::StoreError;
-use crate::record::{AuditRecord, Page};
+use crate::record::{AuditEvent, AuditRecord, Page};
 use async_trait::async_trait;
 use sectag_proto::secret::SecretText;
 use sectag_proto::{CommandId, DeviceId, Timestamp};
@@ -63,7 +63,7 @@ pub fn kind_of(action: &str) -> &'static str {
         action if action.ends_with("-alarm") => "alarm",
         "alarm-acknowledged" => "alarm",
         "claim" | "unclaim" | "accept-new-key" => "claim",
-        "block" | "unblock" | "tags" | "pin" | "device-reset" | "device-changed" => "device",
+        "block" | "unblock" | "tags" | "pin" | "device-reset" | "device-named" => "device",
         action if action.starts_with("command-") => "command",
         action if action.starts_with("certificate-") || action.starts_with("renewal-") => {
             "certificate"
@@ -142,6 +142,48 @@ pub struct WebhookHealth {
     pub last_error: Option<String>,
 }
 
+/// What of a webhook is to change; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookChange {
+    /// See [`Webhook::url`].
+    pub url: Option<String>,
+    /// See [`Webhook::kinds`].
+    pub kinds: Option<Vec<String>>,
+    /// See [`Webhook::paused`].
+    pub paused: Option<bool>,
+    /// What deliveries are signed with.
+    pub secret: Option<SecretText>,
+}
+
+/// How far a webhook's deliveries came, and what became of it.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookProgress {
+    /// See [`Webhook::cursor`]; it never goes back.
+    pub cursor: u64,
+    /// See [`Webhook::last_delivered_at`]; `None` leaves it as it is.
+    pub delivered_at: Option<Timestamp>,
+    /// The health that `health` goes on from, as it was read or written last.
+    pub was: WebhookHealth,
+    /// How it goes.
+    pub health: WebhookHealth,
+    /// The alarm that came of it.
+    pub alarm: Option<AuditEvent>,
+}
+
+/// Why a webhook was not added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddWebhookError {
+    /// Its team was deleted.
+    #[error("there is no such team")]
+    NoTeam,
+    /// See [`WEBHOOKS_OF_TEAM_MAX`].
+    #[error("this team has {WEBHOOKS_OF_TEAM_MAX} webhooks, and no more are possible")]
+    TooMany,
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// How busy the writer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pressure {
@@ -198,8 +240,15 @@ pub trait Outbox: Send + Sync {
         at: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Adds a webhook with the secret its deliveries are signed with, sealed. `false`: its team has [`WEBHOOKS_OF_TEAM_MAX`].
-    async fn add_webhook(&self, webhook: Webhook, secret: SecretText) -> Result<bool, StoreError>;
+    /// Adds a webhook with the secret its deliveries are signed with, sealed.
+    ///
+    /// # Errors
+    /// [`AddWebhookError`]; nothing was changed.
+    async fn add_webhook(
+        &self,
+        webhook: Webhook,
+        secret: SecretText,
+    ) -> Result<(), AddWebhookError>;
 
     /// All webhooks of all teams, in the order of their ids.
     async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError>;
@@ -210,24 +259,24 @@ pub trait Outbox: Send + Sync {
     /// What its deliveries are signed with.
     async fn webhook_secret(&self, id: &str) -> Result<Option<SecretText>, StoreError>;
 
-    /// Changes URL, kinds and pause, and with `secret` what is signed with; it is healthy then. `false`: there is none.
+    /// Changes what `change` names and nothing else, whoever changes the rest at the same time. Where that makes a difference
+    /// it is healthy from then on. How it is afterwards; `None`: there is none.
     async fn change_webhook(
         &self,
-        webhook: Webhook,
-        secret: Option<SecretText>,
+        id: &str,
+        change: WebhookChange,
         by: &str,
         at: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Option<Webhook>, StoreError>;
 
     /// Removes it. `false`: there is none.
     async fn remove_webhook(&self, id: &str, by: &str, at: Timestamp) -> Result<bool, StoreError>;
 
-    /// How far deliveries came, and how it goes. The cursor never goes back.
+    /// Writes down how far deliveries came. Health and alarm only together, and only if the health is still what it was:
+    /// `false` means that somebody changed or removed the webhook meanwhile.
     async fn webhook_progress(
         &self,
         id: &str,
-        cursor: u64,
-        health: WebhookHealth,
-        delivered_at: Option<Timestamp>,
-    ) -> Result<(), StoreError>;
+        progress: WebhookProgress,
+    ) -> Result<bool, StoreError>;
 }

@@ -1,10 +1,10 @@
 //! Events, alarms and webhooks: written by other operations' transactions, read by those who follow.
 
 use super::writer::Kind;
-use super::{SqliteStore, audit, execute, read_error};
+use super::{SqliteStore, audit, execute, read_error, teams};
 use crate::contract::{
-    AlarmRecord, AuditScope, Event, NewEvent, Outbox, PAGE_ROWS_MAX, Pressure, StoreError,
-    WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookHealth,
+    AddWebhookError, AlarmRecord, AuditScope, Event, NewEvent, Outbox, PAGE_ROWS_MAX, Pressure,
+    StoreError, WEBHOOKS_OF_TEAM_MAX, Webhook, WebhookChange, WebhookHealth, WebhookProgress,
 };
 use crate::record::{AuditEvent, AuditRecord, Page};
 use crate::sqlite::devices::{count, cut, limits};
@@ -268,11 +268,14 @@ fn kinds_text(webhook: &Webhook) -> String {
     json!(webhook.kinds).to_string()
 }
 
-fn add_webhook(db: &Connection, webhook: &Webhook, secret: &[u8]) -> Result<bool, StoreError> {
+fn add_webhook(db: &Connection, webhook: &Webhook, secret: &[u8]) -> Result<(), AddWebhookError> {
+    if teams::is_gone(db, &webhook.team)? {
+        return Err(AddWebhookError::NoTeam);
+    }
     let number = |row: &Row<'_>| rows::number(row, 0);
     let there = first(db, sql!("webhooks_of_team"), [&webhook.team], number)?;
     if there.unwrap_or(0) >= WEBHOOKS_OF_TEAM_MAX {
-        return Ok(false);
+        return Err(AddWebhookError::TooMany);
     }
     let row = params![
         webhook.id,
@@ -289,7 +292,7 @@ fn add_webhook(db: &Connection, webhook: &Webhook, secret: &[u8]) -> Result<bool
     let event = AuditEvent::new(webhook.created_at, &webhook.created_by, "webhook-added")
         .team(&webhook.team)
         .changed(Value::Null, said(webhook));
-    audit::insert(db, &event).map(|()| true)
+    Ok(audit::insert(db, &event)?)
 }
 
 fn webhook_by_id(db: &Connection, id: &str) -> Result<Option<Webhook>, StoreError> {
@@ -298,24 +301,57 @@ fn webhook_by_id(db: &Connection, id: &str) -> Result<Option<Webhook>, StoreErro
 
 fn change_webhook(
     db: &Connection,
-    new: &Webhook,
+    id: &str,
+    change: &WebhookChange,
     secret: Option<&[u8]>,
     by: &str,
     at: Timestamp,
-) -> Result<bool, StoreError> {
-    let Some(old) = webhook_by_id(db, &new.id)? else {
-        return Ok(false);
+) -> Result<Option<Webhook>, StoreError> {
+    let Some(old) = webhook_by_id(db, id)? else {
+        return Ok(None);
     };
-    let row = params![new.id, new.url, kinds_text(new), new.paused, secret];
+    let mut new = Webhook {
+        url: change.url.clone().unwrap_or_else(|| old.url.clone()),
+        kinds: change.kinds.clone().unwrap_or_else(|| old.kinds.clone()),
+        paused: change.paused.unwrap_or(old.paused),
+        ..old.clone()
+    };
+    if new == old && secret.is_none() {
+        return Ok(Some(old));
+    }
+    new.health = WebhookHealth::default();
+    let row = params![id, new.url, kinds_text(&new), new.paused, secret];
     execute(db, sql!("webhook_change"), row)?;
-    let mut after = said(new);
+    let mut after = said(&new);
     if secret.is_some() {
         after["secret"] = "changed".into();
     }
     let event = AuditEvent::new(at, by, "webhook-changed")
         .team(&old.team)
         .changed(said(&old), after);
-    audit::insert(db, &event).map(|()| true)
+    audit::insert(db, &event)?;
+    Ok(Some(new))
+}
+
+fn progress(db: &Connection, id: &str, progress: &WebhookProgress) -> Result<bool, StoreError> {
+    let delivered_at = progress.delivered_at.map(time);
+    let row = params![id, int(progress.cursor), delivered_at];
+    execute(db, sql!("webhook_progress"), row)?;
+    let (was, health) = (&progress.was, &progress.health);
+    let row = params![
+        id,
+        health.attempts,
+        health.failing_since.map(time),
+        health.parked_at.map(time),
+        health.last_error,
+        was.attempts,
+        was.failing_since.map(time),
+    ];
+    let written = execute(db, sql!("webhook_health"), row)? > 0;
+    if let Some(alarm) = progress.alarm.as_ref().filter(|_| written) {
+        audit::insert(db, alarm)?;
+    }
+    Ok(written)
 }
 
 fn remove_webhook(db: &Connection, id: &str, by: &str, at: Timestamp) -> Result<bool, StoreError> {
@@ -402,7 +438,11 @@ impl Outbox for SqliteStore {
         self.write(Kind::OUTBOX, job).await
     }
 
-    async fn add_webhook(&self, webhook: Webhook, secret: SecretText) -> Result<bool, StoreError> {
+    async fn add_webhook(
+        &self,
+        webhook: Webhook,
+        secret: SecretText,
+    ) -> Result<(), AddWebhookError> {
         let sealed = self.sealed(&webhook.id, &secret)?;
         let job = move |db: &Connection| add_webhook(db, &webhook, &sealed);
         self.write(Kind::OUTBOX, job).await
@@ -441,16 +481,16 @@ impl Outbox for SqliteStore {
 
     async fn change_webhook(
         &self,
-        webhook: Webhook,
-        secret: Option<SecretText>,
+        id: &str,
+        change: WebhookChange,
         by: &str,
         at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let by = by.to_owned();
-        let sealed = secret
-            .map(|secret| self.sealed(&webhook.id, &secret))
-            .transpose()?;
-        let job = move |db: &Connection| change_webhook(db, &webhook, sealed.as_deref(), &by, at);
+    ) -> Result<Option<Webhook>, StoreError> {
+        let (id, by) = (id.to_owned(), by.to_owned());
+        let secret = change.secret.as_ref();
+        let sealed = secret.map(|text| self.sealed(&id, text)).transpose()?;
+        let job =
+            move |db: &Connection| change_webhook(db, &id, &change, sealed.as_deref(), &by, at);
         self.write(Kind::OUTBOX, job).await
     }
 
@@ -460,26 +500,9 @@ impl Outbox for SqliteStore {
         self.write(Kind::OUTBOX, job).await
     }
 
-    async fn webhook_progress(
-        &self,
-        id: &str,
-        cursor: u64,
-        health: WebhookHealth,
-        delivered_at: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
+    async fn webhook_progress(&self, id: &str, came: WebhookProgress) -> Result<bool, StoreError> {
         let id = id.to_owned();
-        let job = move |db: &Connection| {
-            let row = params![
-                id,
-                int(cursor),
-                health.attempts,
-                health.failing_since.map(time),
-                health.parked_at.map(time),
-                health.last_error,
-                delivered_at.map(time),
-            ];
-            execute(db, sql!("webhook_progress"), row).map(drop)
-        };
+        let job = move |db: &Connection| progress(db, &id, &came);
         self.write(Kind::OUTBOX, job).await
     }
 }
