@@ -213,14 +213,9 @@ pub enum OwnerError {
     /// A command that is past being changed, or is not parked.
     #[error("{0}")]
     CommandState(String),
-    /// As many streams of events are open as there may be, in all or of this team.
-    #[error(
-        "as many event streams are open as there may be (at most {max}); close one, or use a webhook"
-    )]
-    TooManyStreams {
-        /// The limit of all teams together.
-        max: usize,
-    },
+    /// As many streams of events are open as there may be, of this team or in all.
+    #[error("{0}; close one, or use a webhook")]
+    TooManyStreams(String),
     /// As many requests of one API key are in hand as may be.
     #[error("{max} requests of this API key are in hand already; wait for their answers")]
     TooManyRequests {

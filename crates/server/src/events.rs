@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// Events in memory: what a burst of a few hundred devices makes, at most a few megabytes.
 const RING_EVENTS: usize = 1024;
@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const STREAMS_MAX: usize = 64;
 /// Of them, those of one team: the others shall have a place.
 pub(crate) const STREAMS_OF_TEAM_MAX: usize = 32;
+/// Followers that read old events from the store at the same time: many that begin at 0 take turns, a page each, and leave
+/// the other readers to everybody else.
+const READ_BEHIND_MAX: usize = 2;
 
 /// Reads events once and hands them out.
 #[derive(Debug)]
@@ -38,6 +41,18 @@ pub(crate) struct Hub {
     newest: watch::Sender<u64>,
     metrics: Arc<Metrics>,
     streams: Mutex<HashMap<String, usize>>,
+    reading_behind: Semaphore,
+}
+
+/// Why there is no place for one more stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoPlace {
+    /// See [`STREAMS_OF_TEAM_MAX`].
+    #[error("this team has {STREAMS_OF_TEAM_MAX} event streams open, and may have no more")]
+    OfTeam,
+    /// See [`STREAMS_MAX`].
+    #[error("all {STREAMS_MAX} event streams of this service are open")]
+    OfService,
 }
 
 impl Hub {
@@ -50,6 +65,7 @@ impl Hub {
             newest: watch::Sender::new(newest),
             metrics,
             streams: Mutex::default(),
+            reading_behind: Semaphore::new(READ_BEHIND_MAX),
         }
     }
 
@@ -115,21 +131,29 @@ impl Hub {
                 return Ok(ring.iter().skip(from).take(PAGE).cloned().collect());
             }
         }
+        // Never closed.
+        let _turn = self.reading_behind.acquire().await;
         let page = self.store.events(after, PAGE).await?;
         Ok(page.into_iter().map(Arc::new).collect())
     }
 
-    /// A place for a stream of this team; `None` when all are taken.
-    pub(crate) fn place(self: &Arc<Self>, team: &str) -> Option<Place> {
+    /// A place for a stream of this team.
+    ///
+    /// # Errors
+    /// [`NoPlace`].
+    pub(crate) fn place(self: &Arc<Self>, team: &str) -> Result<Place, NoPlace> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = streams.values().sum();
         let of_team = streams.get(team).copied().unwrap_or(0);
-        if all >= STREAMS_MAX || of_team >= STREAMS_OF_TEAM_MAX {
-            return None;
+        if of_team >= STREAMS_OF_TEAM_MAX {
+            return Err(NoPlace::OfTeam);
+        }
+        if all >= STREAMS_MAX {
+            return Err(NoPlace::OfService);
         }
         *streams.entry(team.to_owned()).or_default() += 1;
         self.metrics.streams.inc();
-        Some(Place {
+        Ok(Place {
             hub: self.clone(),
             team: team.to_owned(),
         })
@@ -238,4 +262,58 @@ pub(crate) fn shown(event: &Event) -> Value {
         "commandId": event.command.map(|id| id.to_string()),
         "data": event.data,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use sectag_store::{AuditEvent, SealKey, SqliteStore};
+    use std::task::Poll;
+
+    async fn hub(home: &std::path::Path, events: u64) -> Arc<Hub> {
+        let store = SqliteStore::open(&home.join("db"), SealKey::new(&[7; 32])).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let event = |n| AuditEvent::new(Timestamp(n), "ada", "rule-created");
+        store
+            .record((1..=events).map(event).collect())
+            .await
+            .unwrap();
+        Arc::new(Hub::new(store, Arc::default()))
+    }
+
+    #[tokio::test]
+    async fn those_who_are_far_behind_take_turns_page_by_page() {
+        let home = tempfile::tempdir().unwrap();
+        let hub = hub(home.path(), 3 * PAGE as u64).await;
+        let taken = hub
+            .reading_behind
+            .acquire_many(READ_BEHIND_MAX as u32)
+            .await
+            .unwrap();
+        let mut reading = std::pin::pin!(hub.behind(0));
+        let polled = std::future::poll_fn(|context| Poll::Ready(reading.as_mut().poll(context)));
+        assert!(polled.await.is_pending());
+        // Who has read everything waits for nobody.
+        assert!(hub.behind(3 * PAGE as u64).await.unwrap().is_empty());
+        drop(taken);
+        let page = reading.await.unwrap();
+        assert_eq!((page.len(), page[0].number), (PAGE, 1));
+    }
+
+    #[tokio::test]
+    async fn whose_limit_of_streams_is_reached_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let hub = hub(home.path(), 1).await;
+        let places =
+            |team: &str| -> Vec<Place> { std::iter::from_fn(|| hub.place(team).ok()).collect() };
+        let red = places("red");
+        assert_eq!(red.len(), STREAMS_OF_TEAM_MAX);
+        assert_eq!(hub.place("red").unwrap_err(), NoPlace::OfTeam);
+        let (blue, green) = (places("blue"), places("green"));
+        assert_eq!(red.len() + blue.len() + green.len(), STREAMS_MAX);
+        assert_eq!(hub.place("green").unwrap_err(), NoPlace::OfService);
+        drop((red, blue));
+        assert!(hub.place("green").is_ok());
+    }
 }

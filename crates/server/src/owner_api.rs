@@ -184,7 +184,7 @@ pub(crate) const fn status_of(e: &OwnerError) -> (StatusCode, u32) {
         OwnerError::Unprocessable(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42200),
         OwnerError::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, 42201),
         OwnerError::Rule(_) => (StatusCode::UNPROCESSABLE_ENTITY, 42202),
-        OwnerError::TooManyStreams { .. } => (StatusCode::TOO_MANY_REQUESTS, 42900),
+        OwnerError::TooManyStreams(_) => (StatusCode::TOO_MANY_REQUESTS, 42900),
         OwnerError::TooManyRequests { .. } => (StatusCode::TOO_MANY_REQUESTS, 42901),
         OwnerError::Contention => (StatusCode::SERVICE_UNAVAILABLE, 50300),
         OwnerError::Store(StoreError::Unavailable { .. } | StoreError::Closed) => {

@@ -277,6 +277,11 @@ async fn there_are_not_more_streams_than_there_may_be() {
     }
     let refused = Follower::new(&town, &town.key.clone(), "", "").await;
     assert!(refused.text.starts_with("HTTP/1.1 429"), "{}", refused.text);
+    let said = &refused.text;
+    assert!(
+        said.to_ascii_lowercase().contains("retry-after: "),
+        "{said}"
+    );
     drop(followers);
     // Their places are free as soon as the service notices.
     loop {

@@ -10,9 +10,9 @@
 use super::audit::Pages;
 use super::openapi::{TooMany, Unknown};
 use super::request::{Answer, Query, device_id};
-use super::{Api, Refused, shapes};
+use super::{Api, shapes};
 use crate::app::{Caller, OwnerError};
-use crate::events::{Place, STREAMS_MAX, shown};
+use crate::events::{Place, shown};
 use crate::evidence::ended;
 use crate::listen::Lasting;
 use axum::Extension;
@@ -100,9 +100,8 @@ async fn events(
         api.app.device_of(&caller, device).await?;
     }
     let hub = &api.evidence.hub;
-    let Some(place) = hub.place(&caller.team) else {
-        return Err(Refused(OwnerError::TooManyStreams { max: STREAMS_MAX }));
-    };
+    let place = hub.place(&caller.team);
+    let place = place.map_err(|full| OwnerError::TooManyStreams(full.to_string()))?;
     let newest = *hub.newest().borrow();
     let authorization = headers
         .get(header::AUTHORIZATION)
@@ -163,6 +162,10 @@ impl Stream {
         let mut looked_at = Instant::now();
         let mut heartbeat = looked_at + HEARTBEAT;
         loop {
+            // Whoever has gone is not read for to the end.
+            if self.pages.is_closed() {
+                return Ok(());
+            }
             // Also where there is always something to say.
             if looked_at.elapsed() >= HEARTBEAT {
                 if !self.is_still_somebody().await {
@@ -179,6 +182,10 @@ impl Stream {
             }
             self.take(&page).await?;
             let more = !page.is_empty();
+            if self.text.is_empty() && Instant::now() >= heartbeat {
+                // Also moves the number that a client comes back with past what was not for it, however much of that there is.
+                let _ = write!(self.text, ": {}\nid: {}\n\n", self.after, self.after);
+            }
             if !self.text.is_empty() {
                 heartbeat = Instant::now() + HEARTBEAT;
                 if !self.send().await {
@@ -192,10 +199,7 @@ impl Stream {
                 () = ended(&mut stopped) => return Ok(()),
                 () = self.pages.closed() => return Ok(()),
                 changed = newest.changed() => if changed.is_err() { return Ok(()) },
-                () = tokio::time::sleep_until(heartbeat) => {
-                    // Also moves the number that a client comes back with past what was not for it.
-                    let _ = write!(self.text, ": {}\nid: {}\n\n", self.after, self.after);
-                }
+                () = tokio::time::sleep_until(heartbeat) => {}
             }
         }
     }
