@@ -10,10 +10,20 @@
 //! 500 and never 503, because that is the one status every client reads as "busy, later" (spec/device-protocol §5.1). The
 //! calendar is an argument; nothing here waits.
 
+mod devices;
+mod lines;
+mod shares;
+
+pub use devices::{DEVICE_REQUESTS_MAX, DEVICE_REQUESTS_PER_MINUTE};
+pub use lines::STRANGER_LINES_PER_MINUTE;
+pub(crate) use shares::{Shares, neighbourhood};
+
+use crate::device_api::REPORT_BYTES_MAX;
+use devices::Devices;
+use lines::{Line, Lines};
 use sectag_proto::{DeviceId, Timestamp};
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,16 +34,9 @@ pub const DECISIONS_MAX: usize = 2_000;
 /// How many of these may belong to requests that have not proven who asks: every one over HTTPS, `p/auth-jwt` over CoAP. The
 /// other half is for sessions that have, whatever strangers do.
 pub const STRANGER_DECISIONS_MAX: usize = DECISIONS_MAX / 2;
-/// Requests of one device in hand. It has one; the others are answers it no longer waits for (it gives up after 30 s and
-/// comes again).
-pub const DEVICE_REQUESTS_MAX: u32 = 4;
-/// Requests of one device per minute, and how many of them may come at once. A round of a modem takes two seconds at least
-/// (spec/device-protocol §8, step 4) and has two to four requests, so an honest one stays below half of this.
-pub const DEVICE_REQUESTS_PER_MINUTE: u32 = 240;
-/// Devices whose share is kept in mind, about 40 bytes each; when full those go that have not used theirs.
-const DEVICES_MAX: usize = 65_536;
 /// Bytes of reports that are being received over HTTPS before anybody knows whose they are, beyond the first
-/// [`BODY_BYTES_FREE`] of each: as many as 170 of the largest. One more is told to come again.
+/// [`BODY_BYTES_FREE`] of each: as many as 170 of the largest, of one address as many as are free. One more is told to come
+/// again.
 pub const BODY_BYTES_TOTAL_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a body that count against nothing: most reports are smaller, and a connection costs ten times as much.
 pub const BODY_BYTES_FREE: usize = 4 * 1024;
@@ -47,19 +50,18 @@ pub const RETURN_MIN_S: u32 = 30;
 pub const RETURN_SPREAD_S: u32 = 90;
 /// Seconds after which an owner's program may ask again: it waits for its own requests, or for a full disk.
 pub const OWNER_RETURN_S: u32 = 2;
-/// Log lines in a minute about requests and handshakes that anybody can send; the rest is counted.
-pub const STRANGER_LINES_PER_MINUTE: u32 = 60;
 
+/// Bodies that are being received at the same time: each counts as one of the largest.
+const BODIES_MAX: usize = BODY_BYTES_TOTAL_MAX / REPORT_BYTES_MAX;
 const MINUTE_MS: u64 = 60_000;
-const REQUEST_MS: u64 = MINUTE_MS / DEVICE_REQUESTS_PER_MINUTE as u64;
 
 /// The doorkeeper of one service.
 #[derive(Debug)]
 pub struct Admission {
     places: Arc<Semaphore>,
     stranger_places: Arc<Semaphore>,
-    body_bytes: Arc<Semaphore>,
-    devices: Mutex<HashMap<DeviceId, Used>>,
+    bodies: Mutex<Shares>,
+    devices: Mutex<Devices>,
     keys: Mutex<HashMap<String, u32>>,
     lines: Mutex<Lines>,
     counters: Counters,
@@ -94,6 +96,13 @@ pub struct Place {
 pub struct Stay<'a> {
     admission: &'a Admission,
     device: DeviceId,
+}
+
+/// Room for a body, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    admission: &'a Admission,
+    address: IpAddr,
 }
 
 /// An owner's request in hand, until it is dropped.
@@ -133,20 +142,12 @@ pub struct Turned {
     pub untold_lines: u64,
 }
 
-/// What one device has used of its share.
-#[derive(Debug, Clone, Copy)]
-struct Used {
-    /// When all it asked for would be over, had it come at its pace.
-    until: Timestamp,
-    in_hand: u32,
-}
-
 impl Default for Admission {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(DECISIONS_MAX)),
             stranger_places: Arc::new(Semaphore::new(STRANGER_DECISIONS_MAX)),
-            body_bytes: Arc::new(Semaphore::new(BODY_BYTES_TOTAL_MAX)),
+            bodies: Mutex::new(Shares::new(BODIES_MAX)),
             devices: Mutex::default(),
             keys: Mutex::default(),
             lines: Mutex::default(),
@@ -181,9 +182,9 @@ impl Admission {
     /// # Errors
     /// [`Full::DeviceInHand`], [`Full::DevicePace`].
     pub fn may_ask(&self, device: DeviceId, now: Timestamp) -> Result<(), Full> {
-        let used = self.devices.lock().ok();
-        let used = used.as_ref().and_then(|devices| devices.get(&device));
-        used.map_or(Ok(()), |used| used.room(now))
+        let devices = self.devices.lock();
+        devices
+            .map_or(Ok(()), |devices| devices.room(device, now))
             .map_err(|full| self.turned(full))
     }
 
@@ -193,18 +194,8 @@ impl Admission {
     /// [`Full::DeviceInHand`], [`Full::DevicePace`].
     pub fn enter(&self, device: DeviceId, now: Timestamp) -> Result<Stay<'_>, Full> {
         if let Ok(mut devices) = self.devices.lock() {
-            if devices.len() >= DEVICES_MAX && !devices.contains_key(&device) {
-                devices.retain(|_, used| used.in_hand > 0 || now < used.until);
-                if devices.len() >= DEVICES_MAX {
-                    devices.retain(|_, used| used.in_hand > 0);
-                }
-            }
-            let used = devices.entry(device).or_insert(Used {
-                until: now,
-                in_hand: 0,
-            });
-            used.room(now).map_err(|full| self.turned(full))?;
-            used.take(now);
+            let taken = devices.take(device, now);
+            taken.map_err(|full| self.turned(full))?;
         }
         Ok(Stay {
             admission: self,
@@ -212,14 +203,21 @@ impl Admission {
         })
     }
 
-    /// Room for `bytes` more of a body; `None`: there is none.
-    pub(crate) fn body(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).ok()?;
-        let room = self.body_bytes.clone().try_acquire_many_owned(bytes).ok();
-        if room.is_none() {
+    /// Room for a body that comes from this address; `None`: there is none.
+    pub(crate) fn body(&self, from: IpAddr) -> Option<Room<'_>> {
+        let address = neighbourhood(from);
+        let taken = self
+            .bodies
+            .lock()
+            .is_ok_and(|mut bodies| bodies.take(address));
+        if !taken {
             self.turned(Full::Bodies);
+            return None;
         }
-        room
+        Some(Room {
+            admission: self,
+            address,
+        })
     }
 
     /// A request under an API key; `None`: [`KEY_REQUESTS_MAX`] are in hand.
@@ -315,33 +313,18 @@ impl Turned {
     }
 }
 
-impl Used {
-    fn room(&self, now: Timestamp) -> Result<(), Full> {
-        if self.in_hand >= DEVICE_REQUESTS_MAX {
-            return Err(Full::DeviceInHand);
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut devices) = self.admission.devices.lock() {
+            devices.give_back(self.device);
         }
-        // What lies further ahead than a minute was written before the calendar was put back.
-        let ahead = self.until.0.saturating_sub(now.0);
-        if (MINUTE_MS - REQUEST_MS + 1..=MINUTE_MS).contains(&ahead) {
-            return Err(Full::DevicePace);
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, now: Timestamp) {
-        let ahead = self.until.0.saturating_sub(now.0);
-        let from = if ahead > MINUTE_MS { 0 } else { ahead };
-        self.until = Timestamp(now.0 + from + REQUEST_MS);
-        self.in_hand += 1;
     }
 }
 
-impl Drop for Stay<'_> {
+impl Drop for Room<'_> {
     fn drop(&mut self) {
-        if let Ok(mut devices) = self.admission.devices.lock()
-            && let Some(used) = devices.get_mut(&self.device)
-        {
-            used.in_hand = used.in_hand.saturating_sub(1);
+        if let Ok(mut bodies) = self.admission.bodies.lock() {
+            bodies.give_back(&self.address);
         }
     }
 }
@@ -370,113 +353,6 @@ pub(crate) fn returns_in() -> u32 {
     returns_in_s(getrandom::u32().unwrap_or_default())
 }
 
-/// A bounded number of places that addresses share: one address may hold as many as are free. So one alone gets half of
-/// them, each of nine others that come along a tenth, and there is always room for the next.
-#[derive(Debug)]
-pub(crate) struct Shares<A = IpAddr> {
-    places: usize,
-    taken: usize,
-    by: HashMap<A, usize>,
-}
-
-impl<A: Eq + Hash> Shares<A> {
-    pub(crate) fn new(places: usize) -> Self {
-        Self {
-            places,
-            taken: 0,
-            by: HashMap::new(),
-        }
-    }
-
-    /// Takes a place, if this address may have one more. Whoever got one gives it back.
-    pub(crate) fn take(&mut self, address: A) -> bool {
-        let free = self.places.saturating_sub(self.taken);
-        let held = self.by.get(&address).copied().unwrap_or(0);
-        if held >= free {
-            return false;
-        }
-        *self.by.entry(address).or_insert(0) += 1;
-        self.taken += 1;
-        true
-    }
-
-    /// Places that this address has.
-    #[cfg_attr(
-        not(feature = "coap"),
-        expect(dead_code, reason = "only DTLS sessions make room for each other")
-    )]
-    pub(crate) fn held(&self, address: &A) -> usize {
-        self.by.get(address).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn give_back(&mut self, address: &A) {
-        if let Some(held) = self.by.get_mut(address) {
-            *held -= 1;
-            self.taken -= 1;
-            if *held == 0 {
-                self.by.remove(address);
-            }
-        }
-    }
-}
-
-/// Whom a share belongs to: an IPv4 address, or the /64 that one customer of an IPv6 network has.
-pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-    }
-}
-
-/// How many lines were written in this minute.
-#[derive(Debug)]
-struct Lines {
-    since: Timestamp,
-    told: u32,
-    left_out: u64,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    /// Write it; so many were left out before.
-    Tell { left_out: u64 },
-    /// Leave it out, and say that the next ones are.
-    Last,
-    /// Leave it out.
-    Hush,
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Self {
-            since: Timestamp(0),
-            told: 0,
-            left_out: 0,
-        }
-    }
-}
-
-impl Lines {
-    fn next(&mut self, now: Timestamp) -> Line {
-        // A calendar that was put back begins a minute as well.
-        if now.0.abs_diff(self.since.0) >= MINUTE_MS {
-            let left_out = std::mem::take(&mut self.left_out);
-            (self.since, self.told) = (now, 1);
-            return Line::Tell { left_out };
-        }
-        if self.told < STRANGER_LINES_PER_MINUTE {
-            self.told += 1;
-            return Line::Tell { left_out: 0 };
-        }
-        self.left_out += 1;
-        if self.left_out == 1 {
-            Line::Last
-        } else {
-            Line::Hush
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -484,10 +360,6 @@ mod tests {
 
     const DEVICE: DeviceId = DeviceId::from_bytes([7; 16]);
     const START: Timestamp = Timestamp(1_800_000_000_000);
-
-    const fn at(ms: u64) -> Timestamp {
-        Timestamp(START.0 + ms)
-    }
 
     #[test]
     fn strangers_never_take_the_places_of_those_who_proved_themselves() {
@@ -517,39 +389,18 @@ mod tests {
     }
 
     #[test]
-    fn a_device_in_a_loop_is_held_to_its_pace_and_let_in_again() {
+    fn one_address_leaves_half_of_the_room_for_bodies_to_others() {
         let admission = Admission::default();
-        let asked = |ms| admission.enter(DEVICE, at(ms)).is_ok();
-        let at_once = (0..1000).filter(|_| asked(0)).count();
-        assert_eq!(at_once, DEVICE_REQUESTS_PER_MINUTE as usize);
-        assert_eq!(admission.may_ask(DEVICE, START), Err(Full::DevicePace));
-        assert!(!asked(REQUEST_MS - 1));
-        assert!(asked(REQUEST_MS) && !asked(REQUEST_MS));
-        // Ten times a second for ten minutes: as many as ten minutes have room for.
-        let taken = (1..6000_u64)
-            .filter(|n| asked(REQUEST_MS + n * 100))
-            .count();
-        let room = 10 * DEVICE_REQUESTS_PER_MINUTE as usize;
-        assert!((room - 2..=room).contains(&taken), "{taken}");
-    }
-
-    #[test]
-    fn a_calendar_put_back_locks_nobody_out() {
-        let admission = Admission::default();
-        while admission.enter(DEVICE, at(86_400_000)).is_ok() {}
-        assert!(admission.enter(DEVICE, START).is_ok());
-    }
-
-    #[test]
-    fn devices_are_forgotten_when_there_are_too_many_but_not_those_in_hand() {
-        let admission = Admission::default();
-        let _stay = admission.enter(DEVICE, START).unwrap();
-        for n in 0..2 * DEVICES_MAX as u128 {
-            let device = DeviceId::from_bytes((n + 1).to_be_bytes());
-            assert!(admission.enter(device, START).is_ok());
-        }
-        let devices = admission.devices.lock().unwrap();
-        assert!(devices.len() <= DEVICES_MAX && devices.contains_key(&DEVICE));
+        let all = |from: [u8; 4]| -> Vec<Room<'_>> {
+            std::iter::from_fn(|| admission.body(from.into())).collect()
+        };
+        let one = all([192, 0, 2, 1]);
+        assert_eq!(one.len(), BODIES_MAX / 2);
+        let other = all([192, 0, 2, 2]);
+        assert!(!other.is_empty());
+        assert_eq!(admission.turned_away().bodies, 2);
+        drop(one);
+        assert!(admission.body([192, 0, 2, 3].into()).is_some());
     }
 
     #[test]
@@ -564,52 +415,6 @@ mod tests {
             seconds[30..].iter().all(|n| (60..=140).contains(n)),
             "{seconds:?}"
         );
-    }
-
-    #[test]
-    fn one_address_leaves_half_and_many_leave_room_for_the_next() {
-        let mut shares = Shares::new(100);
-        let alone = (0..100).filter(|_| shares.take(1)).count();
-        assert_eq!(alone, 50);
-        assert_eq!((0..100).filter(|_| shares.take(2)).count(), 25);
-        for address in 3..1000 {
-            for _ in 0..100 {
-                shares.take(address);
-            }
-        }
-        assert!(
-            shares.by.len() <= 100,
-            "nothing is kept for who has nothing"
-        );
-        for _ in 0..alone {
-            shares.give_back(&1);
-        }
-        assert!(shares.take(5000));
-    }
-
-    #[test]
-    fn a_share_is_an_address_or_a_network_of_one_customer() {
-        let same = |a: &str, b: &str| {
-            neighbourhood(a.parse().unwrap()) == neighbourhood(b.parse().unwrap())
-        };
-        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));
-        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
-        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
-    }
-
-    #[test]
-    fn lines_end_and_begin_again_and_none_is_forgotten_in_the_count() {
-        let mut lines = Lines::default();
-        let mut told = 0;
-        for _ in 0..1000 {
-            told += u32::from(matches!(lines.next(START), Line::Tell { .. }));
-        }
-        assert_eq!(told, STRANGER_LINES_PER_MINUTE);
-        assert_eq!(lines.next(at(59_999)), Line::Hush);
-        let left_out = 1001 - u64::from(STRANGER_LINES_PER_MINUTE);
-        assert_eq!(lines.next(at(60_000)), Line::Tell { left_out });
-        assert_eq!(lines.next(at(60_001)), Line::Tell { left_out: 0 });
     }
 
     #[test]

@@ -8,9 +8,9 @@
 //! An answer holds nothing but status, type, length and `connection: close`, because its head counts against the
 //! device's receive buffer ([`HEAD_BYTES_MAX`]). Never chunked, never a redirect, no body on a refusal.
 
-use crate::admission::{self, BODY_BYTES_FREE};
+use crate::admission::{self, BODY_BYTES_FREE, Room};
 use crate::app::{App, Credential, Refusal};
-use crate::listen::{Answered, Chain, Manners};
+use crate::listen::{Answered, Chain, Manners, Peer};
 use crate::metrics::Metrics;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -20,8 +20,8 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use sectag_proto::jwt::UnverifiedJwt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Where commands are fetched.
 pub const FETCH_PATH: &str = "/v1/provisioning/commands";
@@ -197,7 +197,9 @@ async fn report(
         UnverifiedJwt::parse(&token).map_err(Refusal::Token)?;
         Ok(token)
     });
-    let body = read_body(app, request.into_body(), head.is_ok()).await?;
+    let from = request.extensions().get::<Peer>();
+    let from = from.map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(from)| from.ip());
+    let body = read_body(app, from, request.into_body(), head.is_ok()).await?;
     let (token, body) = match (head, body) {
         (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
         (Ok(token), Ok(body)) => (token, body),
@@ -211,17 +213,18 @@ async fn report(
 }
 
 /// A body, and the room it takes among those whose sender is not known yet.
-struct Received {
+struct Received<'a> {
     bytes: Vec<u8>,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Room<'a>>,
 }
 
 /// The whole body; one that is not kept is read all the same.
 async fn read_body(
     app: &App,
+    from: IpAddr,
     body: Incoming,
     keep: bool,
-) -> Result<Result<Received, Refusal>, HalfRequest> {
+) -> Result<Result<Received<'_>, Refusal>, HalfRequest> {
     let mut body = Limited::new(body, REPORT_BYTES_MAX + DRAIN_BYTES_MAX);
     let mut bytes = Vec::new();
     let mut total = 0_usize;
@@ -243,7 +246,7 @@ async fn read_body(
         if let Some(data) = frame.data_ref() {
             total += data.len();
             if total > BODY_BYTES_FREE && keep && room.is_none() && !full {
-                room = app.admission.body(REPORT_BYTES_MAX);
+                room = app.admission.body(from);
                 full = room.is_none();
             }
             if total > REPORT_BYTES_MAX || full || !keep {

@@ -179,6 +179,10 @@ impl Answered {
     }
 }
 
+/// Travels with each request: where it comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// Travels with each request: an answer that lasts, and sees to its own end, keeps the connection beyond
 /// [`Manners::connection_max`].
 #[derive(Debug, Clone, Default)]
@@ -319,7 +323,9 @@ impl Visit {
         let lasts = lasting.clone();
         let requests = Arc::new(AtomicUsize::new(0));
         let count = requests.clone();
+        let peer = Peer(self.from);
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
             count.fetch_add(1, Ordering::Relaxed);
             request.extensions_mut().insert(mark.clone());
             request.extensions_mut().insert(lasts.clone());
