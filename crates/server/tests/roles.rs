@@ -1,382 +1,40 @@
 //! Every row of the table of access, against a live service: each role × own and foreign team × keys with tags × no key.
 //!
-//! What exists for nobody who asks must look, to the letter, like what does not exist at all.
+//! What exists for nobody who asks must look, to the letter, like what does not exist at all; and to whom it belongs it must
+//! still be there afterwards.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "roles/scene.rs"]
+mod scene;
 mod support;
 
-use sectag_proto::es256::Kid;
+use scene::{OURS, Scene, code, filled, is_let_in, is_of_a_device, text};
 use sectag_server::owner_api::access::{Row, Scoped, TABLE, What};
-use sectag_store::{AuditEvent, Role};
-use serde_json::{Value, json};
-use std::cell::Cell;
-use std::time::Duration;
-use support::device::FakeDevice;
-use support::{Reply, Town, reply_of};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-/// What the scoped keys are limited to.
-const TAG: &str = "tagged";
-/// In the name of everything that the home's own team makes.
-const OURS: &str = "ours-";
-const UNKNOWN: &str = "99999999-9999-4999-8999-999999999999";
-
-/// Keys by role, weakest first.
-struct Keys([String; 4]);
-
-impl Keys {
-    fn of(&self, role: Role) -> &str {
-        &self.0[role as usize]
-    }
-}
-
-/// Two teams with keys, and devices of the home's own team: with the tag, without, and one that an admin claimed.
-struct Scene {
-    town: Town,
-    home: Keys,
-    north: Keys,
-    /// Viewer, editor, admin; an owner's key cannot be limited.
-    scoped: Keys,
-    tagged: FakeDevice,
-    untagged: FakeDevice,
-    reserved: FakeDevice,
-    counter: Cell<u32>,
-}
-
-impl Scene {
-    async fn open() -> Self {
-        let town = Town::start().await;
-        let mut scene = Self {
-            home: Keys(std::array::from_fn(|_| String::new())),
-            north: Keys(std::array::from_fn(|_| String::new())),
-            scoped: Keys(std::array::from_fn(|_| String::new())),
-            tagged: FakeDevice::new(1),
-            untagged: FakeDevice::new(2),
-            reserved: FakeDevice::new(3),
-            counter: Cell::new(0),
-            town,
-        };
-        let north = json!({"name": "north"});
-        let made = scene.town.owner("POST", "/v1/teams", Some(&north)).await;
-        assert_eq!(made.status, 201);
-        for (n, role) in Role::ALL.into_iter().enumerate() {
-            let key = |name: &str| json!({"name": format!("{name}-{}", role.as_str()), "role": role.as_str()});
-            scene.home.0[n] = scene.key(&key("ours")).await;
-            let mut of_north = key("theirs");
-            of_north["team"] = json!("north");
-            scene.north.0[n] = scene.key(&of_north).await;
-            if role < Role::Owner {
-                let mut scoped = key("ours-scoped");
-                scoped["tags"] = json!([TAG]);
-                scene.scoped.0[n] = scene.key(&scoped).await;
-            }
-        }
-        scene.devices().await;
-        // Something to tell of each: an alarm, an event, a line in the trail.
-        for device in [&scene.tagged, &scene.untagged, &scene.reserved] {
-            let at = scene.town.now();
-            let alarm = AuditEvent::new(at, "ours", "test-alarm").device(device.id);
-            let store = scene.town.service().app().store();
-            store.record(vec![alarm]).await.unwrap();
-        }
-        scene
-    }
-
-    async fn key(&self, body: &Value) -> String {
-        let made = self.town.owner("POST", "/v1/keys", Some(body)).await;
-        assert_eq!(made.status, 201, "{}", text(&made));
-        made.json()["key"].as_str().unwrap().to_owned()
-    }
-
-    /// Claims what was unclaimed in between.
-    async fn devices(&self) {
-        for (device, role, tags) in [
-            (&self.tagged, Role::Editor, &[TAG][..]),
-            (&self.untagged, Role::Editor, &[]),
-            (&self.reserved, Role::Admin, &[TAG]),
-        ] {
-            let path = format!("/v1/claimed-devices/{}", device.id);
-            let there = self.ask(self.home.of(Role::Owner), "GET", &path, "").await;
-            if there.status == 404 {
-                let body = json!({"claimToken": device.claim_token(), "tags": tags}).to_string();
-                let key = self.home.of(role);
-                let claimed = self.ask(key, "POST", "/v1/claimed-devices", &body).await;
-                assert_eq!(claimed.status, 201, "{}", text(&claimed));
-            }
-        }
-    }
-
-    fn next(&self) -> u32 {
-        self.counter.set(self.counter.get() + 1);
-        self.counter.get()
-    }
-
-    async fn ask(&self, key: &str, method: &str, path: &str, body: &str) -> Reply {
-        let address = self.town.service().addresses().loopback;
-        let authorization = match key {
-            "" => String::new(),
-            key => format!("Authorization: Bearer {key}\r\n"),
-        };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let (mut bytes, mut some) = (Vec::new(), [0; 4096]);
-        loop {
-            let read = tokio::time::timeout(Duration::from_secs(30), socket.read(&mut some));
-            let read = read.await.expect("an answer ends").unwrap();
-            bytes.extend_from_slice(&some[..read]);
-            // A stream of events goes on; its head has said enough.
-            let endless = bytes.windows(17).any(|part| part == b"text/event-stream");
-            let headed = bytes.windows(4).any(|part| part == b"\r\n\r\n");
-            if read == 0 || (endless && headed) {
-                return reply_of(&bytes).unwrap_or_else(|| panic!("{method} {path}: no answer"));
-            }
-        }
-    }
-
-    /// A new thing of the home's own team for the parameters of a path, in order; `None` where none can be made here.
-    async fn things(&self, row: &Row) -> Option<Vec<String>> {
-        let n = self.next();
-        let owner = self.home.of(Role::Owner);
-        let made = async |path: &str, body: Value, member: &str| {
-            let made = self.ask(owner, "POST", path, &body.to_string()).await;
-            assert!((200..300).contains(&made.status), "{path}: {}", text(&made));
-            made.json()[member].as_str().unwrap().to_owned()
-        };
-        let path = row.path.strip_prefix("/v1/").unwrap_or(row.path);
-        let parameters = path.matches('{').count();
-        if parameters == 0 {
-            return Some(Vec::new());
-        }
-        Some(match path.split('{').next().unwrap() {
-            "claimed-devices/" => {
-                self.devices().await;
-                let id = self.tagged.id.to_string();
-                if parameters == 1 {
-                    vec![id]
-                } else if path.contains("{command}") {
-                    let queue = format!("/v1/claimed-devices/{id}/provisioning");
-                    let command = json!({"request": {"clientPrivateKeyGeneration": {"secTag": n}}});
-                    let command = made(&queue, command, "id").await;
-                    vec![id, command]
-                } else {
-                    return None;
-                }
-            }
-            "keys/" => vec![
-                made(
-                    "/v1/keys",
-                    json!({"name": format!("{OURS}{n}"), "role": "viewer"}),
-                    "name",
-                )
-                .await,
-            ],
-            "teams/" if row.method == "GET" => vec![self.home_id().await],
-            "teams/" => vec![made("/v1/teams", json!({"name": format!("{OURS}{n}")}), "id").await],
-            "allow-list/" => {
-                let id = format!("{n:08x}-0000-4000-8000-000000000000");
-                let kid = json!({"keyId": Kid::from_bytes([7; 32]).to_string()}).to_string();
-                let put = self
-                    .ask(owner, "PUT", &format!("/v1/allow-list/{id}"), &kid)
-                    .await;
-                assert_eq!(put.status, 204, "{}", text(&put));
-                vec![id]
-            }
-            "provisioning/tags/" => vec![
-                made(
-                    "/v1/provisioning/tags",
-                    json!({"tag": format!("{OURS}{n}")}),
-                    "tag",
-                )
-                .await,
-            ],
-            "provisioning-rules/" => {
-                vec![made("/v1/provisioning-rules", self.rule(OURS), "id").await]
-            }
-            "webhooks/" => {
-                vec![made("/v1/webhooks", json!({"url": "http://127.0.0.1:9/"}), "id").await]
-            }
-            "bulk-ops-requests/" if parameters == 1 => {
-                let rows = format!("\"{}\"\n", self.tagged.claim_token());
-                let key = self.home.of(Role::Editor);
-                let made = self
-                    .ask(key, "POST", "/v1/claimed-devices/bulk", &rows)
-                    .await;
-                assert_eq!(made.status, 202, "{}", text(&made));
-                vec![made.json()["bulkOpsRequestId"].as_str().unwrap().to_owned()]
-            }
-            "alarms/" => {
-                self.devices().await;
-                let store = self.town.service().app().store();
-                let alarm =
-                    AuditEvent::new(self.town.now(), "ours", "test-alarm").device(self.tagged.id);
-                store.record(vec![alarm]).await.unwrap();
-                vec![store.audit_head().await.unwrap().number.to_string()]
-            }
-            _ => return None,
-        })
-    }
-
-    fn rule(&self, prefix: &str) -> Value {
-        let n = self.next();
-        json!({"name": format!("{prefix}{n}"), "tags": ["rules"], "commands": [{"request": {"finished": {}}}]})
-    }
-
-    async fn home_id(&self) -> String {
-        let teams = self
-            .town
-            .owner("GET", "/v1/teams?pageLimit=100", None)
-            .await
-            .json();
-        let home = teams["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|team| team["name"] == "home");
-        home.unwrap()["id"].as_str().unwrap().to_owned()
-    }
-
-    /// What a caller with the right would send.
-    fn body(&self, row: &Row) -> String {
-        let n = self.next();
-        let kid = Kid::from_bytes([9; 32]).to_string();
-        let command = json!({"finished": {}});
-        let body = match (
-            row.method,
-            row.path.strip_prefix("/v1/").unwrap_or(row.path),
-        ) {
-            ("GET" | "DELETE", _) => return String::new(),
-            ("POST", "claimed-devices") => {
-                json!({"claimToken": FakeDevice::new(4).claim_token(), "tags": [TAG]})
-            }
-            ("PATCH", "claimed-devices/{id}") => json!({"blocked": false}),
-            ("POST", "claimed-devices/{id}/provisioning") => json!({"request": command}),
-            ("PATCH", "claimed-devices/{id}/provisioning/{command}") => {
-                json!({"description": "changed"})
-            }
-            ("PUT", "allow-list/{id}") => json!({"keyId": kid}),
-            ("POST", "keys") => json!({"name": format!("made-{n}"), "role": "viewer"}),
-            ("POST", "teams") | ("PATCH", "teams/{id}") => json!({"name": format!("made-{n}")}),
-            ("POST", "provisioning/tags") => json!({"tag": format!("made-{n}")}),
-            ("POST", "provisioning-rules" | "provisioning-rules/plan") => self.rule("made-"),
-            ("PATCH", "provisioning-rules/{id}") => json!({"description": "changed"}),
-            ("POST", "plan") => json!({"tag": TAG}),
-            ("POST", "webhooks") => json!({"url": "http://127.0.0.1:9/"}),
-            ("PATCH", "webhooks/{id}") => json!({"paused": true}),
-            ("PUT", "devices/{id}/name") => json!([format!("made-{n}")]),
-            _ => json!({}),
-        };
-        body.to_string()
-    }
-
-    /// The same request about something that does not exist, and about this: the answers must be the same.
-    async fn looks_unknown(&self, who: &str, key: &str, row: &Row, things: &[String]) {
-        let body = self.body(row);
-        let theirs = self.ask(key, row.method, &filled(row, things), &body).await;
-        let mut nothing = things.to_vec();
-        nothing[0] = match things[0].parse::<u64>() {
-            Ok(_) => "9999999".to_owned(),
-            Err(_) => UNKNOWN.to_owned(),
-        };
-        let unknown = self
-            .ask(key, row.method, &filled(row, &nothing), &body)
-            .await;
-        let neutral = |reply: &Reply, thing: &str| text(reply).replace(thing, "IT");
-        assert_eq!(
-            (theirs.status, neutral(&theirs, &things[0])),
-            (unknown.status, neutral(&unknown, &nothing[0])),
-            "{who}: {} {}",
-            row.method,
-            row.path
-        );
-        assert!(
-            (400..500).contains(&theirs.status) || theirs.status == 501,
-            "{who}: {}",
-            text(&theirs)
-        );
-    }
-
-    /// Nothing of the home's own team is in this answer.
-    async fn tells_nothing(&self, who: &str, row: &Row, reply: &Reply) {
-        let said = text(reply);
-        let ids =
-            [&self.tagged, &self.untagged, &self.reserved].map(|device| device.id.to_string());
-        for ours in ids
-            .iter()
-            .map(String::as_str)
-            .chain([OURS, &self.home_id().await])
-        {
-            // What was sent may come back.
-            let told = said.contains(ours) && row.method == "GET" && reply.status < 400;
-            assert!(
-                !told,
-                "{who}: {} {} tells `{ours}`: {said}",
-                row.method, row.path
-            );
-        }
-    }
-}
-
-fn text(reply: &Reply) -> String {
-    String::from_utf8_lossy(&reply.body).into_owned()
-}
-
-fn code(reply: &Reply) -> u64 {
-    reply.json()["code"].as_u64().unwrap()
-}
-
-/// The path with its parameters; what is missing is something unknown.
-fn filled(row: &Row, things: &[String]) -> String {
-    let mut things = things.iter().map(String::as_str);
-    let segments = row
-        .path
-        .split('/')
-        .map(|segment| match segment.starts_with('{') {
-            true => things.next().unwrap_or(UNKNOWN),
-            false => segment,
-        });
-    segments.collect::<Vec<_>>().join("/")
-}
-
-fn is_let_in(who: &str, row: &Row, reply: &Reply, exists: bool) {
-    let (status, what) = (reply.status, format!("{who}: {} {}", row.method, row.path));
-    assert!(status != 401 && status != 403, "{what}: {}", text(reply));
-    assert!(status < 500 || status == 501, "{what}: {}", text(reply));
-    assert!(!exists || status != 404, "{what}: {}", text(reply));
-}
+use sectag_store::Role;
+use support::Town;
 
 #[tokio::test]
 async fn each_row_holds_for_the_own_team() {
     let scene = Scene::open().await;
     for row in TABLE {
         for role in Role::ALL {
-            let things = scene.things(row).await;
-            let path = filled(row, things.as_deref().unwrap_or_default());
+            let path = filled(row, &scene.things(row).await);
             let key = scene.home.of(role);
             let reply = scene.ask(key, row.method, &path, &scene.body(row)).await;
             let who = role.as_str();
             if row.role.is_none_or(|needed| role >= needed) {
-                is_let_in(
-                    who,
-                    row,
-                    &reply,
-                    things.is_some() && row.what != What::Secret,
-                );
+                is_let_in(who, row, &reply);
             } else {
                 let said = (reply.status, code(&reply));
                 assert_eq!(said, (403, 40300), "{who}: {} {}", row.method, row.path);
             }
         }
         // Without a key, or with none that is known.
-        let path = filled(row, &[]);
+        let path = filled(row, &scene.things(row).await);
         for key in ["", "sectag_wrong"] {
             let reply = scene.ask(key, row.method, &path, &scene.body(row)).await;
             match row.role {
-                None => is_let_in("nobody", row, &reply, false),
+                None => is_let_in("nobody", row, &reply),
                 Some(_) => assert_eq!((reply.status, code(&reply)), (401, 40100), "{path}"),
             }
         }
@@ -386,12 +44,13 @@ async fn each_row_holds_for_the_own_team() {
 #[tokio::test]
 async fn each_row_holds_for_a_foreign_team() {
     let scene = Scene::open().await;
+    let owner = scene.home.of(Role::Owner);
     for row in TABLE.iter().filter(|row| row.role.is_some()) {
         for role in Role::ALL {
             let who = format!("{} of another team", role.as_str());
             let things = scene.things(row).await;
-            let path = filled(row, things.as_deref().unwrap_or_default());
             let key = scene.north.of(role);
+            let path = filled(row, &things);
             let reply = scene.ask(key, row.method, &path, &scene.body(row)).await;
             scene.tells_nothing(&who, row, &reply).await;
             if row.role > Some(role) {
@@ -405,48 +64,49 @@ async fn each_row_holds_for_a_foreign_team() {
                     assert_eq!(said, (403, 40303), "{who}: {} {}", row.method, row.path);
                 }
                 What::Thing => {
-                    if let Some(things) = things {
-                        scene.looks_unknown(&who, key, row, &things).await;
+                    scene.hides(&who, key, row, &things, owner).await;
+                    if row.path.starts_with("/v1/devices/") {
+                        let named = [named(&scene).await];
+                        scene.hides(&who, key, row, &named, owner).await;
                     }
                 }
-                What::Service | What::OwnTeam | What::Secret => is_let_in(&who, row, &reply, false),
+                What::Service | What::OwnTeam | What::Secret => is_let_in(&who, row, &reply),
             }
         }
     }
     // And the other way round: the home's owners make teams and keys, and see no devices of others.
-    let device = FakeDevice::new(9);
-    let body = json!({"claimToken": device.claim_token()}).to_string();
-    let claimed = scene
-        .ask(
-            scene.north.of(Role::Editor),
-            "POST",
-            "/v1/claimed-devices",
-            &body,
-        )
-        .await;
-    assert_eq!(claimed.status, 201);
-    for row in TABLE
-        .iter()
-        .filter(|row| row.path.starts_with("/v1/claimed-devices/{id}"))
-    {
-        let things = [device.id.to_string(), UNKNOWN.to_owned()];
-        let things = &things[..row.path.matches('{').count()];
+    let (key, theirs) = (scene.home.of(Role::Owner), scene.north.of(Role::Owner));
+    for row in TABLE.iter().filter(|row| is_of_a_device(row)) {
+        let things = scene.things_of(row, &scene.theirs, theirs).await;
         scene
-            .looks_unknown("the home's owner", scene.home.of(Role::Owner), row, things)
+            .hides("the home's owner", key, row, &things, theirs)
             .await;
     }
+}
+
+/// A registered device of the home's own team whose id is not a claimed one's.
+async fn named(scene: &Scene) -> String {
+    let id = format!("{OURS}tracker");
+    scene.register(&id, scene.home.of(Role::Owner)).await;
+    id
 }
 
 #[tokio::test]
 async fn each_row_holds_for_keys_with_tags() {
     let scene = Scene::open().await;
-    for row in TABLE.iter() {
+    let owner = scene.home.of(Role::Owner);
+    for row in TABLE {
         let Some(needed) = row.role else { continue };
         for role in [Role::Viewer, Role::Editor, Role::Admin] {
             let who = format!("{} with a tag", role.as_str());
-            let things = scene.things(row).await;
-            let path = filled(row, things.as_deref().unwrap_or_default());
             let key = scene.scoped.of(role);
+            // What an upload of a key without tags is about may be any device.
+            let is_upload = row.path.starts_with("/v1/bulk-ops-requests/");
+            let maker = match is_upload && role >= needed {
+                true => key,
+                false => owner,
+            };
+            let path = filled(row, &scene.things_of(row, &scene.tagged, maker).await);
             let reply = scene.ask(key, row.method, &path, &scene.body(row)).await;
             let said = reply.status;
             if needed > role {
@@ -455,19 +115,18 @@ async fn each_row_holds_for_keys_with_tags() {
             }
             match row.scoped {
                 Scoped::Refused => assert_eq!((said, code(&reply)), (403, 40302), "{who}: {path}"),
-                Scoped::Whole => is_let_in(&who, row, &reply, things.is_some()),
+                Scoped::Whole => is_let_in(&who, row, &reply),
                 Scoped::Narrowed => {
-                    // The upload of a key without tags may concern any device.
-                    let exists = things.is_some() && !row.path.contains("bulk-ops");
-                    is_let_in(&who, row, &reply, exists);
-                    scene.devices().await;
-                    if row.path.starts_with("/v1/claimed-devices/{id}") {
-                        let untagged = [scene.untagged.id.to_string(), UNKNOWN.to_owned()];
-                        let untagged = &untagged[..row.path.matches('{').count()];
-                        scene.looks_unknown(&who, key, row, untagged).await;
-                    } else {
-                        let told = text(&reply).contains(&scene.untagged.id.to_string());
-                        assert!(!told, "{who}: {path}: {}", text(&reply));
+                    is_let_in(&who, row, &reply);
+                    let told = text(&reply).contains(&scene.untagged.id.to_string());
+                    assert!(!told, "{who}: {path}: {}", text(&reply));
+                    if is_upload || is_of_a_device(row) {
+                        let others = scene.things_of(row, &scene.untagged, owner).await;
+                        scene.hides(&who, key, row, &others, owner).await;
+                    }
+                    if row.path.starts_with("/v1/devices/") {
+                        let named = [named(&scene).await];
+                        scene.hides(&who, key, row, &named, owner).await;
                     }
                 }
             }
@@ -478,8 +137,9 @@ async fn each_row_holds_for_keys_with_tags() {
 #[tokio::test]
 async fn what_an_admin_claimed_does_not_exist_for_editors_and_viewers() {
     let scene = Scene::open().await;
-    let id = scene.reserved.id.to_string();
-    for row in TABLE.iter() {
+    let (device, owner) = (&scene.reserved, scene.home.of(Role::Owner));
+    let id = device.id.to_string();
+    for row in TABLE {
         let Some(needed) = row.role else { continue };
         for role in [Role::Viewer, Role::Editor]
             .into_iter()
@@ -488,31 +148,71 @@ async fn what_an_admin_claimed_does_not_exist_for_editors_and_viewers() {
             for (who, keys) in [("", &scene.home), ("scoped ", &scene.scoped)] {
                 let who = format!("{who}{} and a reserved device", role.as_str());
                 let key = keys.of(role);
-                if row.path.starts_with("/v1/claimed-devices/{id}") {
-                    let things = [id.clone(), UNKNOWN.to_owned()];
-                    let things = &things[..row.path.matches('{').count()];
-                    scene.looks_unknown(&who, key, row, things).await;
+                let things = scene.things_of(row, device, owner).await;
+                if is_of_a_device(row) {
+                    scene.hides(&who, key, row, &things, owner).await;
                 } else if row.method == "GET" {
-                    let reply = scene.ask(key, "GET", &filled(row, &[]), "").await;
-                    assert!(
-                        !text(&reply).contains(&id),
-                        "{who}: {}: {}",
-                        row.path,
-                        text(&reply)
-                    );
+                    let reply = scene.ask(key, "GET", &filled(row, &things), "").await;
+                    let said = text(&reply);
+                    assert!(!said.contains(&id), "{who}: {}: {said}", row.path);
                 }
             }
         }
     }
+    scene.devices().await;
     let path = format!("/v1/claimed-devices/{id}");
     for role in [Role::Admin, Role::Owner] {
-        assert_eq!(
-            scene
-                .ask(scene.home.of(role), "GET", &path, "")
-                .await
-                .status,
-            200
-        );
+        let reply = scene.ask(scene.home.of(role), "GET", &path, "").await;
+        assert_eq!(reply.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_events_tells_each_key_of_the_devices_that_it_sees() {
+    let scene = Scene::open().await;
+    let (tagged, untagged) = (&scene.tagged, &scene.untagged);
+    let (reserved, theirs) = (&scene.reserved, &scene.theirs);
+    for role in Role::ALL {
+        let admin = role >= Role::Admin;
+        let home = match admin {
+            true => vec![tagged, untagged, reserved],
+            false => vec![tagged, untagged],
+        };
+        let scoped = match admin {
+            true => vec![tagged, reserved],
+            false => vec![tagged],
+        };
+        let views = [
+            ("home", &scene.home, home),
+            ("scoped", &scene.scoped, scoped),
+            ("north", &scene.north, vec![theirs]),
+        ];
+        for (team, keys, seen) in views {
+            if keys.of(role).is_empty() {
+                continue;
+            }
+            let who = format!("{} of {team}", role.as_str());
+            let mut stream = scene.stream(keys.of(role)).await;
+            // What has happened, and then what happens while somebody reads.
+            for part in ["before", "meanwhile"] {
+                for device in scene.all_devices() {
+                    scene.alarm(device, "").await;
+                }
+                let mark = format!("{part}, by a {who}");
+                scene.alarm(seen[0], &mark).await;
+                let said = stream.until(&mark).await;
+                for device in scene.all_devices() {
+                    let is_told = said.contains(&device.id.to_string());
+                    let sees = seen.iter().any(|seen| seen.id == device.id);
+                    assert_eq!(is_told, sees, "{part}, {who}: {}: {said}", device.id);
+                }
+                if team == "north" {
+                    for ours in scene.names_of_home().await {
+                        assert!(!said.contains(&ours), "{who}: `{ours}`: {said}");
+                    }
+                }
+            }
+        }
     }
 }
 
