@@ -1,7 +1,7 @@
 //! The allow-list: which device may be claimed, under which key.
 
-use super::request::{Answer, Paging, Query, device_id, parse, read};
-use super::{Api, BODY_BYTES_MAX, Refused, answer, shapes};
+use super::request::{Answer, Paging, Query, device_id, listed, no_such, parse, read};
+use super::{Api, BODY_BYTES_MAX, shapes};
 use crate::app::{Caller, OwnerError};
 use axum::Extension;
 use axum::body::Body;
@@ -44,24 +44,12 @@ async fn list_allowed(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let after = match query.text("pageNextToken") {
-        Some(token) => Some(
-            token
-                .parse::<DeviceId>()
-                .map_err(|_| Query::wrong("pageNextToken"))?,
-        ),
-        None => None,
-    };
     let page = api
         .app
         .store()
-        .allow_list(&caller.team, after, query.page_limit()?)
+        .allow_list(&caller.team, query.after()?, query.page_limit()?)
         .await?;
-    let items = page.items.iter().map(shapes::allowed).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &shapes::page(items, page.total, page.next.map(|id| id.to_string())),
-    ))
+    Ok(listed(page, |entry| shapes::allowed(&entry)))
 }
 
 /// Allow a device
@@ -116,12 +104,8 @@ async fn disallow(
         .store()
         .disallow(&caller.team, device, &caller.name, api.app.now())
         .await?;
-    if was {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(Refused(OwnerError::NotFound {
-            what: "allowed device",
-            id: device.to_string(),
-        }))
+    match was {
+        true => Ok(StatusCode::NO_CONTENT.into_response()),
+        false => Err(no_such("allowed device", &device.to_string())),
     }
 }

@@ -1,13 +1,13 @@
 //! The audit trail: by pages, and its export as NDJSON, a page at a time, so that its length costs no memory.
 
 use super::openapi::Unknown;
-use super::request::{Answer, Paging, Query, device_id};
-use super::{Api, Refused, answer, shapes};
+use super::request::{Answer, Paging, Query, device_id, listed, no_such};
+use super::{Api, Refused, shapes};
 use crate::app::{Caller, OwnerError};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use hyper::body::{Body as HttpBody, Frame};
 use sectag_store::audit::{Header, Line};
@@ -50,14 +50,7 @@ async fn list_audit(
 ) -> Answer {
     let query = Query::of(query)?;
     let device = query.text("device").map(|id| device_id(&id)).transpose()?;
-    let before = match query.text("pageNextToken") {
-        Some(token) => Some(
-            token
-                .parse::<u64>()
-                .map_err(|_| Query::wrong("pageNextToken"))?,
-        ),
-        None => None,
-    };
+    let before = query.after()?;
     let (store, limit) = (api.app.store(), query.page_limit()?);
     let page = if query.flag("all")? {
         if !api.app.is_home(&caller.team) {
@@ -72,11 +65,7 @@ async fn list_audit(
         };
         store.audit_of(scope, device, before, limit).await?
     };
-    let items = page.items.iter().map(shapes::audit).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &shapes::page(items, page.total, page.next.map(|n| n.to_string())),
-    ))
+    Ok(listed(page, |entry| shapes::audit(&entry)))
 }
 
 /// The audit trail, to be verified elsewhere
@@ -95,21 +84,11 @@ async fn list_audit(
 )]
 async fn export(State(api): State<Api>, RawQuery(query): RawQuery) -> Answer {
     let query = Query::of(query)?;
-    let number = |name: &'static str| match query.text(name) {
-        Some(text) => text
-            .parse::<u64>()
-            .map(Some)
-            .map_err(|_| Query::wrong(name)),
-        None => Ok(None),
-    };
-    let after = number("after")?.unwrap_or(0);
-    let limit = number("limit")?.unwrap_or(u64::MAX);
+    let after = query.value("after")?.unwrap_or(0);
+    let limit = query.value("limit")?.unwrap_or(u64::MAX);
     let head = api.app.store().audit_head().await?;
     if after > head.number {
-        return Err(Refused(OwnerError::NotFound {
-            what: "entry of the audit trail",
-            id: after.to_string(),
-        }));
+        return Err(no_such("entry of the audit trail", &after.to_string()));
     }
     // One page on its way and one being read.
     let (pages, body) = mpsc::channel(1);

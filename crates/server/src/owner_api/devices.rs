@@ -1,7 +1,7 @@
 //! Claimed devices: claim, bulk, list, change, unclaim (spec/owner-api §2).
 
 use super::openapi::Conflict;
-use super::request::{Answer, Paging, Query, device_id, parse, read};
+use super::request::{Answer, Paging, Query, device_id, listed, listed_whole, parse, read};
 use super::{Api, BODY_BYTES_MAX, BULK_BYTES_MAX, Refused, answer, shapes};
 use crate::app::{Caller, ClaimRequest, Claimed, OwnerError, rows_of};
 use axum::Extension;
@@ -9,7 +9,6 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use sectag_proto::DeviceId;
 use sectag_store::{DeviceQuery, IdPrefix, Issued};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -208,41 +207,27 @@ async fn list_devices(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let after = match query.text("pageNextToken") {
-        Some(token) => Some(
-            token
-                .parse::<DeviceId>()
-                .map_err(|_| Query::wrong("pageNextToken"))?,
-        ),
-        None => None,
-    };
     let blocked = match query.text("status").as_deref() {
         None => None,
         Some("READY") => Some(false),
         Some("BLOCKED") => Some(true),
         Some(_) => return Err(Query::wrong("status").into()),
     };
-    let prefix = match query.text("prefix") {
-        Some(text) => Some(IdPrefix::parse(&text).ok_or_else(|| Query::wrong("prefix"))?),
-        None => None,
-    };
+    let read = |text: String| IdPrefix::parse(&text).ok_or_else(|| Query::wrong("prefix"));
+    let prefix = query.text("prefix").map(read).transpose()?;
     let page = api
         .app
         .store()
         .devices(DeviceQuery {
             view: caller.view(),
-            after,
+            after: query.after()?,
             limit: query.page_limit()?,
             tag: query.text("tag"),
             blocked,
             prefix,
         })
         .await?;
-    let items = page.items.iter().map(shapes::device).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &shapes::page(items, page.total, page.next.map(|id| id.to_string())),
-    ))
+    Ok(listed(page, |device| shapes::device(&device)))
 }
 
 /// One claimed device
@@ -332,11 +317,6 @@ async fn list_certificates(
             .find(|life| life.spki_sha256 == issued.spki_sha256);
         life.is_none_or(|life| life.team == device.owner)
     };
-    let items: Vec<_> = all
-        .iter()
-        .filter(is_ours)
-        .map(shapes::certificate)
-        .collect();
-    let total = items.len() as u64;
-    Ok(answer(StatusCode::OK, &shapes::page(items, total, None)))
+    let ours = all.iter().filter(is_ours);
+    Ok(listed_whole(ours.map(shapes::certificate).collect()))
 }

@@ -1,7 +1,7 @@
 //! API keys.
 
 use super::openapi::{Conflict, Unknown};
-use super::request::{Answer, Paging, Query, moment, parse, read};
+use super::request::{Answer, Paging, Query, listed, moment, parse, read};
 use super::{Api, BODY_BYTES_MAX, answer, shapes};
 use crate::app::{Caller, NewKey, OwnerError};
 use axum::Extension;
@@ -71,11 +71,9 @@ async fn list_keys(
     let limit = query.page_limit()?;
     let named = query.text("team");
     let (team, _) = api.app.on_behalf(&caller, named.as_deref()).await?;
-    let after = query.text("pageNextToken");
+    let after = query.after()?;
     let page = api.app.store().keys(&team, after, limit).await?;
-    let items = page.items.iter().map(shapes::key).collect();
-    let page = shapes::page(items, page.total, page.next);
-    Ok(answer(StatusCode::OK, &page))
+    Ok(listed(page, |key| shapes::key(&key)))
 }
 
 /// Make an API key

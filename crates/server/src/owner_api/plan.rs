@@ -9,9 +9,9 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
-use sectag_proto::rules::{ErrorPolicy, RuleDraft};
+use sectag_proto::CommandRequest;
+use sectag_proto::rules::{ErrorPolicy, Rule, RuleDraft};
 use sectag_proto::service::Planned;
-use sectag_proto::{CommandRequest, DeviceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -229,15 +229,9 @@ async fn plan_rule(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Answer {
-    let (after, limit) = page_of(query)?;
     let draft: RuleDraft = parse(&read(body, RULE_BYTES_MAX).await?)?;
     let rule = api.app.draft_of(&caller, draft).await?;
-    let tags = rule.tags.clone();
-    let fleet = api
-        .app
-        .plan_fleet(&caller, tags, Some(&rule), after, limit)
-        .await?;
-    Ok(answer(StatusCode::OK, &fleet_shape(fleet)))
+    fleet(&api, &caller, query, rule.tags.clone(), Some(&rule)).await
 }
 
 /// What the devices with a tag will get
@@ -257,7 +251,6 @@ async fn plan_tag(
     RawQuery(query): RawQuery,
     body: Body,
 ) -> Answer {
-    let (after, limit) = page_of(query)?;
     let wanted: PlannedTag = parse(&read(body, BODY_BYTES_MAX).await?)?;
     if wanted.tag.is_empty() {
         let reason = "is empty".to_owned();
@@ -266,11 +259,21 @@ async fn plan_tag(
             reason,
         }));
     }
-    let fleet = api
-        .app
-        .plan_fleet(&caller, vec![wanted.tag], None, after, limit)
-        .await?;
-    Ok(answer(StatusCode::OK, &fleet_shape(fleet)))
+    fleet(&api, &caller, query, vec![wanted.tag], None).await
+}
+
+/// A page of the plan for the devices with one of these tags.
+async fn fleet(
+    api: &Api,
+    caller: &Caller,
+    query: Option<String>,
+    tags: Vec<String>,
+    draft: Option<&Rule>,
+) -> Answer {
+    let query = Query::of(query)?;
+    let (after, limit) = (query.after()?, query.page_limit()?);
+    let fleet = api.app.plan_fleet(caller, tags, draft, after, limit);
+    Ok(answer(StatusCode::OK, &fleet_shape(fleet.await?)))
 }
 
 /// Let the rules of a device apply again
@@ -298,15 +301,6 @@ async fn reset(
             removed: texts(&reset.removed),
         },
     ))
-}
-
-fn page_of(query: Option<String>) -> Result<(Option<DeviceId>, usize), super::Refused> {
-    let query = Query::of(query)?;
-    let after = match query.text("pageNextToken") {
-        None => None,
-        Some(token) => Some(token.parse().map_err(|_| Query::wrong("pageNextToken"))?),
-    };
-    Ok((after, query.page_limit()?))
 }
 
 fn shape(plan: app::Plan) -> Plan {

@@ -1,13 +1,16 @@
-//! What every handler reads a request with: body, JSON, query, ids.
+//! What every handler reads a request with, body, JSON, query, ids; and how a list is answered.
 
-use super::Refused;
+use super::{Refused, answer, shapes};
 use crate::app::OwnerError;
 use axum::body::{Body, to_bytes};
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use sectag_proto::{CommandId, DeviceId, Timestamp};
+use sectag_store::Page;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::str::FromStr;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::IntoParams;
@@ -58,21 +61,40 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
 }
 
 pub(super) fn device_id(text: &str) -> Result<DeviceId, Refused> {
-    text.parse().map_err(|_| {
-        Refused(OwnerError::NotFound {
-            what: "claimed device",
-            id: text.chars().filter(|c| !c.is_control()).take(64).collect(),
-        })
-    })
+    id("claimed device", text)
 }
 
 pub(super) fn command_id(text: &str) -> Result<CommandId, Refused> {
-    text.parse().map_err(|_| {
-        Refused(OwnerError::NotFound {
-            what: "command",
-            id: text.chars().filter(|c| !c.is_control()).take(64).collect(),
-        })
-    })
+    id("command", text)
+}
+
+/// From a path: what does not read as an id names nothing.
+pub(super) fn id<T: FromStr>(what: &'static str, text: &str) -> Result<T, Refused> {
+    text.parse().map_err(|_| no_such(what, text))
+}
+
+pub(super) fn no_such(what: &'static str, id: &str) -> Refused {
+    Refused(OwnerError::NotFound { what, id: said(id) })
+}
+
+/// As much of a caller's words as an answer repeats.
+fn said(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// A page of a list.
+pub(super) fn listed<T, S: Serialize>(
+    page: Page<T, impl ToString, impl Into<Option<u64>>>,
+    shape: impl FnMut(T) -> S,
+) -> Response {
+    let items: Vec<S> = page.items.into_iter().map(shape).collect();
+    let next = page.next.map(|cursor| cursor.to_string());
+    answer(StatusCode::OK, &shapes::page(items, page.total, next))
+}
+
+/// A list that is always on one page.
+pub(super) fn listed_whole<S: Serialize>(items: Vec<S>) -> Response {
+    answer(StatusCode::OK, &shapes::whole(items))
 }
 
 /// An RFC 3339 time.
@@ -99,7 +121,7 @@ impl Query {
         for (name, value) in pairs.map_err(|_| wrong())?.0 {
             // Which of them is meant, nobody knows.
             if known.contains_key(&name) {
-                let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+                let name = said(&name);
                 let reason = format!("query parameter `{name}` is there more than once");
                 return Err(OwnerError::Malformed(reason));
             }
@@ -120,6 +142,17 @@ impl Query {
         given.cloned()
     }
 
+    /// What was sent, read.
+    pub(super) fn value<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, OwnerError> {
+        let read = |text: String| text.parse().map_err(|_| Self::wrong(name));
+        self.text(name).map(read).transpose()
+    }
+
+    /// Where the page begins: as the page before told it.
+    pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, OwnerError> {
+        self.value("pageNextToken")
+    }
+
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, OwnerError> {
         match self
             .0
@@ -134,12 +167,13 @@ impl Query {
     }
 
     pub(super) fn page_limit(&self) -> Result<usize, OwnerError> {
-        match self.text("pageLimit") {
-            None => Ok(PAGE_LIMIT),
-            Some(text) => match text.parse::<usize>() {
-                Ok(limit) if limit > 0 => Ok(limit.min(PAGE_LIMIT_MAX)),
-                _ => Err(Self::wrong("pageLimit")),
-            },
+        self.page_limit_or(PAGE_LIMIT)
+    }
+
+    pub(super) fn page_limit_or(&self, limit: usize) -> Result<usize, OwnerError> {
+        match self.value("pageLimit")?.unwrap_or(limit) {
+            0 => Err(Self::wrong("pageLimit")),
+            limit => Ok(limit.min(PAGE_LIMIT_MAX)),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Rules (spec/owner-api §5). The vendor's tools send and read what is there without `onError`, `issue` and `renewal`.
 
 use super::openapi::{Conflict, Unprocessable};
-use super::request::{Answer, Paging, Query, parse, read};
-use super::shapes::{self, KeptSchema, Moment, PolicySchema, RequestSchema};
+use super::request::{Answer, Paging, Query, id, listed, parse, read};
+use super::shapes::{self, KeptSchema, Moment, PolicySchema, RequestSchema, closed};
 use super::{Api, Refused, answer};
-use crate::app::{Caller, OwnerError, RulePatch};
+use crate::app::{Caller, RulePatch};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -145,9 +145,6 @@ pub(super) struct RenewalSchema;
 
 impl PartialSchema for RenewalSchema {
     fn schema() -> RefOr<Schema> {
-        let closed = || {
-            ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)))
-        };
         let percent = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(1))
@@ -240,25 +237,10 @@ async fn list_rules(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let after = match query.text("pageNextToken") {
-        None => None,
-        Some(token) => Some(
-            token
-                .parse::<u64>()
-                .map_err(|_| Query::wrong("pageNextToken"))?,
-        ),
-    };
     // The vendor's tools look for their rule on the first page, and know no other.
-    let limit = match query.text("pageLimit") {
-        None => LIST_LIMIT,
-        Some(_) => query.page_limit()?,
-    };
-    let page = api.app.rules(&caller, after, limit).await?;
-    let items: Vec<Rule> = page.items.into_iter().map(shape).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &shapes::page(items, page.total, page.next.map(|n| n.to_string())),
-    ))
+    let limit = query.page_limit_or(LIST_LIMIT)?;
+    let page = api.app.rules(&caller, query.after()?, limit).await?;
+    Ok(listed(page, shape))
 }
 
 /// Rules on a page when nobody says how many.
@@ -368,10 +350,5 @@ async fn delete_rule(
 }
 
 fn rule_id(text: &str) -> Result<RuleId, Refused> {
-    text.parse().map_err(|_| {
-        Refused(OwnerError::NotFound {
-            what: "rule",
-            id: text.chars().filter(|c| !c.is_control()).take(64).collect(),
-        })
-    })
+    id("rule", text)
 }

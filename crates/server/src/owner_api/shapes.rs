@@ -15,7 +15,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::macros::format_description;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, KnownFormat, ObjectBuilder, SchemaFormat, Type,
+};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -275,6 +277,17 @@ pub(crate) fn page<T>(
         total: total.into(),
         page_next_token: next,
     }
+}
+
+/// All of a list, on one page.
+pub(crate) fn whole<T>(items: Vec<T>) -> Page<T> {
+    let total = items.len() as u64;
+    page(items, total, None)
+}
+
+/// The schema of an object without further members.
+pub(crate) fn closed() -> ObjectBuilder {
+    ObjectBuilder::new().additional_properties(Some(AdditionalProperties::FreeForm(false)))
 }
 
 /// An event of the stream.

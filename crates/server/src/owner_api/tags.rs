@@ -1,7 +1,7 @@
 //! The registry of tags (spec/owner-api §5): a provisioning group is a tag.
 
 use super::openapi::Conflict;
-use super::request::{Answer, Paging, Query, parse, read};
+use super::request::{Answer, Paging, Query, listed, parse, read};
 use super::shapes::{self, Moment};
 use super::{Api, BODY_BYTES_MAX, answer};
 use crate::app::Caller;
@@ -69,13 +69,9 @@ async fn list_tags(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let after = query.text("pageNextToken");
-    let page = api.app.tags(&caller, after, query.page_limit()?).await?;
-    let items: Vec<Tag> = page.items.into_iter().map(Tag::from).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &shapes::page(items, page.total, page.next),
-    ))
+    let (after, limit) = (query.after()?, query.page_limit()?);
+    let page = api.app.tags(&caller, after, limit).await?;
+    Ok(listed(page, Tag::from))
 }
 
 /// Register a tag

@@ -1,7 +1,7 @@
 //! Teams: people who share devices, keys, an allow-list and an issuing CA.
 
 use super::openapi::Conflict;
-use super::request::{Answer, Paging, Query, parse, read};
+use super::request::{Answer, Paging, Query, listed, parse, read};
 use super::{Api, BODY_BYTES_MAX, answer, shapes};
 use crate::app::{Caller, NewTeam};
 use axum::Extension;
@@ -59,11 +59,9 @@ async fn list_teams(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let (after, limit) = (query.text("pageNextToken"), query.page_limit()?);
+    let (after, limit) = (query.after()?, query.page_limit()?);
     let page = api.app.teams(&caller, after, limit).await?;
-    let items = page.items.iter().map(shapes::team).collect();
-    let page = shapes::page(items, page.total, page.next);
-    Ok(answer(StatusCode::OK, &page))
+    Ok(listed(page, |team| shapes::team(&team)))
 }
 
 /// Make a team
