@@ -28,6 +28,7 @@ mod commands;
 mod csv;
 mod devices;
 mod events;
+mod forecast;
 mod guard;
 mod keys;
 mod metrics;
@@ -132,6 +133,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(alarms::routes())
         .merge(webhooks::routes())
         .merge(openapi::routes())
+        .merge(forecast::routes())
         .merge(renewals::routes())
         .merge(rules::routes())
         .merge(tags::routes())

@@ -1,27 +1,24 @@
-//! Certificates that end, and their successors.
+//! Renewals: what a device had and has, and how it came to it.
 
-use super::request::{Answer, Paging, Query, device_id};
-use super::{Api, answer, shapes};
-use crate::app::{
-    Caller, Expected, Forecast, ForecastQuery, OwnCertificate, Sum, Sums, WINDOW_DAYS, hex,
-};
+use super::request::{Answer, Paging, Query, device_id, listed};
+use super::shapes::{self, Moment};
+use super::{Api, answer};
+use crate::app::{Caller, hex};
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use sectag_proto::Timestamp;
-use sectag_store::{EndingCursor, ForeignEnding, Life, RenewalRun, RenewalSeen};
+use sectag_store::{EndingCursor, Life, Page, RenewalRun, RenewalSeen};
 use serde::Serialize;
-use shapes::Moment;
-use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// Below `/v1`.
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::default()
-        .routes(routes!(forecast))
-        .routes(routes!(list_renewals))
+    OpenApiRouter::default().routes(routes!(list_renewals))
 }
 
 /// Below `/v1` and `/v1/identities`, beside the device.
@@ -29,105 +26,10 @@ pub(super) fn of_a_device() -> OpenApiRouter<Api> {
     OpenApiRouter::default().routes(routes!(device_renewals))
 }
 
-/// What will stop working.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ForecastPage {
-    /// When it was made.
-    at: Moment,
-    /// What ends within so many days; only on the first page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    windows: Option<Vec<ForecastWindow>>,
-    /// In the longest window, by the id of the rule that renews; under the empty name what no rule renews. Only on the first page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    by_rule: Option<BTreeMap<String, ForecastSum>>,
-    /// In the longest window, by tag; a device with several tags counts under each. Only on the first page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    by_tag: Option<BTreeMap<String, ForecastSum>>,
-    /// More certificates end than were counted; only there when it is so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    incomplete: Option<bool>,
-    /// Renewals that fail, oldest first, 100 at most, whatever the windows. Only on the first page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    failing: Option<Vec<Renewal>>,
-    /// Registered certificates of other CAs that end within the longest window, soonest first, 100 at most. Only on the first page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    foreign: Option<Vec<ForeignCertificate>>,
-    /// Certificates of the home itself that end within the longest window; for keys of the home's own team, on the first page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    own: Option<Vec<HomeCertificate>>,
-    /// Certificates of devices, soonest end first.
-    items: Vec<EndingCertificate>,
-    /// Sent as `pageNextToken`, it gets the next page; left out on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    page_next_token: Option<String>,
-}
-
-/// What ends within so many days, expired certificates included.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ForecastWindow {
-    #[schema(example = 30)]
-    days: u32,
-    until: Moment,
-    #[serde(flatten)]
-    sum: ForecastSum,
-    /// Besides them, registered certificates of other CAs.
-    foreign: u64,
-}
-
-/// How many certificates end, and how many of them nobody will have renewed by then, as things stand.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ForecastSum {
-    certificates: u64,
-    /// Of them, those that need somebody.
-    at_risk: u64,
-    /// The same by outlook.
-    reasons: BTreeMap<&'static str, u64>,
-}
-
-/// A certificate that ends, and what is to be expected.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct EndingCertificate {
-    #[serde(flatten)]
-    certificate: LifeOfCertificate,
-    /// Days until its end, begun ones as whole; 0 when it is over.
-    days_left: u32,
-    /// `renews`, `renewing`; and what needs somebody: `no-rule`, `not-seen`, `overdue`, `failing`, `not-connecting`, `blocked`,
-    /// `expired`.
-    outlook: &'static str,
-    /// Since when it is so; of `renews`, from when on.
-    #[schema(required)]
-    since: Option<Moment>,
-    /// The outlook in words.
-    message: String,
-    /// The rule that renews it.
-    #[schema(required, format = "uuid")]
-    renewed_by: Option<String>,
-    /// Of the device.
-    tags: Vec<String>,
-    /// When the device last came for commands.
-    #[schema(required)]
-    last_seen_at: Option<Moment>,
-    /// Its renewal, if one is under way.
-    #[schema(required)]
-    renewal: Option<Renewal>,
-}
-
 /// A certificate and what became of it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct LifeOfCertificate {
+pub(super) struct LifeOfCertificate {
     #[schema(format = "uuid")]
     device_id: String,
     /// Lower-case hexadecimal digits.
@@ -162,7 +64,7 @@ struct LifeOfCertificate {
 /// A renewal: from one certificate to a connection with the next.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Renewal {
+pub(super) struct Renewal {
     #[schema(format = "uuid")]
     device_id: String,
     #[schema(format = "uuid")]
@@ -219,29 +121,6 @@ struct OpenRenewal {
     last_seen_at: Option<Moment>,
 }
 
-/// A certificate of the home itself.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct HomeCertificate {
-    #[schema(example = "CA for devices")]
-    name: String,
-    /// What stops working when it ends.
-    without_it: &'static str,
-    serial: String,
-    not_after: Moment,
-}
-
-/// A registered certificate that another CA signed, and has to renew.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct ForeignCertificate {
-    /// The registered device.
-    id: String,
-    serial: String,
-    not_after: Moment,
-    tags: Vec<String>,
-}
-
 /// What a device had and has, and how it came to it.
 #[derive(Serialize, ToSchema)]
 struct DeviceRenewals {
@@ -249,47 +128,6 @@ struct DeviceRenewals {
     certificates: Vec<LifeOfCertificate>,
     /// Oldest first.
     renewals: Vec<Renewal>,
-}
-
-/// What will stop working
-///
-/// Certificates of devices that end within the longest window, soonest first, with what is to be expected of each. Those that
-/// will be renewed in time are only counted, unless `all` asks for them. A page may hold fewer certificates than asked for
-/// and yet have a `pageNextToken`.
-#[utoipa::path(
-    get,
-    path = "/forecast",
-    tag = "renewal",
-    params(
-        Paging,
-        ("days" = Option<String>, Query, description = "Windows in days, rising, with commas between them; 30,60,90 by default.", example = "30,60,90"),
-        ("all" = Option<bool>, Query, description = "List what will be renewed in time as well."),
-    ),
-    responses((status = 200, description = "The forecast.", body = ForecastPage)),
-)]
-async fn forecast(
-    State(api): State<Api>,
-    Extension(caller): Extension<Caller>,
-    RawQuery(query): RawQuery,
-) -> Answer {
-    let query = Query::of(query)?;
-    let windows = match query.text("days") {
-        None => WINDOW_DAYS.to_vec(),
-        Some(text) => text
-            .split(',')
-            .map(|days| days.trim().parse().ok())
-            .collect::<Option<Vec<u32>>>()
-            .unwrap_or_default(), // refused with what is expected
-    };
-    let query = ForecastQuery {
-        windows,
-        all: query.flag("all")?,
-        after: cursor(&query)?,
-        limit: query.page_limit()?,
-    };
-    let first = query.after.is_none();
-    let made = api.app.forecast(&caller, &query).await?;
-    Ok(answer(StatusCode::OK, &forecast_page(made, first)))
 }
 
 /// Renewals that are not done yet
@@ -308,15 +146,15 @@ async fn list_renewals(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let (items, next) = api
-        .app
-        .renewals(&caller, cursor(&query)?, query.page_limit()?)
-        .await?;
-    let items = items.iter().map(open_renewal).collect();
-    Ok(answer(
-        StatusCode::OK,
-        &shapes::page(items, None, next.map(token)),
-    ))
+    let after = query.after()?.map(|Place(after)| after);
+    let limit = query.page_limit()?;
+    let (items, next) = api.app.renewals(&caller, after, limit).await?;
+    let page = Page {
+        items,
+        next: next.map(Place),
+        total: None,
+    };
+    Ok(listed(page, |seen| open_renewal(&seen)))
 }
 
 /// The certificates of a device and their renewals
@@ -347,93 +185,7 @@ async fn device_renewals(
     ))
 }
 
-fn forecast_page(made: Forecast, first: bool) -> ForecastPage {
-    let at = made.at;
-    let mut page = ForecastPage {
-        at: Moment(at),
-        windows: None,
-        by_rule: None,
-        by_tag: None,
-        incomplete: None,
-        failing: None,
-        foreign: None,
-        own: None,
-        items: made.items.iter().map(|item| ending(item, at)).collect(),
-        page_next_token: made.next.map(token),
-    };
-    if let Some(sums) = made.sums {
-        let Sums {
-            windows,
-            by_rule,
-            by_tag,
-            incomplete,
-        } = sums;
-        let windows = windows.into_iter().map(|window| ForecastWindow {
-            days: window.days,
-            until: Moment(window.until),
-            sum: sum(window.sum),
-            foreign: window.foreign,
-        });
-        let groups = |groups: BTreeMap<String, Sum>| {
-            let groups = groups.into_iter();
-            groups.map(|(name, counted)| (name, sum(counted))).collect()
-        };
-        page.windows = Some(windows.collect());
-        page.by_rule = Some(groups(by_rule));
-        page.by_tag = Some(groups(by_tag));
-        page.incomplete = incomplete.then_some(true);
-    }
-    if first {
-        let failing = made.failing.iter().map(|seen| renewal(&seen.run));
-        page.failing = Some(failing.collect());
-        page.foreign = Some(made.foreign.into_iter().map(foreign).collect());
-        page.own = Some(made.own.into_iter().map(own).collect());
-    }
-    page
-}
-
-fn sum(sum: Sum) -> ForecastSum {
-    ForecastSum {
-        certificates: sum.certificates,
-        at_risk: sum.risks(),
-        reasons: sum.at_risk,
-    }
-}
-
-fn foreign(ending: ForeignEnding) -> ForeignCertificate {
-    ForeignCertificate {
-        id: ending.id,
-        serial: ending.serial,
-        not_after: Moment(ending.ends_at),
-        tags: ending.tags,
-    }
-}
-
-fn own(own: OwnCertificate) -> HomeCertificate {
-    HomeCertificate {
-        name: own.name,
-        without_it: own.without_it,
-        serial: own.serial,
-        not_after: Moment(own.not_after),
-    }
-}
-
-fn ending(expected: &Expected, at: Timestamp) -> EndingCertificate {
-    let of = &expected.ending;
-    EndingCertificate {
-        certificate: life_of(&of.life),
-        days_left: expected.days_left(at),
-        outlook: expected.outlook.as_str(),
-        since: expected.outlook.since().map(Moment),
-        message: expected.outlook.words(shapes::moment),
-        renewed_by: expected.rule.clone(),
-        tags: of.tags.clone(),
-        last_seen_at: of.last_seen_at.map(Moment),
-        renewal: of.renewal.as_ref().map(renewal),
-    }
-}
-
-fn life_of(life: &Life) -> LifeOfCertificate {
+pub(super) fn life_of(life: &Life) -> LifeOfCertificate {
     LifeOfCertificate {
         device_id: life.device.to_string(),
         serial: life.serial.clone(),
@@ -451,7 +203,7 @@ fn life_of(life: &Life) -> LifeOfCertificate {
     }
 }
 
-fn renewal(run: &RenewalRun) -> Renewal {
+pub(super) fn renewal(run: &RenewalRun) -> Renewal {
     Renewal {
         device_id: run.device.to_string(),
         rule_id: run.rule_id.clone(),
@@ -482,31 +234,38 @@ fn open_renewal(seen: &RenewalSeen) -> OpenRenewal {
 }
 
 /// A place in a list: a time and a key, as one text.
-fn token((at, spki): EndingCursor) -> String {
-    format!("{}-{}", at.0, hex(&spki))
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(pub(super) EndingCursor);
 
-fn cursor(query: &Query) -> Result<Option<EndingCursor>, crate::app::OwnerError> {
-    let Some(text) = query.text("pageNextToken") else {
-        return Ok(None);
-    };
-    parse_token(&text)
-        .map(Some)
-        .ok_or_else(|| Query::wrong("pageNextToken"))
-}
-
-fn parse_token(text: &str) -> Option<EndingCursor> {
-    let (at, hex) = text.split_once('-')?;
-    let at = at.parse().ok().map(Timestamp)?;
-    let mut spki = [0; 32];
-    let mut digits = hex.chars();
-    for byte in &mut spki {
-        let high = digits.next()?.to_digit(16)?;
-        let low = digits.next()?.to_digit(16)?;
-        *byte = u8::try_from(high * 16 + low).ok()?;
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self((at, spki)) = self;
+        write!(f, "{}-{}", at.0, hex(spki))
     }
-    digits.next().is_none().then_some((at, spki))
 }
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let (at, hex) = text.split_once('-').ok_or(NoPlace)?;
+        let at = at.parse().map(Timestamp).map_err(|_| NoPlace)?;
+        let mut spki = [0; 32];
+        let mut digits = hex.chars().map(|digit| digit.to_digit(16));
+        let mut digit = || digits.next().flatten().ok_or(NoPlace);
+        for byte in &mut spki {
+            *byte = u8::try_from(digit()? * 16 + digit()?).map_err(|_| NoPlace)?;
+        }
+        match digits.next() {
+            None => Ok(Self((at, spki))),
+            Some(_) => Err(NoPlace),
+        }
+    }
+}
+
+/// It is not such a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoPlace;
 
 #[cfg(test)]
 mod tests {
@@ -514,18 +273,18 @@ mod tests {
 
     #[test]
     fn a_token_reads_as_it_was_written_and_nothing_else_does() {
-        let cursor = (Timestamp(1_234), [0xab; 32]);
-        assert_eq!(parse_token(&token(cursor)), Some(cursor));
-        for other in ["", "1", "1-", "x-00", "1-é", &(token(cursor) + "0")] {
-            assert_eq!(parse_token(other), None, "{other}");
+        let place = Place((Timestamp(1_234), [0xab; 32]));
+        assert_eq!(place.to_string().parse(), Ok(place));
+        for other in ["", "1", "1-", "x-00", "1-é", &format!("{place}0")] {
+            assert_eq!(other.parse::<Place>(), Err(NoPlace), "{other}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn whatever_reads_as_a_token_is_written_the_same(text in "[0-9]{0,21}-?[0-9a-fA-F]{62,66}|.{0,80}") {
-            if let Some(cursor) = parse_token(&text) {
-                proptest::prop_assert_eq!(parse_token(&token(cursor)), Some(cursor));
+            if let Ok(place) = text.parse::<Place>() {
+                proptest::prop_assert_eq!(place.to_string().parse(), Ok(place));
             }
         }
     }
