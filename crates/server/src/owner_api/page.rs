@@ -1,10 +1,15 @@
 //! The OpenAPI document as a page for people: rendered here, without scripts and without anything from elsewhere.
 
+mod html;
+mod schemas;
+
 use super::{Api, access, openapi};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use html::{escaped, items, marked, members, text};
+use schemas::kind;
 use serde_json::Value;
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -56,9 +61,6 @@ impl Call<'_> {
         text(&self.operation["operationId"])
     }
 }
-
-/// Of a table: name, kind (HTML), and what it is about.
-type Row = (String, String, String);
 
 struct Page<'a> {
     document: &'a Value,
@@ -199,13 +201,12 @@ impl<'a> Page<'a> {
             let rows = parameters.iter().map(|parameter| {
                 let place = text(&parameter["in"]);
                 let about = text(&parameter["description"]);
-                let kind = format!("{}, in the {place}", self.kind(&parameter["schema"]));
+                let kind = format!("{}, in the {place}", kind(&parameter["schema"]));
                 (text(&parameter["name"]).to_owned(), kind, about.to_owned())
             });
-            let rows = rows.collect();
-            self.table(rows);
+            self.add(&html::table(rows.collect()));
         }
-        let bodies = self.content(&call.operation["requestBody"]);
+        let bodies = content(&call.operation["requestBody"]);
         if !bodies.is_empty() {
             let _ = writeln!(self.html, "<h4>Body</h4>\n<p>{bodies}</p>");
             self.prose(text(&call.operation["requestBody"]["description"]));
@@ -217,7 +218,7 @@ impl<'a> Page<'a> {
                 refused.push(status);
                 continue;
             }
-            let content = self.content(response);
+            let content = content(response);
             let _ = writeln!(
                 self.html,
                 "<tr><td>{}</td><td>{} {content}</td></tr>",
@@ -234,20 +235,6 @@ impl<'a> Page<'a> {
         self.add(".</p>\n</section>\n");
     }
 
-    /// What a body or an answer holds, with its type unless that is JSON.
-    fn content(&self, of: &Value) -> String {
-        let all: Vec<String> = members(&of["content"])
-            .map(|(media, content)| {
-                let kind = self.kind(&content["schema"]);
-                match media {
-                    "application/json" => kind,
-                    other => format!("{kind} as <code>{}</code>", escaped(other)),
-                }
-            })
-            .collect();
-        all.join(", or ")
-    }
-
     fn shapes(&mut self) {
         self.add("<h2 id=\"shapes\">Shapes</h2>\n");
         for (name, schema) in members(&self.document["components"]["schemas"]) {
@@ -257,149 +244,8 @@ impl<'a> Page<'a> {
                 escaped(name)
             );
             self.prose(text(&schema["description"]));
-            self.shape(schema);
+            self.add(&schemas::shape(schema));
             self.add("</section>\n");
-        }
-    }
-
-    fn shape(&mut self, schema: &Value) {
-        let choices = items(&schema["oneOf"]);
-        if !choices.is_empty() {
-            self.choices(choices);
-            return;
-        }
-        for part in items(&schema["allOf"]) {
-            match part.get("$ref") {
-                Some(_) => {
-                    let _ = writeln!(self.html, "<p>The members of {}, and:</p>", self.kind(part));
-                }
-                None => self.shape(part),
-            }
-        }
-        let rows = self.rows(schema);
-        if !rows.is_empty() {
-            self.table(rows);
-        } else if schema.get("allOf").is_none() {
-            let kind = self.kind(schema);
-            let _ = writeln!(self.html, "<p>{kind}</p>");
-        }
-    }
-
-    /// Exactly one of them; what all have in common is said once.
-    fn choices(&mut self, choices: &[Value]) {
-        let (mut own, mut common, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let in_all = |name: &str| choices.iter().all(|c| c["properties"].get(name).is_some());
-        for choice in choices {
-            let rows = self.rows(choice);
-            if rows.is_empty() {
-                others.push(self.kind(choice));
-            }
-            for row in rows {
-                match choices.len() > 1 && in_all(&row.0) {
-                    true => common.push(row),
-                    false => own.push(row),
-                }
-            }
-        }
-        common.dedup();
-        if !others.is_empty() {
-            let _ = writeln!(self.html, "<p>{}</p>", others.join(", or "));
-        }
-        if !own.is_empty() {
-            let either = if others.is_empty() {
-                "One of"
-            } else {
-                "Or one of"
-            };
-            let _ = writeln!(self.html, "<p>{either}:</p>");
-            self.table(own);
-        }
-        if !common.is_empty() {
-            self.add("<p>And in each:</p>\n");
-            self.table(common);
-        }
-    }
-
-    /// Those that are always there first, in the order of their declaration.
-    fn rows(&self, schema: &Value) -> Vec<Row> {
-        let required = items(&schema["required"]);
-        let mut rows: Vec<Row> = members(&schema["properties"])
-            .map(|(name, property)| {
-                let mut kind = self.kind(property);
-                if !required.iter().any(|known| known == name) {
-                    kind.push_str(", optional");
-                }
-                (name.to_owned(), kind, self.about(property))
-            })
-            .collect();
-        rows.sort_by_key(|(name, ..)| {
-            let place = required.iter().position(|known| known == name);
-            place.unwrap_or(required.len())
-        });
-        rows
-    }
-
-    fn about(&self, property: &Value) -> String {
-        let mut about = text(&property["description"]).to_owned();
-        let inner: Vec<String> = members(&property["properties"])
-            .map(|(name, inner)| match text(&inner["description"]) {
-                "" => format!("`{name}`"),
-                words => format!("`{name}`: {words}"),
-            })
-            .collect();
-        if !inner.is_empty() {
-            about = format!("{about}\n\n{}", inner.join("\n\n"));
-        }
-        about
-    }
-
-    /// A schema in a few words; HTML.
-    fn kind(&self, schema: &Value) -> String {
-        if let Some(name) = schema["$ref"]
-            .as_str()
-            .and_then(|path| path.rsplit('/').next())
-        {
-            let name = escaped(name);
-            return format!("<a href=\"#shape-{name}\">{name}</a>");
-        }
-        let choices = items(&schema["oneOf"]);
-        if !choices.is_empty() {
-            let kinds: Vec<String> = choices.iter().map(|choice| self.kind(choice)).collect();
-            return kinds.join(" or ");
-        }
-        // The first is how to write it; the others are taken as well.
-        if let Some(first) = items(&schema["anyOf"]).first() {
-            return self.kind(first);
-        }
-        let words = items(&schema["enum"]);
-        if !words.is_empty() {
-            let words: Vec<String> = words
-                .iter()
-                .map(|word| format!("<code>{}</code>", escaped(text(word))))
-                .collect();
-            return words.join(", ");
-        }
-        let one = |kind: &str| match kind {
-            "array" => format!("list of {}", self.kind(&schema["items"])),
-            "string" => match text(&schema["format"]) {
-                "" => "text".to_owned(),
-                "uuid" => "UUID".to_owned(),
-                "date-time" => "time".to_owned(),
-                other => format!("text ({})", escaped(other)),
-            },
-            "integer" => "number".to_owned(),
-            "boolean" => "<code>true</code> or <code>false</code>".to_owned(),
-            "null" => "null".to_owned(),
-            "object" => "object".to_owned(),
-            other => escaped(other),
-        };
-        match &schema["type"] {
-            Value::String(kind) => one(kind),
-            Value::Array(kinds) => {
-                let kinds: Vec<String> = kinds.iter().map(|kind| one(text(kind))).collect();
-                kinds.join(" or ")
-            }
-            _ => "anything".to_owned(),
         }
     }
 
@@ -430,30 +276,27 @@ impl<'a> Page<'a> {
         self.add("</tbody></table></div>\n");
     }
 
-    fn table(&mut self, rows: Vec<Row>) {
-        let mut html = String::from("<table class=\"members\"><tbody>\n");
-        for (name, kind, about) in rows {
-            let about: Vec<String> = about.split("\n\n").map(marked).collect();
-            let _ = writeln!(
-                html,
-                "<tr><td><code>{}</code></td><td>{kind}</td><td><p>{}</p></td></tr>",
-                escaped(&name),
-                about.join("</p><p>")
-            );
-        }
-        html.push_str("</tbody></table>\n");
-        self.add(&html);
-    }
-
     fn prose(&mut self, words: &str) {
-        for paragraph in words.split("\n\n").filter(|words| !words.is_empty()) {
-            let _ = writeln!(self.html, "<p>{}</p>", marked(paragraph));
-        }
+        self.add(&html::prose(words));
     }
 
     fn add(&mut self, html: &str) {
         self.html.push_str(html);
     }
+}
+
+/// What a body or an answer holds, with its type unless that is JSON.
+fn content(of: &Value) -> String {
+    let all: Vec<String> = members(&of["content"])
+        .map(|(media, content)| {
+            let kind = kind(&content["schema"]);
+            match media {
+                "application/json" => kind,
+                other => format!("{kind} as <code>{}</code>", escaped(other)),
+            }
+        })
+        .collect();
+    all.join(", or ")
 }
 
 /// Status, codes, when, and what the caller should do: the rows with a code.
@@ -486,58 +329,9 @@ fn is_in(call: &Call<'_>, tag: &str) -> bool {
         .any(|name| name == tag)
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let object = value.as_object().into_iter().flatten();
-    object.map(|(name, value)| (name.as_str(), value))
-}
-
-/// Text with `code` in it, as HTML.
-fn marked(words: &str) -> String {
-    let mut html = String::new();
-    for (at, part) in words.split('`').enumerate() {
-        match at % 2 {
-            0 => html.push_str(&escaped(part)),
-            _ => {
-                let _ = write!(html, "<code>{}</code>", escaped(part));
-            }
-        }
-    }
-    html
-}
-
-fn escaped(words: &str) -> String {
-    let mut html = String::with_capacity(words.len());
-    for c in words.chars() {
-        match c {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            c => html.push(c),
-        }
-    }
-    html
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_cannot_become_markup() {
-        assert_eq!(
-            marked("a <b> & `c \"d\"`"),
-            "a &lt;b&gt; &amp; <code>c &quot;d&quot;</code>"
-        );
-    }
 
     #[test]
     fn every_link_of_the_page_has_a_place_to_go_to() {
