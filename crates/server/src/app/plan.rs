@@ -11,7 +11,7 @@ use sectag_proto::service::{
     AT_CHARS_MAX_DEFAULT, Command, FetchLimits, Fetched, Planned, Queue, Status, planned,
 };
 use sectag_proto::{CommandId, CommandRequest, DeviceId, RuleId, Timestamp};
-use sectag_store::{ActiveRules, Device, DeviceQuery, Loaded, StoreError, View};
+use sectag_store::{ActiveRules, Device, DeviceQuery, Loaded, StoreError};
 use std::collections::BTreeMap;
 
 /// Devices that one page of a fleet's plan looks at: a queue is read for each, some 50 µs.
@@ -158,16 +158,14 @@ impl App {
         let active = self.store.active_rules(&caller.team).await?;
         let prefix = self.topic_prefix(&caller.team).await?;
         let rules = with_draft(&active, draft);
+        // A key for certain devices goes through these: where a page ends must not tell how many others there are.
+        let mut view = caller.view();
+        if view.tags.is_empty() {
+            view.tags.clone_from(&tags);
+        }
         let query = DeviceQuery {
             after,
-            ..DeviceQuery::first(
-                View {
-                    team: caller.team.clone(),
-                    tags,
-                    reserved: caller.sees_reserved,
-                },
-                FLEET_LOOK_MAX,
-            )
+            ..DeviceQuery::first(view, FLEET_LOOK_MAX)
         };
         let page = self.store.devices(query).await?;
         let mut fleet = FleetPlan {
@@ -176,7 +174,8 @@ impl App {
             ..FleetPlan::default()
         };
         let mut groups: BTreeMap<(Vec<String>, Vec<String>), (usize, DeviceId)> = BTreeMap::new();
-        for device in page.items.iter().filter(|device| caller.sees(device)) {
+        let is_meant = |device: &&Device| device.tags.iter().any(|tag| tags.contains(tag));
+        for device in page.items.iter().filter(is_meant) {
             // Unclaimed since the list was read, and maybe another team's by now: nothing will come.
             let loaded = self.store.queue(device.id, &[]).await?;
             let Some(loaded) = loaded.filter(|loaded| caller.sees(&loaded.device)) else {
