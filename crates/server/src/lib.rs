@@ -18,6 +18,9 @@ mod clones;
 #[cfg_attr(not(feature = "coap"), path = "no_coap.rs")]
 mod coap;
 pub mod device_api;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod documents;
 mod error;
 mod events;
 mod evidence;
