@@ -19,8 +19,8 @@
 //!   [`Queue::follow_with_certificate`] or [`Queue::refuse_certificate`] (`service/follow.rs`).
 //! * [`Queue::expire`] ends commands whose report will not come, for owners who look while no device fetches.
 //!
-//! **`finished` waits.** It is never delivered while a closed-loop CSR before it is open: the certificate takes its
-//! place directly behind its CSR, so it is delivered before `finished`. Other commands do not wait.
+//! **`finished` waits**, wherever it stands: it ends a session, so it leaves with the last of the other commands, one in a
+//! batch, and never while the certificate of a closed-loop CSR is still to come.
 
 mod check;
 mod draft;
@@ -320,6 +320,10 @@ pub enum Alarm {
     KeyChanged {
         /// The command.
         command: CommandId,
+        /// [`Response::report_digest`] of the report that was settled first, when there is one.
+        known: Option<String>,
+        /// The digest of this one.
+        reported: String,
     },
     /// A report for something never delivered to this device.
     NeverDelivered {
@@ -330,6 +334,10 @@ pub enum Alarm {
     ReportDiffers {
         /// The command.
         command: CommandId,
+        /// As for [`Alarm::KeyChanged`].
+        known: Option<String>,
+        /// The digest of this one.
+        reported: String,
     },
 }
 
@@ -406,6 +414,11 @@ impl Queue {
     /// again; one that can never fit these limits fails, and with it what waits behind it.
     pub fn next_batch(&self, after: &str, limits: FetchLimits, now: Timestamp) -> Fetched {
         fetch::next_batch(self, after, limits, now)
+    }
+
+    /// What the `after` of a fetch says about deliveries, before anything is added for it: [`Queue::next_batch`] notes the same.
+    pub fn progress(&self, after: &str, now: Timestamp) -> Changes {
+        fetch::progress(self, after, now)
     }
 
     /// Takes a report. Settled twice gives the same.
@@ -502,6 +515,11 @@ impl Queue {
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// Whether the device will be told that it is complete: a `finished` is still to be delivered, or delivered again.
+    pub fn will_finish(&self) -> bool {
+        self.open().any(|c| c.is_finished() && c.covered_at.is_none())
     }
 
     /// Commands that are not terminal, in queue order.
@@ -627,6 +645,11 @@ impl Command {
             self.request,
             CommandRequest::CertificateSigningRequest { issue: Some(_), .. }
         )
+    }
+
+    /// Whether it says that provisioning is complete.
+    const fn is_finished(&self) -> bool {
+        matches!(self.request, CommandRequest::Finished {})
     }
 
     /// Whether it had this number before it was queued again.

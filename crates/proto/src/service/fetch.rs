@@ -6,7 +6,6 @@ use super::failing::Repeat;
 use super::{
     Changes, Command, Failure, FetchLimits, Fetched, Queue, REPORT_WAIT, Response, Status,
 };
-use crate::command::CommandKind;
 use crate::rules::ErrorPolicy;
 use crate::wire::{WireCommand, command_len, encode_commands};
 use crate::{CommandId, Timestamp};
@@ -53,16 +52,19 @@ pub(super) fn next_batch(
     }
 }
 
-/// The longest run of due commands that fits, and a first one that never will.
+/// The longest run of due commands that fits, and a first one that never will. `finished` ends a session, so one goes along
+/// at the end of a batch behind which nothing is left.
 fn fill(
     draft: &Draft<'_>,
     limits: FetchLimits,
 ) -> (Batch, Vec<CommandId>, Option<(CommandId, Response)>) {
     let mut batch = Batch::new(limits);
     let mut delivered = Vec::new();
-    for command in draft.commands().filter(|c| is_due(c)) {
-        let waits = command.request.kind() == CommandKind::Finished && waits(draft, command);
-        if command.parked || waits {
+    let due = || draft.commands().filter(|c| is_due(c));
+    let rest = due().filter(|c| c.parked || !c.is_finished());
+    let last = due().find(|c| c.is_finished() && !draft.commands().any(awaits_certificate));
+    for command in rest.chain(last) {
+        if command.parked {
             break;
         }
         match batch.offer(command) {
@@ -77,6 +79,12 @@ fn fill(
         }
     }
     (batch, delivered, None)
+}
+
+pub(super) fn progress(queue: &Queue, after: &str, now: Timestamp) -> Changes {
+    let mut draft = Draft::new(queue, now);
+    note_progress(&mut draft, &Progress::of(queue, after), now);
+    draft.finish()
 }
 
 pub(super) fn expire(queue: &Queue, now: Timestamp) -> Changes {
@@ -160,12 +168,9 @@ fn is_due(command: &Command) -> bool {
     !command.status.is_terminal() && command.covered_at.is_none()
 }
 
-/// Whether a closed-loop CSR before this `finished` is open.
-fn waits(draft: &Draft<'_>, finished: &Command) -> bool {
-    draft
-        .commands()
-        .take_while(|command| command.position < finished.position)
-        .any(|command| command.is_closed_loop() && !command.status.is_terminal())
+/// Whether a certificate will follow it: a closed-loop CSR that is open.
+const fn awaits_certificate(command: &Command) -> bool {
+    command.is_closed_loop() && !command.status.is_terminal()
 }
 
 fn deliver(draft: &mut Draft<'_>, delivered: &[CommandId], now: Timestamp) {

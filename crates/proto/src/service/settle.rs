@@ -201,10 +201,11 @@ fn record(draft: &mut Draft<'_>, id: CommandId, decided: Decided) {
 fn record_parked(draft: &mut Draft<'_>, command: &Command, decided: &Decided) {
     let known = command.response.as_ref();
     if known.is_none_or(|response| response.report_digest != decided.digest) {
-        let alarm = Alarm::ReportDiffers {
+        draft.changes.alarms.push(Alarm::ReportDiffers {
             command: command.id,
-        };
-        draft.changes.alarms.push(alarm);
+            known: known.map(|response| response.report_digest.clone()),
+            reported: decided.digest.clone(),
+        });
     }
 }
 
@@ -245,11 +246,13 @@ fn record_again(draft: &mut Draft<'_>, command: &Command, decided: Decided) {
         return;
     }
     let id = command.id;
+    let digest = known.map(|response| response.report_digest.clone());
     if !is_keygen(command.request.kind()) || command.status != Status::Succeeded {
-        draft
-            .changes
-            .alarms
-            .push(Alarm::ReportDiffers { command: id });
+        draft.changes.alarms.push(Alarm::ReportDiffers {
+            command: id,
+            known: digest,
+            reported: decided.digest,
+        });
         return;
     }
     let output = match &decided.outcome {
@@ -260,7 +263,11 @@ fn record_again(draft: &mut Draft<'_>, command: &Command, decided: Decided) {
     if output.as_ref().is_some_and(same_key) {
         return;
     }
-    draft.changes.alarms.push(Alarm::KeyChanged { command: id });
+    draft.changes.alarms.push(Alarm::KeyChanged {
+        command: id,
+        known: digest,
+        reported: decided.digest.clone(),
+    });
     let Some(output) = output else {
         return;
     };

@@ -6,6 +6,8 @@
 //!              └──────────────────────────── somebody else changed the device ◄──────────────────────┘
 //! ```
 
+mod alarms;
+
 use super::identity::{Caller, Credential, Refusal, Shown};
 use super::issuing::Made;
 use super::verified::verify_answers;
@@ -15,7 +17,7 @@ use crate::listen::one_line;
 use sectag_proto::es256::Kid;
 use sectag_proto::jwt::UnverifiedJwt;
 use sectag_proto::query::FetchQuery;
-use sectag_proto::service::{Alarm, Changes, Command, FetchLimits, Fetched, Queue};
+use sectag_proto::service::{Changes, Command, FetchLimits, Fetched, Queue};
 use sectag_proto::token::AttestationToken;
 use sectag_proto::wire::{self, DecodeLimits, WireResponse};
 use sectag_proto::{CommandId, DeviceId, Timestamp, Verified};
@@ -78,6 +80,8 @@ impl App {
                 tracing::info!(%device, "blocked device asked for commands, told there are none");
                 return Ok(None);
             }
+            let mut changes = loaded.queue.progress(&query.after, now);
+            loaded.queue.apply(&changes);
             let arrived = self
                 .arrive(&mut loaded, now)
                 .await
@@ -93,18 +97,18 @@ impl App {
                     Fetched::Batch {
                         bytes,
                         count,
-                        changes,
-                    } => (Some(bytes), count, changes),
-                    Fetched::Nothing { changes } => (None, 0, changes),
+                        changes: fetched,
+                    } => (Some(bytes), count, fetched),
+                    Fetched::Nothing { changes: fetched } => (None, 0, fetched),
                 };
-            let mut changes = arrived.changes;
+            changes.extend(arrived.changes);
             changes.extend(fetched);
             let made = Made {
                 lives: arrived.lives,
                 rules: arrived.rules,
                 ..Made::default()
             };
-            let alarms = alarms_of(&arrived.audit);
+            let alarms = alarms::words(&arrived.audit);
             if self
                 .commit(&loaded.device, &caller, &changes, made, arrived.audit, now)
                 .await?
@@ -243,7 +247,7 @@ impl App {
     ) -> Result<bool, Refusal> {
         let device = caller.device.get();
         let mut changes = loaded.queue.settle(report, now);
-        let mut audit = alarms(&changes, device, now);
+        let mut audit = alarms::of_report(loaded, &changes, report, now);
         let busy = |e: sectag_store::StoreError| Refusal::Busy {
             device,
             reason: e.to_string(),
@@ -257,16 +261,8 @@ impl App {
             .await
             .map_err(busy)?;
         let unproven = verify_answers(&mut changes, caller.device, &caller.key, &self.verifier);
-        audit.extend(unproven.into_iter().map(|(command, problem)| {
-            AuditEvent::new(now, "device", "report-alarm")
-                .team(&loaded.device.owner)
-                .device(device)
-                .command(command)
-                .detail(format!(
-                    "the KEYGEN answer is not proven to be this device's: {problem}"
-                ))
-        }));
-        let alarms = alarms_of(&audit);
+        audit.extend(unproven.iter().map(|it| alarms::unproven(loaded, it, now)));
+        let alarms = alarms::words(&audit);
         let certificates = made.issued.len();
         let settled = changes
             .commands
@@ -375,15 +371,6 @@ impl App {
     }
 }
 
-/// What somebody should look at.
-fn alarms_of(audit: &[AuditEvent]) -> Vec<String> {
-    audit
-        .iter()
-        .filter(|event| event.action.ends_with("-alarm"))
-        .map(|event| event.detail.clone())
-        .collect()
-}
-
 fn limits(query: &FetchQuery, head_bytes: usize) -> FetchLimits {
     let bytes = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     FetchLimits {
@@ -424,49 +411,6 @@ fn ends_of(batch: &[u8]) -> (String, String) {
     (id(commands.first()), id(commands.last()))
 }
 
-/// One event per alarm, and one for all ids that were never delivered: a device that lies shall not fill the audit trail.
-fn alarms(changes: &Changes, device: DeviceId, now: Timestamp) -> Vec<AuditEvent> {
-    let mut told: Vec<&Alarm> = Vec::new();
-    let mut strange = Vec::new();
-    for alarm in &changes.alarms {
-        match alarm {
-            Alarm::NeverDelivered { correlation } => strange.push(correlation),
-            alarm if !told.contains(&alarm) => told.push(alarm),
-            _ => {}
-        }
-    }
-    let first_strange = changes
-        .alarms
-        .iter()
-        .find(|alarm| matches!(alarm, Alarm::NeverDelivered { .. }));
-    told.into_iter()
-        .chain(first_strange)
-        .map(|alarm| {
-            let (command, detail) = match alarm {
-                Alarm::KeyChanged { command } => (
-                    Some(*command),
-                    "a second, different report for a settled key generation: the key on the device changed".to_owned(),
-                ),
-                Alarm::NeverDelivered { correlation } => {
-                    let more = match strange.len() {
-                        0 | 1 => String::new(),
-                        count => format!("; nor were {} more", count - 1),
-                    };
-                    (
-                        None,
-                        format!("report for `{correlation}`, which was never delivered to this device{more}"),
-                    )
-                }
-                Alarm::ReportDiffers { command } => (
-                    Some(*command),
-                    "a second, different report for a settled command".to_owned(),
-                ),
-            };
-            AuditEvent::new(now, "device", "report-alarm").device(device).command(command).detail(detail)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -480,32 +424,5 @@ mod tests {
         assert_eq!(large.cbor_bytes_max, BATCH_BYTES_MAX);
         assert_eq!(limits_of("after=").cbor_bytes_max, 1024 - HEAD_BYTES_MAX);
         assert_eq!(limits_of("after=&rxMaxSize=1").cbor_bytes_max, 0);
-    }
-
-    #[test]
-    fn a_report_full_of_strange_ids_is_one_line_of_the_audit_trail() {
-        let (device, command) = (
-            DeviceId::from_bytes([1; 16]),
-            CommandId::from_bytes([2; 16]),
-        );
-        let strange = |n: u8| Alarm::NeverDelivered {
-            correlation: format!("id-{n}"),
-        };
-        let mut changes = Changes {
-            alarms: (0..100).map(strange).collect(),
-            ..Changes::default()
-        };
-        changes.alarms.push(Alarm::KeyChanged { command });
-        changes.alarms.push(Alarm::KeyChanged { command });
-        let details: Vec<String> = alarms(&changes, device, Timestamp(1))
-            .into_iter()
-            .map(|event| event.detail)
-            .collect();
-        assert_eq!(details.len(), 2, "{details:?}");
-        assert!(details[0].contains("the key on the device changed"));
-        assert!(
-            details[1].contains("`id-0`") && details[1].ends_with("99 more"),
-            "{details:?}"
-        );
     }
 }

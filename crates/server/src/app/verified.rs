@@ -12,6 +12,13 @@ use sectag_proto::{CommandId, DeviceId, Verified};
 /// Key usage of a CSR when the command names none (spec/device-protocol §2.4).
 const KEY_USAGE_DEFAULT: &str = "111010000";
 
+/// An answer whose origin is not proven.
+#[derive(Debug)]
+pub(crate) struct Unproven {
+    pub(crate) command: CommandId,
+    pub(crate) verdict: Verdict,
+}
+
 /// Fills in what the answers among `changes` were checked for; says of which one the origin is not proven. Those of the
 /// closed loop are left out of that list: they are refused there, with their own words.
 pub(crate) fn verify_answers(
@@ -19,7 +26,7 @@ pub(crate) fn verify_answers(
     device: Verified<DeviceId>,
     pinned: &PublicKey,
     verifier: &dyn VerifyEs256,
-) -> Vec<(CommandId, String)> {
+) -> Vec<Unproven> {
     let mut unproven = Vec::new();
     for command in &mut changes.commands {
         let Some(verdict) = verdict_of(command, device, pinned, verifier) else {
@@ -31,8 +38,10 @@ pub(crate) fn verify_answers(
             CommandRequest::CertificateSigningRequest { issue: Some(_), .. }
         );
         if !proven && !closed_loop {
-            let problem = verdict.problem.clone().unwrap_or_default();
-            unproven.push((command.id, problem));
+            unproven.push(Unproven {
+                command: command.id,
+                verdict: verdict.clone(),
+            });
         }
         if let Some(response) = &mut command.response {
             response.verified = Some(verdict);

@@ -195,7 +195,9 @@ fn another_report_for_a_settled_command_is_an_alarm_and_changes_nothing() {
     desk.fetch("");
     desk.settle(&[desk.done("1")]);
     let changes = desk.settle(&[desk.failed("1", 514)]);
-    assert_eq!(changes.alarms, [Alarm::ReportDiffers { command: id(1) }]);
+    assert!(
+        matches!(changes.alarms[..], [Alarm::ReportDiffers { command, .. }] if command == id(1))
+    );
     assert!(changes.is_empty());
 }
 
@@ -206,7 +208,7 @@ fn another_key_for_a_settled_generation_is_an_alarm_and_is_shown() {
     desk.settle(&[desk.text("1", &keygen_answer(KeygenBody::PublicKey, 1))]);
     let before = desk.response(1).message.clone();
     let changes = desk.settle(&[desk.text("1", &keygen_answer(KeygenBody::PublicKey, 2))]);
-    assert_eq!(changes.alarms, [Alarm::KeyChanged { command: id(1) }]);
+    assert!(matches!(changes.alarms[..], [Alarm::KeyChanged { command, .. }] if command == id(1)));
     assert_ne!(desk.response(1).message, before);
     assert_eq!(desk.status(1), Status::Succeeded);
 }

@@ -165,7 +165,7 @@ pub(crate) fn outlook<'a>(
             }
         };
         // Room for `finished` is kept, so that the last rule never ends without it.
-        let room = match has_finished(&queue) || ends_with_finished(&commands) {
+        let room = match queue.will_finish() || ends_with_finished(&commands) {
             true => open_max,
             false => open_max.saturating_sub(1),
         };
@@ -194,7 +194,7 @@ pub(crate) fn outlook<'a>(
     let complete = outlook.waiting.is_empty() && outlook.refused.is_empty();
     if complete
         && let Some((last, _)) = outlook.applied.last()
-        && !has_finished(&queue)
+        && !queue.will_finish()
     {
         let finished = NewCommand {
             id: App::command_id(),
@@ -250,13 +250,6 @@ fn commands_of(rule: &Rule, commands: Vec<RuleCommand>) -> Vec<NewCommand> {
         on_error: rule.on_error,
     };
     commands.into_iter().map(named).collect()
-}
-
-fn has_finished(queue: &Queue) -> bool {
-    queue
-        .commands()
-        .iter()
-        .any(|c| c.request.kind() == CommandKind::Finished && !c.status.is_terminal())
 }
 
 fn ends_with_finished(commands: &[RuleCommand]) -> bool {
