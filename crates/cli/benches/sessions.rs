@@ -72,7 +72,7 @@ async fn main() {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let sessions = DEVICES as f64 / began.elapsed().as_secs_f64();
     for device in devices.iter().step_by(97) {
-        let commands = service.app().commands(device.id).await.unwrap();
+        let commands = service.app().store().commands(device.id).await.unwrap();
         assert!(
             commands
                 .iter()

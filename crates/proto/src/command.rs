@@ -2,6 +2,8 @@
 //!
 //! The serde form is the `request` object of the owner API: one member named after the type.
 
+mod outline;
+
 use crate::SecTag;
 use crate::rules::ClosedLoop;
 use crate::secret::SecretText;

@@ -101,6 +101,17 @@ async fn what_was_and_what_is_can_be_read_without_the_tables() {
     town.log.forbid(psk);
     let request = json!({"preSharedKey": {"secTag": 1, "identity": "me", "secret": psk}});
     let taken_back = town.queue(&device, request).await;
+    let pin = json!({"atCommand": {"command": "+CPIN", "parameters": "\"0815471100000000\""}});
+    let setting = json!({"config": {"wifi/password": "correct horse battery staple"}});
+    for secret in ["0815471100000000", "correct horse battery staple"] {
+        town.log.forbid(secret);
+    }
+    let root = json!({"serverCertificate": {"secTag": 2, "content": town.root}});
+    let hidden = [
+        town.queue(&device, pin).await,
+        town.queue(&device, setting).await,
+        town.queue(&device, root).await,
+    ];
     let path = format!(
         "/v1/claimed-devices/{}/provisioning/{taken_back}",
         device.id
@@ -111,7 +122,9 @@ async fn what_was_and_what_is_can_be_read_without_the_tables() {
     let path = format!("/v1/audit?device={}&pageLimit=100", device.id);
     let page = town.owner("GET", &path, None).await;
     let text = String::from_utf8(page.body.clone()).unwrap();
-    assert!(!text.contains(psk), "{text}");
+    for secret in [psk, "0815471100000000", "battery staple", "BEGIN CERT"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
     let page = page.json();
     let items = page["items"].as_array().unwrap();
     let of = |action: &str| {
@@ -122,6 +135,14 @@ async fn what_was_and_what_is_can_be_read_without_the_tables() {
     assert!(items.iter().all(|item| item["teamId"] == team), "{page:#}");
     let created = of("command-created");
     assert!(created["before"].is_null() && created["after"]["status"] == "PENDING");
+    for (command, says) in hidden.iter().zip(["+CPIN", "wifi/password", "sha256"]) {
+        let created = items.iter().find(|item| {
+            item["action"] == "command-created" && item["commandId"] == command.as_str()
+        });
+        let after = &created.unwrap()["after"];
+        assert!(after["request"].to_string().contains(says), "{after}");
+        assert!(after.to_string().len() < 400, "{after}");
+    }
     let deleted = of("command-deleted");
     assert_eq!(deleted["before"]["request"]["preSharedKey"]["secTag"], 1);
     assert!(deleted["after"].is_null());

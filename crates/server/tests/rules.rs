@@ -422,6 +422,46 @@ async fn finished_is_appended_once_and_not_beside_another() {
     town.queue(&device, json!({"finished": {}})).await;
     town.fetch(&device, "").await;
     assert_eq!(words_of(&town, &device).await, ["finished", "config k=2"]);
+    let plan = format!("/v1/claimed-devices/{}/plan", device.id);
+    let plan = town.owner("GET", &plan, None).await.json();
+    let last = plan["steps"].as_array().unwrap().last().unwrap().clone();
+    assert!(last["request"]["finished"].is_object(), "{plan:#}");
+}
+
+#[tokio::test]
+async fn a_device_that_is_told_done_has_all_that_its_rules_brought() {
+    let town = Town::start().await;
+    let mut device = claimed(&town, 1, &["a"]).await;
+    town.queue(&device, json!({"finished": {}})).await;
+    let rule = json!({"name": "loop", "active": true, "tags": ["a"], "commands": [
+        {"request": {"certificateSigningRequest": {"secTag": TAG, "attributes": "", "issue": true}}}]});
+    made(&town, rule).await;
+    town.provision(&mut device).await;
+    assert!(
+        device.stored.contains_key(&(TAG, 1)),
+        "the certificate came in the same session"
+    );
+    let statuses = queue_of(&town, &device).await;
+    assert_eq!(statuses.len(), 3, "{statuses:?}");
+    assert!(
+        statuses.iter().all(|(.., status)| status == "SUCCEEDED"),
+        "{statuses:?}"
+    );
+
+    // It has run this one, as its next fetch says, and only the report is missing.
+    let batch = town.fetch(&device, "").await;
+    assert_eq!(batch.status, 204);
+    town.queue(&device, json!({"finished": {}})).await;
+    let batch = FakeDevice::decode(&town.fetch(&device, "").await.body);
+    made(&town, setting("later", "a", "k", "1")).await;
+    let after = batch[0].correlation.to_string();
+    let batch = FakeDevice::decode(&town.fetch(&device, &after).await.body);
+    let actions: Vec<bool> = batch.iter().map(|c| c.action == Action::Finished).collect();
+    assert_eq!(
+        actions,
+        [false, true],
+        "told done once more, behind what came"
+    );
 }
 
 #[tokio::test]
@@ -877,6 +917,10 @@ async fn a_command_reaches_no_device_that_became_anothers_meanwhile() {
     let app = town.service().app();
     let one = CommandRequest::Finished {};
     let refused = [
+        app.command(&stranger, device.id, command.parse().unwrap())
+            .await
+            .map(drop),
+        app.commands(&stranger, device.id).await.map(drop),
         app.create_command(device.id, None, one, &stranger)
             .await
             .map(drop),

@@ -25,7 +25,7 @@ pub use outbox::{
 use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::record::{
     AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage,
-    DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
+    DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone, View,
 };
 use async_trait::async_trait;
 use sectag_proto::service::Command;
@@ -123,6 +123,15 @@ pub trait Store:
 
     /// All commands of a device in queue order, terminal ones as well, their secrets erased.
     async fn commands(&self, device: DeviceId) -> Result<Vec<Command>, StoreError>;
+
+    /// As [`Store::commands`], or only one of them, for somebody who may know of `view` alone: whose the device is and what
+    /// it is to do are read at one moment. `None`: there is no such device for them.
+    async fn commands_seen(
+        &self,
+        view: View,
+        device: DeviceId,
+        only: Option<CommandId>,
+    ) -> Result<Option<Vec<Command>>, StoreError>;
 
     /// The certificate that was ever issued for this public key (SHA-256 of its SubjectPublicKeyInfo).
     async fn issued_by_spki(&self, spki_sha256: [u8; 32]) -> Result<Option<Issued>, StoreError>;

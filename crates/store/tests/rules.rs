@@ -116,6 +116,37 @@ async fn names_are_unique_in_a_team_and_active_rules_stay_as_they_are() {
 }
 
 #[tokio::test]
+async fn the_trail_tells_of_each_change_of_a_rule_and_not_what_is_in_it() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    let saying = |n: u8, pin: &str| Rule {
+        commands: vec![RuleCommand {
+            description: None,
+            request: CommandRequest::AtCommand {
+                command: "+CPIN".into(),
+                parameters: pin.into(),
+                ignore_cme_errors: Vec::new(),
+            },
+        }],
+        ..rule(n, RuleState::Draft)
+    };
+    let (before, after) = (saying(1, "\"1234\""), saying(1, "\"4321\""));
+    store.add_rule(TEAM, before.clone(), "key").await.unwrap();
+    for (known, new) in [(&before, &before), (&before, &after)] {
+        let changed = store.replace_rule(TEAM, known.clone(), new.clone(), "key", at(9));
+        changed.await.unwrap();
+    }
+    let page = store.audit(None, None, 100).await.unwrap();
+    let actions: Vec<&str> = page.items.iter().map(|r| r.event.action.as_str()).collect();
+    assert_eq!(actions, ["rule-changed", "rule-created"]);
+    for said in page.items {
+        let said = said.event.after.unwrap().to_string();
+        assert!(said.contains("+CPIN") && said.contains("6 bytes"), "{said}");
+        assert!(!said.contains("1234") && !said.contains("4321"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_device_has_seen_the_rules_until_they_or_its_tags_change() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path());

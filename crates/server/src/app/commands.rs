@@ -12,7 +12,7 @@ use sectag_proto::service::{
     AddError, Changes, Command, NewCommand, OperatorError, Queue, REPORT_WAIT, Status,
 };
 use sectag_proto::{CommandId, DeviceId};
-use sectag_store::{AuditEvent, CommitError, DeviceChange};
+use sectag_store::{AuditEvent, CommitError, DeviceChange, Loaded};
 use serde_json::{Value, json};
 
 impl App {
@@ -58,16 +58,7 @@ impl App {
             .collect();
         let now = self.now();
         for _ in 0..COMMIT_ATTEMPTS {
-            let loaded = self
-                .store
-                .queue(device, &[])
-                .await?
-                .filter(|loaded| caller.sees(&loaded.device))
-                .ok_or_else(|| not_claimed(device))?;
-            if self.is_overdue(loaded.queue.commands()) {
-                self.expire(device).await?;
-                continue;
-            }
+            let loaded = self.queue_of(caller, device, &[]).await?;
             let changes = loaded
                 .queue
                 .add(set.clone(), self.open_commands_max, now)
@@ -122,16 +113,7 @@ impl App {
         }
         let now = self.now();
         for _ in 0..COMMIT_ATTEMPTS {
-            let mut loaded = self
-                .store
-                .queue(device, &[id])
-                .await?
-                .filter(|loaded| caller.sees(&loaded.device))
-                .ok_or_else(|| not_claimed(device))?;
-            if self.is_overdue(loaded.queue.commands()) {
-                self.expire(device).await?;
-                continue;
-            }
+            let mut loaded = self.queue_of(caller, device, &[id]).await?;
             let find = |queue: &Queue| queue.commands().iter().find(|c| c.id == id).cloned();
             let before = find(&loaded.queue).ok_or_else(|| no_command(id))?;
             let mut changes = Changes::default();
@@ -175,7 +157,7 @@ impl App {
                 }
                 tracing::info!(%device, command = %id, action, by = %caller.name, "command changed");
             }
-            return self.command(device, id).await;
+            return self.command(caller, device, id).await;
         }
         Err(OwnerError::Contention)
     }
@@ -186,32 +168,76 @@ impl App {
     /// [`OwnerError::NotFound`], [`OwnerError::Store`].
     pub async fn command(
         &self,
+        caller: &Caller,
         device: DeviceId,
         command: CommandId,
     ) -> Result<Command, OwnerError> {
-        let mut found = self.store.command(device, command).await?;
-        if self.is_overdue(found.as_slice()) {
-            self.expire(device).await?;
-            found = self.store.command(device, command).await?;
-        }
-        found.ok_or_else(|| OwnerError::NotFound {
-            what: "command",
-            id: command.to_string(),
-        })
+        let mut found = self.seen(caller, device, Some(command)).await?;
+        found.pop().ok_or_else(|| no_command(command))
     }
 
     /// All commands in queue order, terminal ones as well.
     ///
     /// # Errors
     /// [`OwnerError::NotFound`], [`OwnerError::Store`].
-    pub async fn commands(&self, device: DeviceId) -> Result<Vec<Command>, OwnerError> {
-        self.device(device).await?;
-        let commands = self.store.commands(device).await?;
+    pub async fn commands(
+        &self,
+        caller: &Caller,
+        device: DeviceId,
+    ) -> Result<Vec<Command>, OwnerError> {
+        self.seen(caller, device, None).await
+    }
+
+    async fn seen(
+        &self,
+        caller: &Caller,
+        device: DeviceId,
+        only: Option<CommandId>,
+    ) -> Result<Vec<Command>, OwnerError> {
+        let read = async || -> Result<Vec<Command>, OwnerError> {
+            let seen = self
+                .store
+                .commands_seen(caller.view(), device, only)
+                .await?;
+            seen.ok_or_else(|| not_claimed(device))
+        };
+        let commands = read().await?;
         if !self.is_overdue(&commands) {
             return Ok(commands);
         }
         self.expire(device).await?;
-        Ok(self.store.commands(device).await?)
+        read().await
+    }
+
+    /// A device that the caller may see, its queue, and the terminal commands that are `named`; what is overdue has ended.
+    async fn queue_of(
+        &self,
+        caller: &Caller,
+        device: DeviceId,
+        named: &[CommandId],
+    ) -> Result<Loaded, OwnerError> {
+        let loaded = self.loaded_of(caller, device, named).await?;
+        if !self.is_overdue(loaded.queue.commands()) {
+            return Ok(loaded);
+        }
+        self.expire(device).await?;
+        self.loaded_of(caller, device, named).await
+    }
+
+    /// A device that the caller may see, its queue as it is, and the terminal commands that are `named`.
+    ///
+    /// # Errors
+    /// [`OwnerError::NotFound`], [`OwnerError::Store`].
+    pub(super) async fn loaded_of(
+        &self,
+        caller: &Caller,
+        device: DeviceId,
+        named: &[CommandId],
+    ) -> Result<Loaded, OwnerError> {
+        let loaded = self.store.queue(device, named).await?;
+        loaded
+            .filter(|loaded| caller.sees(&loaded.device))
+            .ok_or_else(|| not_claimed(device))
     }
 
     fn is_overdue(&self, commands: &[Command]) -> bool {
@@ -258,40 +284,13 @@ impl App {
         force: bool,
         caller: &Caller,
     ) -> Result<(), OwnerError> {
-        let by = &caller.name;
         for _ in 0..COMMIT_ATTEMPTS {
-            let loaded = self
-                .store
-                .queue(device, &[command])
-                .await?
-                .filter(|loaded| caller.sees(&loaded.device))
-                .ok_or_else(|| not_claimed(device))?;
-            if self.is_overdue(loaded.queue.commands()) {
-                self.expire(device).await?;
-                continue;
-            }
+            let loaded = self.queue_of(caller, device, &[command]).await?;
             let found = loaded.queue.commands().iter().find(|c| c.id == command);
-            let Some(found) = found else {
-                return Err(OwnerError::NotFound {
-                    what: "command",
-                    id: command.to_string(),
-                });
-            };
-            if found.status == Status::InProgress && !found.parked && !force {
-                return Err(OwnerError::InProgress(command.to_string()));
-            }
-            let detail = format!(
-                "{} while {}",
-                found.request.kind().member(),
-                found.status.as_str()
-            );
+            let found = found.ok_or_else(|| no_command(command))?;
+            let version = loaded.device.version;
             if self
-                .remove(
-                    device,
-                    loaded.device.version,
-                    vec![(command, detail, said(found))],
-                    by,
-                )
+                .remove(caller, device, version, &[found], force)
                 .await?
             {
                 return Ok(());
@@ -310,59 +309,43 @@ impl App {
         force: bool,
         caller: &Caller,
     ) -> Result<(), OwnerError> {
-        let by = &caller.name;
         for _ in 0..COMMIT_ATTEMPTS {
             // The version first: commands that come between the two reads then make the commit fail, not vanish.
-            let known = self.device_of(caller, device).await?;
-            let commands = self.store.commands(device).await?;
-            if self.is_overdue(&commands) {
-                self.expire(device).await?;
-                continue;
-            }
-            if let Some(busy) = commands
-                .iter()
-                .find(|c| c.status == Status::InProgress && !c.parked && !force)
-            {
-                return Err(OwnerError::InProgress(busy.id.to_string()));
-            }
-            if commands.is_empty() {
-                return Ok(());
-            }
-            let removed = commands
-                .iter()
-                .map(|c| {
-                    let detail =
-                        format!("{} while {}", c.request.kind().member(), c.status.as_str());
-                    (c.id, detail, said(c))
-                })
-                .collect();
-            if self.remove(device, known.version, removed, by).await? {
+            let version = self.device_of(caller, device).await?.version;
+            let commands = self.seen(caller, device, None).await?;
+            let all: Vec<&Command> = commands.iter().collect();
+            if all.is_empty() || self.remove(caller, device, version, &all, force).await? {
                 return Ok(());
             }
         }
         Err(OwnerError::Contention)
     }
 
+    /// `false`: the device changed; decide again.
     async fn remove(
         &self,
+        caller: &Caller,
         device: DeviceId,
         version: u64,
-        removed: Vec<(CommandId, String, Value)>,
-        by: &str,
+        commands: &[&Command],
+        force: bool,
     ) -> Result<bool, OwnerError> {
+        let is_busy = |c: &&&Command| c.status == Status::InProgress && !c.parked;
+        if !force && let Some(busy) = commands.iter().find(is_busy) {
+            return Err(OwnerError::InProgress(busy.id.to_string()));
+        }
         let now = self.now();
+        let deleted = |command: &&Command| {
+            let (kind, status) = (command.request.kind().member(), command.status.as_str());
+            AuditEvent::new(now, &caller.name, "command-deleted")
+                .device(device)
+                .command(command.id)
+                .detail(format!("{kind} while {status}"))
+                .changed(said(command), Value::Null)
+        };
         let change = DeviceChange {
-            removed: removed.iter().map(|(id, ..)| *id).collect(),
-            audit: removed
-                .into_iter()
-                .map(|(id, detail, before)| {
-                    AuditEvent::new(now, by, "command-deleted")
-                        .device(device)
-                        .command(id)
-                        .detail(detail)
-                        .changed(before, Value::Null)
-                })
-                .collect(),
+            removed: commands.iter().map(|command| command.id).collect(),
+            audit: commands.iter().map(deleted).collect(),
             ..DeviceChange::default()
         };
         match self.store.commit(device, version, change).await {
@@ -490,11 +473,12 @@ fn not_now(e: OperatorError) -> OwnerError {
     }
 }
 
-/// A command for the audit trail; its serde form shows secrets as digests.
+/// A command for the audit trail.
 fn said(command: &Command) -> Value {
     json!({
-        "request": command.request,
+        "request": command.request.outline(),
         "description": command.description,
+        "ruleId": command.rule_id,
         "status": command.status.as_str(),
         "onError": command.on_error,
         "parked": command.parked,

@@ -1,11 +1,11 @@
 //! What a device will get, exactly, before anything runs: what is queued, what its team's rules add at its next fetch, and
 //! what a rule that is only a draft would add. The same code decides as at the fetch; nothing is written.
 
-use super::claim::not_claimed;
 use super::renewal::{renewal_of, words_of};
 use super::rules::outlook;
 use super::{App, Caller, OwnerError};
 use crate::device_api::HEAD_BYTES_MAX;
+use sectag_proto::command::CommandKind;
 use sectag_proto::rules::{ClosedLoop, ErrorPolicy, Rule, RuleState};
 use sectag_proto::service::{
     AT_CHARS_MAX_DEFAULT, Command, FetchLimits, Fetched, Planned, Queue, Status, planned,
@@ -117,20 +117,14 @@ impl App {
         device: DeviceId,
         draft: Option<&Rule>,
     ) -> Result<Plan, OwnerError> {
-        let loaded = self
-            .store
-            .queue(device, &[])
-            .await?
-            .filter(|loaded| caller.sees(&loaded.device))
-            .ok_or_else(|| not_claimed(device))?;
+        let loaded = self.loaded_of(caller, device, &[]).await?;
+        let is_meant = |rule: &&Rule| rule.has_tag_of(&loaded.device.tags);
+        let not_meant = draft.filter(|rule| !is_meant(rule));
         let active = self.store.active_rules(&caller.team).await?;
         let prefix = self.topic_prefix(&caller.team).await?;
         let all = with_draft(&active, draft);
         let mut plan = self.plan_of(loaded, &all, prefix.as_deref()).await?;
-        if let Some(draft) = draft
-            && let Some(device) = self.store.device(device).await?
-            && !draft.has_tag_of(&device.tags)
-        {
+        if let Some(draft) = not_meant {
             plan.problems.push(format!(
                 "the rule `{}` is not for this device: it is for the tags `{}`",
                 draft.name,
@@ -254,6 +248,8 @@ impl App {
             .iter()
             .filter(|rule| rule.has_tag_of(&device.tags))
             .collect();
+        // A batch ends with `finished`, wherever it stands in the queue.
+        steps.sort_by_key(|step| step.request.kind() == CommandKind::Finished);
         for planned in &mut steps {
             planned.notes.extend(renewed(&planned.request, &rules));
             planned.notes.extend(fits(&device, &planned.request, now));

@@ -3,7 +3,6 @@
 //! Open commands of rules end, so that whoever polls one hears of it; those that had ended are removed. Hand-made commands
 //! stay. Nothing is undone on the device: the rules' commands replace what they wrote.
 
-use super::claim::not_claimed;
 use super::commands::retry;
 use super::{App, COMMIT_ATTEMPTS, Caller, OwnerError};
 use sectag_proto::service::Command;
@@ -34,12 +33,7 @@ impl App {
     ) -> Result<Reset, OwnerError> {
         let by = &caller.name;
         for _ in 0..COMMIT_ATTEMPTS {
-            let loaded = self
-                .store
-                .queue(device, &[])
-                .await?
-                .filter(|loaded| caller.sees(&loaded.device))
-                .ok_or_else(|| not_claimed(device))?;
+            let loaded = self.loaded_of(caller, device, &[]).await?;
             let now = self.now();
             let reason = format!("not executed: the device was reset by {by}");
             let changes = loaded.queue.discard_rules(&reason, now);

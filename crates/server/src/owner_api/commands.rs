@@ -209,8 +209,8 @@ async fn list_commands(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer {
-    let device = api.app.device_of(&caller, device_id(&id)?).await?.id;
-    let commands = api.app.commands(device).await?;
+    let device = device_id(&id)?;
+    let commands = api.app.commands(&caller, device).await?;
     let items: Vec<_> = commands
         .iter()
         .map(|command| shapes::command(device, command))
@@ -231,8 +231,8 @@ async fn get_command(
     Extension(caller): Extension<Caller>,
     Path((id, command)): Path<(String, String)>,
 ) -> Answer {
-    let device = api.app.device_of(&caller, device_id(&id)?).await?.id;
-    let command = api.app.command(device, command_id(&command)?).await?;
+    let (device, command) = (device_id(&id)?, command_id(&command)?);
+    let command = api.app.command(&caller, device, command).await?;
     Ok(answer(StatusCode::OK, &shapes::command(device, &command)))
 }
 

@@ -1,10 +1,10 @@
 //! A device's queue, and the commit of a decision about it.
 
 use crate::contract::{CommitError, StoreError};
-use crate::record::{Committed, DeviceChange, Issued, Loaded};
+use crate::record::{Committed, DeviceChange, Issued, Loaded, View};
 use crate::seal::SealKey;
 use crate::sqlite::rows::{self, all, damaged, first, get, int, sql, time};
-use crate::sqlite::{audit, execute, lives, outbox, read_error, rules};
+use crate::sqlite::{audit, devices, execute, lives, outbox, read_error, rules};
 use rusqlite::{Connection, params};
 use sectag_proto::es256::PublicKey;
 use sectag_proto::service::{Command, Queue};
@@ -53,6 +53,24 @@ pub(crate) fn command(
 pub(crate) fn commands(db: &Connection, device: DeviceId) -> Result<Vec<Command>, StoreError> {
     let read = |row: &rusqlite::Row<'_>| rows::command(row, device, None);
     all(db, sql!("commands_all"), [device.as_bytes()], read)
+}
+
+pub(crate) fn seen(
+    db: &Connection,
+    view: &View,
+    device: DeviceId,
+    only: Option<CommandId>,
+) -> Result<Option<Vec<Command>>, StoreError> {
+    let _snapshot = db.unchecked_transaction().map_err(read_error)?;
+    let known = devices::device(db, device)?;
+    if !known.is_some_and(|known| view.shows(&known)) {
+        return Ok(None);
+    }
+    let found = match only {
+        Some(id) => command(db, device, id)?.into_iter().collect(),
+        None => commands(db, device)?,
+    };
+    Ok(Some(found))
 }
 
 /// A change with its texts written and its secrets sealed: all that can be done outside of the writer's thread.

@@ -18,7 +18,7 @@ use crate::audit::{AuditEntry, AuditHead, Checkpoint};
 use crate::contract::{CommitError, Store, StoreError};
 use crate::record::{
     AuditEvent, AuditRecord, ClaimOutcome, Committed, Device, DeviceChange, DevicePage,
-    DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone,
+    DevicePatch, DeviceQuery, Issued, Loaded, NewClaim, Page, Tombstone, View,
 };
 use crate::seal::SealKey;
 use async_trait::async_trait;
@@ -389,6 +389,16 @@ impl Store for SqliteStore {
 
     async fn commands(&self, device: DeviceId) -> Result<Vec<Command>, StoreError> {
         self.read(move |db| commands::commands(db, device)).await
+    }
+
+    async fn commands_seen(
+        &self,
+        view: View,
+        device: DeviceId,
+        only: Option<CommandId>,
+    ) -> Result<Option<Vec<Command>>, StoreError> {
+        self.read(move |db| commands::seen(db, &view, device, only))
+            .await
     }
 
     async fn issued_by_spki(&self, spki_sha256: [u8; 32]) -> Result<Option<Issued>, StoreError> {

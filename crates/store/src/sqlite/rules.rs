@@ -352,31 +352,19 @@ fn replace(
         texts.secrets
     ];
     execute(db, sql!("rule_replace"), row)?;
-    let (before, after) = (said(found)?, said(rule)?);
-    let content = |said: &Value| {
-        let mut said = said.clone();
-        said["state"] = Value::Null;
-        said["activatedAt"] = Value::Null;
-        said
+    let still = Rule {
+        state: rule.state,
+        activated_at: rule.activated_at,
+        ..found.clone()
     };
-    if content(&before) != content(&after) || secrets_differ(found, rule) {
+    if still != *rule {
         let changed = about(at, by, "rule-changed", team, rule);
-        audit::insert(db, &changed.changed(before, after))?;
+        audit::insert(db, &changed.changed(said(found)?, said(rule)?))?;
     }
     if rule.state == RuleState::Active {
         activated(db, team, rule, by, at)?;
     }
     Ok(())
-}
-
-fn secrets_differ(a: &Rule, b: &Rule) -> bool {
-    let secrets = |rule: &Rule| -> Vec<SecretText> {
-        let of = |c: &sectag_proto::rules::RuleCommand| -> Vec<SecretText> {
-            c.request.secrets().into_iter().cloned().collect()
-        };
-        rule.commands.iter().flat_map(of).collect()
-    };
-    secrets(a) != secrets(b)
 }
 
 fn activated(
@@ -413,9 +401,14 @@ fn about(at: Timestamp, by: &str, action: &str, team: &str, rule: &Rule) -> Audi
         .detail(format!("{} ({})", rule.name, rule.id))
 }
 
-/// A rule for the audit trail; its serde form shows secrets as digests.
+/// A rule for the audit trail, its requests in outline.
 fn said(rule: &Rule) -> Result<Value, StoreError> {
-    serde_json::to_value(rule).map_err(|e| damaged(format!("rule {}", rule.id), e))
+    let mut rule = rule.clone();
+    for command in &mut rule.commands {
+        command.request = command.request.outline();
+    }
+    let what = || format!("rule {}", rule.id);
+    serde_json::to_value(&rule).map_err(|e| damaged(what(), e))
 }
 
 fn rule_of(

@@ -5,7 +5,7 @@ use crate::fixtures::*;
 use sectag_proto::command::{CommandRequest, ConfigPairs};
 use sectag_proto::service::Status;
 use sectag_proto::{CommandId, Timestamp};
-use sectag_store::{CommitError, DeviceChange, StoreError};
+use sectag_store::{CommitError, DeviceChange, StoreError, View};
 use std::sync::Arc;
 
 pub(crate) async fn a_commit_is_all_or_nothing(database: &impl Database) {
@@ -106,6 +106,35 @@ pub(crate) async fn the_queue_is_open_commands_and_named_ones(database: &impl Da
     assert_eq!(ids(loaded.queue.commands()), [4, 2, 3, 5].map(command_id));
     let all = store.commands(device.id).await.unwrap();
     assert_eq!(ids(&all), [1, 4, 2, 3, 5].map(command_id));
+}
+
+pub(crate) async fn commands_are_seen_by_whoever_sees_their_device(database: &impl Database) {
+    let store = database.open();
+    let device = claimed(&*store, 1).await.id;
+    let two = adding(vec![command(1, csr()), command(2, psk())]);
+    store.commit(device, 1, two).await.unwrap();
+    let tagged = View {
+        tags: vec!["a".to_owned()],
+        ..View::of("ada")
+    };
+    let seen = async |view: &View, only: Option<u32>| {
+        let found = store.commands_seen(view.clone(), device, only.map(command_id));
+        let found = found.await.unwrap()?;
+        Some(found.iter().map(|c| c.id).collect::<Vec<_>>())
+    };
+    let ada = View::of("ada");
+    assert_eq!(
+        seen(&ada, None).await,
+        Some(vec![command_id(1), command_id(2)])
+    );
+    assert_eq!(seen(&ada, Some(2)).await, Some(vec![command_id(2)]));
+    assert_eq!(seen(&ada, Some(7)).await, Some(vec![]));
+    for stranger in [View::of("bob"), tagged] {
+        assert_eq!(seen(&stranger, None).await, None);
+        assert_eq!(seen(&stranger, Some(2)).await, None);
+    }
+    unclaim(&*store, device, "ada", at(1)).await;
+    assert_eq!(seen(&ada, None).await, None);
 }
 
 pub(crate) async fn commands_come_back_as_they_were(database: &impl Database) {

@@ -34,6 +34,7 @@ macro_rules! conformance_of {
             of_two_commits_on_one_version_one_wins
             a_block_in_between_is_a_conflict
             the_queue_is_open_commands_and_named_ones
+            commands_are_seen_by_whoever_sees_their_device
             commands_come_back_as_they_were
             removed_commands_are_gone
             secrets_are_for_the_queue_only
