@@ -12,12 +12,14 @@
 //! old pair stays until a connection has proven the new one. In place the old key is gone with the first step, and nothing
 //! can be done about that but to be quick.
 
+mod begin;
+mod cover;
 mod decide;
 mod uses;
 
-pub(crate) use decide::renewal_of;
-pub(crate) use decide::{At, CONNECT_WITHIN, connect_by, covering, covering_rule_is_there, due_at};
-pub use decide::{SWITCH_KEY, problem_of, words_of};
+pub use cover::{SWITCH_KEY, problem_of, words_of};
+pub(crate) use cover::{connect_by, covering, due_at, is_asked_for, renewal_of};
+pub(crate) use decide::At;
 pub(crate) use uses::Uses;
 
 use super::App;
@@ -71,6 +73,7 @@ impl App {
             let ended = self.store.command(device.id, command).await?;
             at.heard(command, ended.as_ref());
         }
+        at.drop_unasked();
         at.give_up_waiting();
         if let Some(asked) = at.next_step() {
             let team = self.store.team(&device.owner).await?;

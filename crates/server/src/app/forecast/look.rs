@@ -2,7 +2,7 @@
 
 use super::outlook::{alarming_from, days_left};
 use super::{App, DAY, STEP, expected, foreign_from};
-use crate::app::renewal::{connect_by, covering_rule_is_there};
+use crate::app::renewal::{connect_by, is_asked_for};
 use crate::owner_api::moment;
 use sectag_proto::Timestamp;
 use sectag_proto::rules::Rule;
@@ -134,7 +134,9 @@ impl App {
             let mut notes = LifeNotes::default();
             for seen in page.items {
                 let rules = rules.of(self, &seen.run.team).await?;
-                if !covering_rule_is_there(&rules, &seen.run) {
+                let device = self.store.device(seen.run.device).await?;
+                let tags = device.map_or_else(Vec::new, |device| device.tags);
+                if !is_asked_for(&rules, &seen.run, &tags) {
                     notes.abandoned.push((seen.run.old, now));
                     continue;
                 }

@@ -1,10 +1,13 @@
 //! Whether a certificate is renewed before it ends. Pure.
 
-use super::super::renewal::{CONNECT_WITHIN, connect_by, covering, due_at};
+use super::super::renewal::{connect_by, covering, due_at};
 use sectag_proto::Timestamp;
 use sectag_proto::rules::{RENEW_AT_PERCENT_DEFAULT, Rule};
 use sectag_store::{Ending, RenewalStep};
 use std::time::Duration;
+
+/// A renewal that is due, of a device that comes, begins within this, or within a quarter of the time that it has.
+const BEGINS_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 
 /// What is to be expected of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +157,7 @@ pub(super) fn outlook(
         let came = last.is_some_and(|seen| seen > possible);
         if silent {
             Outlook::NotSeen { since: last }
-        } else if came && now.since(possible) > (window / 4).min(CONNECT_WITHIN) && now > possible {
+        } else if came && now.since(possible) > (window / 4).min(BEGINS_WITHIN) && now > possible {
             Outlook::Overdue { since: possible }
         } else {
             Outlook::Renews { from: due }

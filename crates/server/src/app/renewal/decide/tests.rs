@@ -1,6 +1,9 @@
 use super::*;
+use crate::app::renewal::begin::Begun;
+use crate::app::renewal::{SWITCH_KEY, due_at, problem_of, words_of};
 use proptest::prelude::*;
-use sectag_proto::rules::{ErrorPolicy, RuleCommand, RuleState};
+use sectag_proto::command::{CommandRequest, ConfigPairs};
+use sectag_proto::rules::{ClosedLoop, ErrorPolicy, RenewInto, Renewal, RuleCommand, RuleState};
 use sectag_proto::service::Response;
 use sectag_proto::token::DeviceType;
 use sectag_proto::{DeviceId, FirmwareId, RuleId};
@@ -325,6 +328,91 @@ fn a_clock_that_was_ahead_does_not_stop_a_renewal() {
     run.retry_at = day(4000);
     let lives = known(lives.lives, vec![run]);
     assert!(begin(&rule, lives, 70).is_some());
+}
+
+#[test]
+fn a_certificate_that_a_clock_ahead_made_is_renewed_when_nothing_else_works() {
+    let rule = rule(RenewInto::InPlace);
+    let ahead = |by: u64| {
+        let mut life = life(1, 1, LifeState::Written);
+        (life.not_before, life.not_after) = (day(70 + by), day(170 + by));
+        known(vec![life], vec![])
+    };
+    assert!(
+        begin(&rule, ahead(1), 70).is_none(),
+        "two clocks that differ a little"
+    );
+    assert!(begin(&rule, ahead(365), 70).is_some());
+    // As it would be found: its connection is awaited.
+    let mut lives = known(vec![life(7, 1, LifeState::Used)], vec![]);
+    let mut run = begin(&rule, lives.clone(), 70).unwrap().run;
+    (run.step, run.new) = (RenewalStep::Connect, Some([1; 32]));
+    lives = known(ahead(365).lives, vec![run]);
+    let (device, rules) = (device(), [rule]);
+    let mut at = At::new(&device, &rules, lives, true, day(70));
+    at.give_up_waiting();
+    assert!(at.next_step().is_some());
+}
+
+#[test]
+fn a_device_that_another_rule_takes_over_is_renewed_by_that() {
+    let (device, theirs) = (device(), rule(alternate()));
+    let mut ours = rule(RenewInto::InPlace);
+    ours.id = RuleId::from_bytes([8; 16]);
+    let old = known(vec![life(1, 1, LifeState::Used)], vec![]);
+    let mut run = begin(&theirs, old.clone(), 70).unwrap().run;
+    let next = |run: &RenewalRun, rules: &[Rule]| {
+        let lives = known(old.lives.clone(), vec![run.clone()]);
+        let mut at = At::new(&device, rules, lives, true, day(71));
+        at.drop_unasked();
+        let step = at.runs()[0].step;
+        (step, at.next_step().map(|asked| asked.rule.id))
+    };
+    // Its tag was taken from the device while a repetition waits.
+    run.step = RenewalStep::Waiting;
+    let mut elsewhere = theirs.clone();
+    elsewhere.tags = vec!["b".into()];
+    let both = [elsewhere, ours.clone()];
+    assert_eq!(next(&run, &both), (RenewalStep::Abandoned, Some(ours.id)));
+    let still = [theirs.clone(), ours];
+    assert_eq!(next(&run, &still), (RenewalStep::Waiting, Some(theirs.id)));
+    run.step = RenewalStep::Key;
+    assert_eq!(
+        next(&run, &both),
+        (RenewalStep::Key, None),
+        "the device is at it"
+    );
+}
+
+#[test]
+fn two_rules_that_share_another_tag_take_turns() {
+    let device = device();
+    let mut rules = [rule(alternate()), rule(alternate())];
+    rules[1].id = RuleId::from_bytes([8; 16]);
+    rules[1].commands = vec![csr(3)];
+    let one = life(1, 1, LifeState::Used);
+    let mut other = life(3, 3, LifeState::Used);
+    other.rule_id = Some(rules[1].id.to_string());
+    let run = RenewalRun {
+        step: RenewalStep::Connect,
+        new: Some([2; 32]),
+        ..begin(&rules[0], known(vec![one.clone()], vec![]), 70)
+            .unwrap()
+            .run
+    };
+    let both = vec![one, other.clone(), life(2, 2, LifeState::Written)];
+    let next = |run: RenewalRun, lives: Vec<Life>| {
+        At::new(&device, &rules, known(lives, vec![run]), true, day(71)).next_step()
+    };
+    let asked = next(run.clone(), both);
+    assert!(asked.is_none(), "what the first is about to use stays");
+    // The first is back under its own tag, and the shared one is free.
+    let done = RenewalRun {
+        step: RenewalStep::Done,
+        ..run
+    };
+    let asked = next(done, vec![other.clone()]).unwrap();
+    assert_eq!(asked.life.spki_sha256, other.spki_sha256);
 }
 
 #[test]
