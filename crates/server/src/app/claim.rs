@@ -215,8 +215,20 @@ pub(crate) fn not_claimed(device: DeviceId) -> OwnerError {
     }
 }
 
-/// Elements split at commas, blanks trimmed, empty ones dropped.
+/// The tags of a device.
 pub(super) fn split_tags(given: &[String]) -> Result<Vec<String>, OwnerError> {
+    let tags = tidy_tags(given)?;
+    if tags.len() > TAGS_MAX {
+        return Err(OwnerError::Invalid {
+            field: "tags",
+            reason: format!("{} tags, limit {TAGS_MAX}", tags.len()),
+        });
+    }
+    Ok(tags)
+}
+
+/// Elements split at commas, blanks trimmed, empty ones and repetitions dropped.
+pub(super) fn tidy_tags(given: &[String]) -> Result<Vec<String>, OwnerError> {
     let mut tags: Vec<String> = Vec::new();
     for tag in given.iter().flat_map(|element| element.split(',')) {
         let tag = tag.trim();
@@ -232,12 +244,6 @@ pub(super) fn split_tags(given: &[String]) -> Result<Vec<String>, OwnerError> {
             });
         }
         tags.push(tag.to_owned());
-    }
-    if tags.len() > TAGS_MAX {
-        return Err(OwnerError::Invalid {
-            field: "tags",
-            reason: format!("{} tags, limit {TAGS_MAX}", tags.len()),
-        });
     }
     Ok(tags)
 }

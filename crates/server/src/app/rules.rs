@@ -6,6 +6,7 @@ mod arrival;
 
 pub(crate) use arrival::{RuleBook, outlook};
 
+use super::claim::tidy_tags;
 use super::material::check_material;
 use super::renewal::problem_of;
 use super::{App, Caller, DESCRIPTION_CHARS_MAX, OwnerError, TAG_CHARS_MAX};
@@ -72,7 +73,7 @@ impl App {
         mut draft: RuleDraft,
         now: Timestamp,
     ) -> Result<Rule, OwnerError> {
-        draft.tags = tidy_tags(draft.tags)?;
+        draft.tags = tidy_tags(&draft.tags)?;
         self.check_rule(caller, &draft).await?;
         Ok(Rule {
             id: RuleId::from_bytes(*uuid::Uuid::new_v4().as_bytes()),
@@ -240,7 +241,7 @@ impl App {
         tag: &str,
         description: Option<String>,
     ) -> Result<Tag, OwnerError> {
-        let mut tags = tidy_tags(vec![tag.to_owned()])?;
+        let mut tags = tidy_tags(&[tag.to_owned()])?;
         let (Some(tag), true) = (tags.pop(), tags.is_empty()) else {
             return Err(OwnerError::Invalid {
                 field: "tag",
@@ -306,27 +307,6 @@ impl App {
     ) -> Result<Option<String>, sectag_store::StoreError> {
         Ok(self.store.team(team).await?.and_then(|t| t.topic_prefix))
     }
-}
-
-/// As tags of devices are read: split at commas, trimmed, each once.
-fn tidy_tags(given: Vec<String>) -> Result<Vec<String>, OwnerError> {
-    let mut tags: Vec<String> = Vec::new();
-    for tag in given.iter().flat_map(|element| element.split(',')) {
-        let tag = tag.trim();
-        if tag.is_empty() || tags.iter().any(|known| known == tag) {
-            continue;
-        }
-        if tag.chars().count() > TAG_CHARS_MAX || tag.chars().any(char::is_control) {
-            return Err(OwnerError::Invalid {
-                field: "tags",
-                reason: format!(
-                    "a tag has at most {TAG_CHARS_MAX} characters and no control characters"
-                ),
-            });
-        }
-        tags.push(tag.to_owned());
-    }
-    Ok(tags)
 }
 
 fn no_rule(id: RuleId) -> OwnerError {
