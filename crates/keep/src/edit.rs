@@ -1,14 +1,14 @@
 //! Files that people and other programs write as well: changed under a lock, and left as they were set up.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Uid};
 
 use crate::KeepError;
-use crate::write::{PRIVATE, PUBLIC, Place, changing, read_public, step, unlink};
+use crate::write::{PUBLIC, Place, create, finish, read_public, replace};
 
 /// Reads `path`, hands its content to `change`, and puts the answer in its place, atomically and durably. Other editors of
 /// files in the same directory wait meanwhile, so no change is lost.
@@ -34,7 +34,10 @@ pub fn edit<T, E: From<KeepError>>(
     };
     let (content, answer) = change(read_public(&path)?)?;
     if let Some(content) = content {
-        replace(&path, &place, &dir, &content, found.as_ref())?;
+        replace(&path, &place, &dir, |temporary| {
+            put_like(temporary, &content, found.as_ref(), PUBLIC)
+                .map_err(|error| of_file(&path, &place, error))
+        })?;
     }
     Ok(answer)
 }
@@ -75,16 +78,10 @@ fn target(path: &Path) -> Result<PathBuf, KeepError> {
     ))
 }
 
-fn replace(
-    path: &Path,
-    place: &Place,
-    dir: &File,
-    content: &[u8],
-    found: Option<&fs::Metadata>,
-) -> Result<(), KeepError> {
-    let temporary = place.beside("tmp");
-    // It is the file's owner who is kept, not the temporary's.
-    let of_file = |error| match error {
+/// What kept us from filling the temporary, as people know it: about `path`.
+fn of_file(path: &Path, place: &Place, error: KeepError) -> KeepError {
+    match error {
+        // It is the file's owner who is kept, not the temporary's.
         KeepError::Io {
             action: KEEP_OWNER,
             source,
@@ -97,20 +94,7 @@ fn replace(
             KeepError::io(action, at)(source)
         }
         other => other,
-    };
-    let put = put_like(&temporary, content, found, PUBLIC).map_err(of_file);
-    let result = put.and_then(|()| {
-        step("keep.file.before-rename")
-            .and_then(|()| fs::rename(&temporary, path))
-            .map_err(KeepError::io("rename to", path))
-    });
-    if let Err(e) = result {
-        let _ = unlink(&temporary); // the error at hand says more than this one would
-        return Err(e);
     }
-    step("keep.file.after-rename")
-        .and_then(|()| dir.sync_all())
-        .map_err(KeepError::io("make durable", path))
 }
 
 /// Creates `path` anew with `content`, and with mode and owner of the file that it will replace; with `mode` when there is
@@ -121,20 +105,7 @@ pub(crate) fn put_like(
     like: Option<&fs::Metadata>,
     mode: u32,
 ) -> Result<(), KeepError> {
-    let create = || -> io::Result<File> {
-        unlink(path)?; // what an earlier crash left
-        changing()?;
-        // Never wider than private while it is filled; create_new also refuses to follow a link.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(PRIVATE)
-            .open(path)?;
-        changing()?;
-        file.write_all(content)?;
-        Ok(file)
-    };
-    let file = create().map_err(KeepError::io("write", path))?;
+    let file = create(path, content)?;
     let mode = like.map_or(mode, |like| like.mode() & 0o7777);
     if let Some(like) = like {
         let own = || -> io::Result<()> {
@@ -147,14 +118,7 @@ pub(crate) fn put_like(
         };
         own().map_err(KeepError::io(KEEP_OWNER, path))?;
     }
-    let finish = || -> io::Result<()> {
-        if mode != PRIVATE {
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
-        }
-        changing()?;
-        file.sync_all()
-    };
-    finish().map_err(KeepError::io("write", path))
+    finish(&file, path, mode)
 }
 
 #[cfg(test)]
@@ -162,7 +126,7 @@ pub(crate) fn put_like(
 mod tests {
     use super::*;
     use crate::stop;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     fn append(path: &Path, text: &str) -> Result<(), KeepError> {
         edit(path, |old| {

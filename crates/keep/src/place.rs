@@ -1,14 +1,13 @@
 //! Files for somebody else: with the owner and mode that its reader needs, before its name is there.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
 
 use crate::KeepError;
-use crate::write::{PRIVATE, Place, changing, step, unlink};
+use crate::write::{Place, changing, create, replace};
 
 /// Writes a file atomically and durably, with exactly this mode and, if given, this owner and group (numbers). An existing
 /// file or link is replaced. Until it is complete it belongs to us alone.
@@ -24,36 +23,13 @@ pub fn place(
 ) -> Result<(), KeepError> {
     let place = Place::of(path)?;
     let dir = place.enter()?;
-    let temporary = place.beside("tmp");
-    let result = put(&temporary, content, mode, owner).and_then(|()| {
-        step("keep.file.before-rename")
-            .and_then(|()| fs::rename(&temporary, path))
-            .map_err(KeepError::io("rename to", path))
-    });
-    if let Err(e) = result {
-        let _ = unlink(&temporary); // the error at hand says more than this one would
-        return Err(e);
-    }
-    step("keep.file.after-rename")
-        .and_then(|()| dir.sync_all())
-        .map_err(KeepError::io("make durable", path))
+    replace(path, &place, &dir, |temporary| {
+        put(temporary, content, mode, owner)
+    })
 }
 
 fn put(path: &Path, content: &[u8], mode: u32, owner: Option<(u32, u32)>) -> Result<(), KeepError> {
-    let create = || -> io::Result<File> {
-        unlink(path)?; // what an earlier crash left
-        changing()?;
-        // Never wider than private while it is filled; create_new also refuses to follow a link.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(PRIVATE)
-            .open(path)?;
-        changing()?;
-        file.write_all(content)?;
-        Ok(file)
-    };
-    let file = create().map_err(KeepError::io("write", path))?;
+    let file = create(path, content)?;
     if let Some((uid, gid)) = owner {
         rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .map_err(|e| KeepError::io("give away", path)(e.into()))?;

@@ -164,8 +164,20 @@ pub fn private_dir(path: &Path) -> Result<(), KeepError> {
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), KeepError> {
     let place = Place::of(path)?;
     let dir = place.enter()?;
+    replace(path, &place, &dir, |temporary| {
+        put(temporary, content, mode)
+    })
+}
+
+/// Puts what `fill` makes beside `path` in its place, atomically and durably; `dir` is entered.
+pub(crate) fn replace(
+    path: &Path,
+    place: &Place,
+    dir: &File,
+    fill: impl FnOnce(&Path) -> Result<(), KeepError>,
+) -> Result<(), KeepError> {
     let temporary = place.beside("tmp");
-    let result = put(&temporary, content, mode).and_then(|()| {
+    let result = fill(&temporary).and_then(|()| {
         step("keep.file.before-rename")
             .and_then(|()| fs::rename(&temporary, path))
             .map_err(KeepError::io("rename to", path))
@@ -232,7 +244,12 @@ pub(crate) fn changing() -> io::Result<()> {
 
 /// Creates `path` anew with `mode` and `content`, durable except for its directory entry.
 pub(crate) fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), KeepError> {
-    let create = || -> io::Result<()> {
+    finish(&create(path, content)?, path, mode)
+}
+
+/// Creates `path` anew with `content`, for us alone.
+pub(crate) fn create(path: &Path, content: &[u8]) -> Result<File, KeepError> {
+    let create = || -> io::Result<File> {
         unlink(path)?; // what an earlier crash left
         changing()?;
         // Never wider than private while it is filled; create_new also refuses to follow a link.
@@ -243,13 +260,21 @@ pub(crate) fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), KeepErro
             .open(path)?;
         changing()?;
         file.write_all(content)?;
+        Ok(file)
+    };
+    create().map_err(KeepError::io("write", path))
+}
+
+/// Gives a file that was created its mode, and makes it durable.
+pub(crate) fn finish(file: &File, path: &Path, mode: u32) -> Result<(), KeepError> {
+    let finish = || -> io::Result<()> {
         if mode != PRIVATE {
             file.set_permissions(fs::Permissions::from_mode(mode))?;
         }
         changing()?;
         file.sync_all()
     };
-    create().map_err(KeepError::io("write", path))
+    finish().map_err(KeepError::io("write", path))
 }
 
 /// Removes `path` if it is there, and says whether it was.
