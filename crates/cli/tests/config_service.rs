@@ -82,3 +82,26 @@ fn what_the_service_would_refuse_is_not_written() {
     assert_eq!(ended.exit, Some(2));
     assert!(!home.join("sectag.toml").exists());
 }
+
+#[test]
+fn every_setting_of_the_reference_is_a_key_with_that_default() {
+    let page = include_str!("../../../docs/reference/sectag-toml.md");
+    let (_, table) = page
+        .split_once("| key | default | environment | what it does |")
+        .unwrap();
+    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
+    let mut told = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let default = cells[1].trim_matches('`').trim_matches('"');
+        let default = if default == "none" { "" } else { default };
+        for key in cells[0].split('`').skip(1).step_by(2) {
+            told.push(format!("{key}={default}"));
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listed = config(dir.path(), &["list"]).stdout;
+    // The environment of these tests sets one of them.
+    let listed = listed.replace("127.0.0.1:9443", "127.0.0.1:8443");
+    assert_eq!(listed.lines().collect::<Vec<_>>(), told);
+}
