@@ -154,6 +154,43 @@ async fn bodies_without_a_token_are_read_and_thrown_away() {
     assert_eq!(town.service().app().admission().turned_away().bodies, 0);
 }
 
+/// Half of the room for bodies is taken by one address that never ends what it began.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn slow_bodies_of_one_address_leave_room_for_those_of_others() {
+    let town = Town::start().await;
+    let jwt = FakeDevice::new(9).jwt(town.now());
+    let head = format!(
+        "POST /v1/provisioning/response HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/cbor\r\nAuthorization: Bearer {jwt}\r\nContent-Length: 6000\r\n\r\n"
+    );
+    let begun = [head.as_bytes(), &[0x61; 5000]].concat();
+    let bodies = || town.service().app().admission().turned_away().bodies;
+    let mut slow = Vec::new();
+    while bodies() == 0 {
+        let mut stream = town.device_stream(TLS12).await;
+        stream.write_all(&begun).await.unwrap();
+        slow.push(stream);
+        assert!(slow.len() < 200, "one address has all the room");
+    }
+    let whole = [&begun[..], &[0x61; 1000]].concat();
+    let answer = async |from: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let socket = socket.connect(town.service().addresses().device).await;
+        let mut stream = town.device_stream_over(socket.unwrap(), TLS12).await;
+        stream.write_all(&whole).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        support::reply_of(&answer).unwrap()
+    };
+    let refused = answer("127.0.0.1").await;
+    assert_eq!(refused.status, 500);
+    let after: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(is_a_time_to_return(after), "{after}");
+    // It is heard, and nobody.
+    assert_eq!(answer("127.0.0.2").await.status, 401);
+}
+
 #[cfg(feature = "coap")]
 mod over_coap {
     use super::*;

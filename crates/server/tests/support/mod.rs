@@ -279,6 +279,15 @@ impl Town {
         door: SocketAddr,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let socket = TcpStream::connect(door).await.unwrap();
+        self.device_stream_over(socket, versions).await
+    }
+
+    pub async fn device_stream_over(
+        &self,
+        socket: TcpStream,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> tokio_rustls::client::TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.root.as_bytes()).unwrap())
@@ -289,7 +298,6 @@ impl Town {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let socket = TcpStream::connect(door).await.unwrap();
         tokio_rustls::TlsConnector::from(Arc::new(config))
             .connect(ServerName::try_from("localhost").unwrap(), socket)
             .await
