@@ -5,9 +5,9 @@ mod fixtures;
 
 use fixtures::*;
 use sectag_store::{
-    AddTeamError, BULK_OPEN_MAX, Bulk, BulkKind, BulkStatus, ClaimOutcome, DeleteTeamError, Life,
-    LifeChange, LifeState, NewRegistration, REGISTERED_CERTIFICATES_MAX, RegisteredCertificate,
-    Role, Store, Subject, Team,
+    AddTeamError, ApiKey, BULK_OPEN_MAX, Bulk, BulkKind, BulkStatus, ClaimOutcome, DeleteTeamError,
+    Life, LifeChange, LifeState, NewRegistration, REGISTERED_CERTIFICATES_MAX,
+    RegisteredCertificate, Role, Store, StoreError, Subject, Team,
 };
 
 const TEAM: &str = "ada";
@@ -66,6 +66,7 @@ fn registration(subject: Subject, n: u8) -> NewRegistration {
             registered_at: at(0),
             ends_at: at(1_000_000),
         },
+        needs_claim: false,
     }
 }
 
@@ -277,42 +278,58 @@ async fn one_certificate_is_taken_back_and_the_others_stay() {
     assert_eq!(revoked.count(), 2);
 }
 
+/// Registers these for another team than [`TEAM`]; its errors.
+async fn register_of(
+    store: &dyn Store,
+    team: &str,
+    id: &str,
+    rows: Vec<NewRegistration>,
+) -> Vec<String> {
+    let mut theirs = upload(id, rows.len() as u64);
+    theirs.team = team.into();
+    assert!(store.add_bulk(theirs).await.unwrap());
+    let rows = rows.into_iter().map(|row| Ok(Some(row))).collect();
+    store.step_bulk(id, 0, rows, at(3)).await.unwrap();
+    store.bulk(id).await.unwrap().unwrap().errors
+}
+
 #[tokio::test]
-async fn an_id_and_a_key_belong_to_one_team() {
+async fn a_key_belongs_to_one_team_and_an_id_to_each() {
     let home = tempfile::tempdir().unwrap();
     let store = shared(home.path());
     let named = |id: &str| Subject::Named(id.to_owned());
+    let unclaimed = NewRegistration {
+        needs_claim: true,
+        ..registration(device_id(9).into(), 2)
+    };
     let errors = register(
         store.as_ref(),
         "01A",
         vec![
             registration(named("nrf-1"), 1),
-            registration(device_id(9).into(), 2),
+            unclaimed,
             registration(named("nrf-2"), 1),
         ],
     )
     .await;
     assert!(errors[0].starts_with("[1]: this id cannot"), "{errors:?}");
     assert!(errors[1].starts_with("[2]: this certificate"), "{errors:?}");
-    // Another team neither sees it nor takes it.
-    assert!(
-        store
-            .registered(named("nrf-1"), "bob")
-            .await
-            .unwrap()
-            .is_none()
-    );
-    let mut theirs = upload("01B", 1);
-    theirs.team = "bob".into();
-    assert!(store.add_bulk(theirs).await.unwrap());
-    let rows = vec![Ok(Some(registration(named("nrf-1"), 5)))];
-    store.step_bulk("01B", 0, rows, at(3)).await.unwrap();
-    let refused = store.bulk("01B").await.unwrap().unwrap();
-    assert_eq!(refused.status, BulkStatus::Failed);
-    assert!(
-        refused.errors[0].starts_with("[0]: this id cannot"),
-        "{refused:?}"
-    );
+    // Another team does not see it, has the same id beside it, and takes no certificate.
+    let of = async |team: &str| store.registered(named("nrf-1"), team).await.unwrap();
+    assert!(of("bob").await.is_none());
+    let rows = vec![
+        registration(named("nrf-1"), 5),
+        registration(named("nrf-1"), 1),
+    ];
+    let errors = register_of(store.as_ref(), "bob", "01B", rows).await;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("[1]: this certificate"), "{errors:?}");
+    assert_eq!(of("bob").await.unwrap().certificates[0].serial, "0a05");
+    assert_eq!(of(TEAM).await.unwrap().certificates[0].serial, "0a01");
+    let gone = store.unregister(named("nrf-1"), "bob", "bob", at(4)).await;
+    assert!(gone.unwrap() && of("bob").await.is_none());
+    let trust = store.trust_of(named("nrf-1")).await.unwrap();
+    assert_eq!((trust.revoked, trust.pins.len()), (vec![[105; 32]], 1));
     // The same again changes what it says beside the certificate; another certificate comes beside it.
     let mut again = registration(named("nrf-1"), 1);
     again.tags = vec!["b".into()];
@@ -346,7 +363,7 @@ async fn an_id_and_a_key_belong_to_one_team() {
             .unwrap()
     );
     let trust = store.trust_of(named("nrf-1")).await.unwrap();
-    assert_eq!((trust.revoked.len(), trust.pins.len()), (8, 0));
+    assert_eq!((trust.revoked.len(), trust.pins.len()), (9, 0));
 }
 
 #[tokio::test]
@@ -355,11 +372,10 @@ async fn an_upload_goes_on_where_it_was_and_no_row_is_done_twice() {
     let store = shared(home.path());
     assert!(store.add_bulk(upload("01A", 3)).await.unwrap());
     assert!(store.add_bulk(upload("01B", 1)).await.unwrap());
-    let open = store.open_bulk().await.unwrap().unwrap();
-    assert_eq!(
-        (open.id.as_str(), open.body.as_slice()),
-        ("01A", &b"rows"[..])
-    );
+    let next = store.next_bulk("").await.unwrap().unwrap();
+    assert_eq!(next, (TEAM.to_owned(), "01A".to_owned()));
+    let open = store.bulk_with_body("01A").await.unwrap().unwrap();
+    assert_eq!(open.body, b"rows");
     let row = |n| Ok(Some(registration(Subject::Named(format!("d{n}")), n)));
     let stepped = store
         .step_bulk("01A", 0, vec![row(1), Err("nonsense".into())], at(2))
@@ -375,7 +391,7 @@ async fn an_upload_goes_on_where_it_was_and_no_row_is_done_twice() {
     assert!(again.changed.is_empty());
     drop(store);
     let store = shared(home.path());
-    let open = store.open_bulk().await.unwrap().unwrap();
+    let open = store.bulk_with_body("01A").await.unwrap().unwrap();
     assert_eq!((open.done, open.failed), (2, 1));
     let stepped = store
         .step_bulk("01A", 2, vec![row(3)], at(3))
@@ -386,7 +402,8 @@ async fn an_upload_goes_on_where_it_was_and_no_row_is_done_twice() {
     assert_eq!(done.errors, ["[1]: nonsense"]);
     assert_eq!(done.finished_at, Some(at(3)));
     assert_eq!((done.role, done.scope.len()), (Role::Editor, 1));
-    assert_eq!(store.open_bulk().await.unwrap().unwrap().id, "01B");
+    let next = store.next_bulk("").await.unwrap().unwrap();
+    assert_eq!(next, (TEAM.to_owned(), "01B".to_owned()));
     assert!(!format!("{done:?}").contains("secret"));
     assert_eq!(store.bulk("01Z").await.unwrap(), None);
 }
@@ -402,4 +419,143 @@ async fn uploads_that_wait_are_bounded_per_team() {
     let mut other = upload("9999", 1);
     other.team = "bob".into();
     assert!(store.add_bulk(other).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_claim_takes_the_id_of_a_device_back_from_other_teams() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    let subject = Subject::from(device_id(1));
+    // Before anybody has claimed it, each team may register it below its own topics.
+    for (team, id, n) in [("bob", "01A", 5), (TEAM, "01B", 6)] {
+        let rows = vec![registration(subject.clone(), n)];
+        let errors = register_of(store.as_ref(), team, id, rows).await;
+        assert_eq!(errors, Vec::<String>::new());
+    }
+    claimed(store.as_ref(), 1).await;
+    let trust = store.trust_of(subject.clone()).await.unwrap();
+    assert_eq!(trust.revoked, [[105; 32]]);
+    assert_eq!(trust.pins.len(), 1);
+    assert_eq!(trust.pins[0].team, TEAM);
+    let of = async |team: &str| store.registered(subject.clone(), team).await.unwrap();
+    assert!(of("bob").await.is_none() && of(TEAM).await.is_some());
+    let again = vec![registration(subject.clone(), 7)];
+    let errors = register_of(store.as_ref(), "bob", "01C", again).await;
+    assert!(errors[0].starts_with("[0]: this id cannot"), "{errors:?}");
+    // Who lost it is told so, and not to whom.
+    let told = store.audit(Some(device_id(1)), None, 50).await.unwrap();
+    let mut told = told.items.into_iter().map(|record| record.event);
+    let lost = told.find(|event| event.action == "certificate-revoked");
+    let lost = lost.unwrap();
+    assert_eq!(
+        (lost.team.as_deref(), &lost.by[..]),
+        (Some("bob"), "service")
+    );
+}
+
+#[tokio::test]
+async fn each_team_has_its_turn() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    for (team, id) in [("ada", "01"), ("ada", "02"), ("bob", "03"), ("cy", "04")] {
+        let mut upload = upload(id, 1);
+        upload.team = team.into();
+        assert!(store.add_bulk(upload).await.unwrap());
+    }
+    let mut turns = Vec::new();
+    let mut last = String::new();
+    while let Some((team, id)) = store.next_bulk(&last).await.unwrap() {
+        let row = vec![Err("nonsense".to_owned())];
+        store.step_bulk(&id, 0, row, at(2)).await.unwrap();
+        turns.push(id);
+        last = team;
+    }
+    assert_eq!(turns, ["01", "03", "04", "02"]);
+}
+
+#[tokio::test]
+async fn an_upload_ends_with_the_key_that_sent_it() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    store.add_team(team(TEAM, None), "ada").await.unwrap();
+    let key = |name: &str, n, expires_at| ApiKey {
+        team: TEAM.into(),
+        name: name.into(),
+        hash: [n; 32],
+        role: Role::Editor,
+        tags: Vec::new(),
+        created_at: at(0),
+        expires_at,
+        revoked_at: None,
+    };
+    for key in [key("lost", 1, None), key("short", 2, Some(at(3)))] {
+        store.add_key(key, "ada").await.unwrap();
+    }
+    let row = |n| Ok(Some(registration(Subject::Named(format!("d{n}")), n)));
+    for (id, by) in [("01A", "lost"), ("01B", "short")] {
+        let mut upload = upload(id, 3);
+        upload.by = by.into();
+        assert!(store.add_bulk(upload).await.unwrap());
+        let n = if id == "01A" { 1 } else { 2 };
+        let stepped = store.step_bulk(id, 0, vec![row(n)], at(2)).await.unwrap();
+        assert_eq!(stepped.status, BulkStatus::InProgress);
+        assert_eq!(store.bulk_halted(id, at(2)).await.unwrap(), None);
+    }
+    assert!(store.revoke_key(TEAM, "lost", "ada", at(3)).await.unwrap());
+    for (id, words) in [
+        ("01A", "`lost` that sent it was revoked"),
+        ("01B", "`short` that sent it expired"),
+    ] {
+        let halted = store.bulk_halted(id, at(4)).await.unwrap().unwrap();
+        assert!(halted.contains(words), "{halted}");
+        // Whoever did not ask.
+        let stepped = store.step_bulk(id, 1, vec![row(9)], at(4)).await.unwrap();
+        assert_eq!(
+            (stepped.status, stepped.changed.len()),
+            (BulkStatus::Failed, 0)
+        );
+        let ended = store.bulk(id).await.unwrap().unwrap();
+        assert_eq!(
+            (ended.done, ended.failed, ended.finished_at),
+            (3, 2, Some(at(4)))
+        );
+        assert!(
+            ended.errors[0].starts_with("[1]: not worked on"),
+            "{ended:?}"
+        );
+        assert_eq!(ended.errors[0][4..], ended.errors[1][4..]);
+    }
+    assert_eq!(store.next_bulk("").await.unwrap(), None);
+    assert!(!store.fail_bulk("01A", "again", at(5)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_damaged_upload_is_in_nobody_s_way_and_ends_with_its_cause() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    for id in ["01A", "01B", "01C"] {
+        assert!(store.add_bulk(upload(id, 2)).await.unwrap());
+    }
+    drop(store);
+    let db = rusqlite::Connection::open(home.path().join("sectag.db")).unwrap();
+    for damage in [
+        "role = 'emperor', errors = '[' WHERE id = '01A'",
+        "total = 9000000000000000000, done = -1, scope = 'x' WHERE id = '01B'",
+    ] {
+        let sql = format!("UPDATE bulk_operations SET {damage}");
+        assert_eq!(db.execute(&sql, []).unwrap(), 1);
+    }
+    drop(db);
+    let store = shared(home.path());
+    for (id, rows) in [("01A", 2), ("01B", 1000)] {
+        assert_eq!(store.next_bulk("").await.unwrap().unwrap().1, id);
+        let read = store.bulk_with_body(id).await;
+        assert!(matches!(read, Err(StoreError::Damaged { .. })), "{read:?}");
+        assert!(store.fail_bulk(id, "damaged", at(3)).await.unwrap());
+        let ended = store.bulk(id).await.unwrap().unwrap();
+        assert_eq!((ended.status, ended.failed), (BulkStatus::Failed, rows));
+        assert_eq!(ended.errors.len() as u64, rows);
+        assert_eq!(ended.errors[0], "[0]: damaged");
+    }
+    assert_eq!(store.next_bulk("").await.unwrap().unwrap().1, "01C");
 }

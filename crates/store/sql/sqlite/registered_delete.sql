@@ -1,1 +1,1 @@
-DELETE FROM registered WHERE subject = ?1
+DELETE FROM registered WHERE subject = ?1 AND team = ?2

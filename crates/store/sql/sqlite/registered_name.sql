@@ -1,1 +1,1 @@
-UPDATE registered SET name = ?2 WHERE subject = ?1
+UPDATE registered SET name = ?3 WHERE subject = ?1 AND team = ?2

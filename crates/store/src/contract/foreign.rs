@@ -1,5 +1,4 @@
-//! Whom the broker lets in beside what chains say: certificates taken back, certificates of other CAs, blocked devices;
-//! and the uploads that register many at once.
+//! Whom the broker lets in beside what chains say: certificates taken back, certificates of other CAs, blocked devices.
 //!
 //! ```text
 //!   block, unclaim, revoke, register ──commit──► trust_of(subject) ──► the broker's view, in memory
@@ -9,8 +8,13 @@
 //! Only what is exceptional is kept apart, so a start does not read the fleet. The end of a claim takes back, in its own
 //! transaction, everything that was issued or registered under it.
 
+mod uploads;
+
+pub use uploads::{
+    BULK_KEPT_MAX, BULK_OPEN_MAX, Bulk, BulkKind, BulkRow, BulkStatus, BulkStepped, Uploads,
+};
+
 use super::StoreError;
-use crate::record::Role;
 use async_trait::async_trait;
 use sectag_proto::{DeviceId, Timestamp};
 use std::fmt;
@@ -18,17 +22,11 @@ use std::fmt;
 /// Certificates of one registered device that count at a time: a renewal overlaps, a fleet on one id is a mistake.
 pub const REGISTERED_CERTIFICATES_MAX: usize = 8;
 
-/// Registered devices of one team. Each costs the broker about 40 bytes of memory.
+/// Registered devices of one team. Each costs the broker 40 to 80 bytes of memory.
 pub const REGISTERED_MAX: u64 = 2_000_000;
 
 /// Characters of a registered device's id: it is the CN of its certificate (RFC 5280 Appendix A.1, ub-common-name).
 pub const REGISTERED_ID_CHARS_MAX: usize = 64;
-
-/// Uploads of one team that wait or are worked off; each may hold a thousand certificates.
-pub const BULK_OPEN_MAX: usize = 32;
-
-/// Uploads of one team that are remembered; the oldest finished ones are forgotten.
-pub const BULK_KEPT_MAX: usize = 1000;
 
 /// Whose certificate: a device by its UUID, or a registered device whose id is no UUID. It is the CN of the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -127,80 +125,18 @@ pub struct NewRegistration {
     pub der_sha256: [u8; 32],
     /// The certificate.
     pub certificate: RegisteredCertificate,
+    /// Only when the team has claimed the device: nothing else would tell who may see it, or keep its topics apart.
+    pub needs_claim: bool,
 }
 
-/// What an upload asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BulkKind {
-    /// Certificates of other CAs (spec/owner-api §10).
-    Register,
-    /// Claim tokens (spec/owner-api §2.3, the older form).
-    Claim,
+impl NewRegistration {
+    /// The same words for every id that is not this team's to give: nobody learns from them who has it.
+    pub const ID_REFUSED: &str = "this id cannot be registered here: claim the device with a key of this team first; an id that is no device UUID must be free";
 }
-
-/// Where an upload stands (spec/owner-api §10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BulkStatus {
-    /// Not begun.
-    Pending,
-    /// Some rows are done.
-    InProgress,
-    /// All rows are done, none failed.
-    Succeeded,
-    /// All rows are done, some failed.
-    Failed,
-}
-
-/// An upload.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Bulk {
-    /// 26 characters, in the order of time.
-    pub id: String,
-    /// What it asks for.
-    pub kind: BulkKind,
-    /// Whose.
-    pub team: String,
-    /// The API key that sent it.
-    pub by: String,
-    /// The role it had.
-    pub role: Role,
-    /// The tags it was limited to.
-    pub scope: Vec<String>,
-    /// Where it stands.
-    pub status: BulkStatus,
-    /// Rows.
-    pub total: u64,
-    /// Rows done, failed ones as well.
-    pub done: u64,
-    /// Rows that failed.
-    pub failed: u64,
-    /// When it came.
-    pub created_at: Timestamp,
-    /// When the last row was done.
-    pub finished_at: Option<Timestamp>,
-    /// What was sent; empty when all is done.
-    pub body: Vec<u8>,
-    /// `[<row from 0>]: <reason>` for each row that failed.
-    pub errors: Vec<String>,
-    /// The unguessable part of the path of its errors. Opens nothing else, and not for long.
-    pub secret: String,
-}
-
-/// What a step of an upload did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BulkStepped {
-    /// As it stands.
-    pub status: BulkStatus,
-    /// Whose certificates were registered.
-    pub changed: Vec<Subject>,
-}
-
-/// A row of a step: what to do in its transaction, or why it fails.
-pub type BulkRow = Result<Option<NewRegistration>, String>;
 
 /// Trust that chains do not say. Part of [`Store`](crate::Store).
 #[async_trait]
-pub trait Foreign: Send + Sync {
+pub trait Foreign: Uploads + Send + Sync {
     /// What the broker must know of this subject at this moment.
     async fn trust_of(&self, subject: Subject) -> Result<SubjectTrust, StoreError>;
 
@@ -232,6 +168,8 @@ pub trait Foreign: Send + Sync {
     ) -> Result<Vec<Pin>, StoreError>;
 
     /// Takes back one certificate of a device for good: issued here under the claim of this team, or registered by it.
+    /// Its renewal ends with it, and what that had not brought to the device yet. What is being decided about the device at
+    /// this moment has to be decided again ([`CommitError::Conflict`](super::CommitError::Conflict)).
     /// `None`: it has none with this serial number. `false`: it was taken back before.
     async fn revoke_certificate(
         &self,
@@ -267,25 +205,6 @@ pub trait Foreign: Send + Sync {
         by: &str,
         at: Timestamp,
     ) -> Result<bool, StoreError>;
-
-    /// Keeps an upload until it is worked off. `false`: [`BULK_OPEN_MAX`] of the team wait already.
-    async fn add_bulk(&self, bulk: Bulk) -> Result<bool, StoreError>;
-
-    /// An upload, without its body.
-    async fn bulk(&self, id: &str) -> Result<Option<Bulk>, StoreError>;
-
-    /// The oldest upload that is not worked off, with its body.
-    async fn open_bulk(&self) -> Result<Option<Bulk>, StoreError>;
-
-    /// Does the next rows of an upload, in one transaction. `from` is the number of rows done before: when that is not so,
-    /// somebody did them, and nothing is changed.
-    async fn step_bulk(
-        &self,
-        id: &str,
-        from: u64,
-        rows: Vec<BulkRow>,
-        at: Timestamp,
-    ) -> Result<BulkStepped, StoreError>;
 }
 
 impl Subject {
@@ -326,66 +245,5 @@ impl fmt::Display for Subject {
             Self::Device(device) => device.fmt(f),
             Self::Named(id) => f.write_str(id),
         }
-    }
-}
-
-impl fmt::Debug for Bulk {
-    /// Without what was sent, which may hold claim tokens, and without the secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bulk")
-            .field("id", &self.id)
-            .field("kind", &self.kind)
-            .field("team", &self.team)
-            .field("by", &self.by)
-            .field("status", &self.status)
-            .field("total", &self.total)
-            .field("done", &self.done)
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
-    }
-}
-
-impl BulkKind {
-    /// `register` or `claim`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Register => "register",
-            Self::Claim => "claim",
-        }
-    }
-
-    /// The reverse of [`BulkKind::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut all = [Self::Register, Self::Claim].into_iter();
-        all.find(|kind| kind.as_str() == text)
-    }
-}
-
-impl BulkStatus {
-    /// As owners see it (spec/owner-api §10).
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::InProgress => "IN_PROGRESS",
-            Self::Succeeded => "SUCCEEDED",
-            Self::Failed => "FAILED",
-        }
-    }
-
-    /// The reverse of [`BulkStatus::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut all = [
-            Self::Pending,
-            Self::InProgress,
-            Self::Succeeded,
-            Self::Failed,
-        ]
-        .into_iter();
-        all.find(|status| status.as_str() == text)
-    }
-
-    /// Whether all rows are done.
-    pub const fn is_finished(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
     }
 }

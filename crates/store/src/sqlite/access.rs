@@ -123,7 +123,11 @@ pub(crate) fn key_by_hash(db: &Connection, hash: &[u8; 32]) -> Result<Option<Api
     first(db, sql!("key_by_hash"), [&hash[..]], rows::api_key)
 }
 
-fn key_by_name(db: &Connection, team: &str, name: &str) -> Result<Option<ApiKey>, StoreError> {
+pub(crate) fn key_by_name(
+    db: &Connection,
+    team: &str,
+    name: &str,
+) -> Result<Option<ApiKey>, StoreError> {
     first(db, sql!("key_by_name"), [team, name], rows::api_key)
 }
 

@@ -7,7 +7,7 @@ use fixtures::{adding, claim_of, command, command_id, csr, device_id, open, term
 use rusqlite::StatementStatus;
 
 /// Statements that may do more than search, and why.
-const EXCEPT: [(&str, &str); 7] = [
+const EXCEPT: [(&str, &str); 6] = [
     (
         "audit_head",
         "ends at the first row of a key read backwards",
@@ -17,10 +17,6 @@ const EXCEPT: [(&str, &str); 7] = [
         "ends at the first row of a key read backwards",
     ),
     ("events_oldest", "ends at the first row of a key"),
-    (
-        "bulk_open",
-        "reads a partial index of what is open, which is bounded",
-    ),
     ("commands_all", "sorts the commands of one device"),
     (
         "revoked_of_team",

@@ -7,7 +7,7 @@ use crate::record::{
     Tombstone,
 };
 use crate::sqlite::rows::{self, all, first, get, int, sql, time};
-use crate::sqlite::{audit, damaged, execute, teams};
+use crate::sqlite::{audit, damaged, execute, foreign, teams};
 use rusqlite::{Connection, params};
 use sectag_proto::{DeviceId, Timestamp};
 use serde_json::{Value, json};
@@ -81,6 +81,7 @@ pub(crate) fn claim(db: &Connection, claim: NewClaim) -> Result<ClaimOutcome, St
             execute(db, sql!("tombstone_delete"), [device.id.as_bytes()])?;
             put(db, sql!("device_insert"), &device)?;
             put_tags(db, &device)?;
+            foreign::give_way(db, device.id, &device.owner, at)?;
             let claimed = about(&device, at, &by, "claim");
             audit::insert(db, &claimed.changed(Value::Null, said(&device)))?;
             if accepted {

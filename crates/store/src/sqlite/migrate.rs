@@ -23,6 +23,9 @@ const STEPS: &[Step] = &[
     Step::sql(include_str!(
         "../../sql/sqlite/migrations/0008_forecast.sql"
     )),
+    Step::sql(include_str!(
+        "../../sql/sqlite/migrations/0009_registered_by_team.sql"
+    )),
 ];
 
 /// SQL, and what SQL cannot do, in one transaction.

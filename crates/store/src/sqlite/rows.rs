@@ -19,7 +19,12 @@ use std::fmt::Display;
 /// A prepared statement of the connection's cache; `sql!("device_by_id")` is the file of that name.
 macro_rules! sql {
     ($name:literal) => {
-        include_str!(concat!("../../sql/sqlite/", $name, ".sql"))
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/sql/sqlite/",
+            $name,
+            ".sql"
+        ))
     };
 }
 pub(crate) use sql;

@@ -1,5 +1,3 @@
 SELECT id, kind, team, by, role, scope, status, total, done, failed, created_at, finished_at, body, errors, secret
 FROM bulk_operations
-WHERE status IN ('PENDING', 'IN_PROGRESS')
-ORDER BY id
-LIMIT 1
+WHERE id = ?1

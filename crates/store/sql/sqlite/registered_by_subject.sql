@@ -1,1 +1,0 @@
-SELECT id, team, name, sub_type, tags, firmware_types, registered_at FROM registered WHERE subject = ?1

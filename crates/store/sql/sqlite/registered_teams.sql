@@ -1,0 +1,1 @@
+SELECT team FROM registered WHERE subject = ?1
