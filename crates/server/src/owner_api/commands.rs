@@ -1,7 +1,7 @@
 //! The command queue of a device (spec/owner-api §3).
 
 use super::openapi::Conflict;
-use super::request::{Answer, Query, command_id, device_id, parse, read};
+use super::request::{Answer, Query, command_id, device_id, listed_whole, parse, read};
 use super::shapes::{self, PolicySchema, RequestSchema};
 use super::{Api, BODY_BYTES_MAX, answer};
 use crate::app::{Caller, CommandPatch, Wish};
@@ -144,8 +144,7 @@ async fn create_command(
         Some(only) if !is_set => Queued::One(only),
         last => {
             items.extend(last);
-            let total = items.len() as u64;
-            Queued::Set(shapes::page(items, total, None))
+            Queued::Set(shapes::whole(items))
         }
     };
     Ok(answer(StatusCode::CREATED, &queued))
@@ -211,12 +210,8 @@ async fn list_commands(
 ) -> Answer {
     let device = device_id(&id)?;
     let commands = api.app.commands(&caller, device).await?;
-    let items: Vec<_> = commands
-        .iter()
-        .map(|command| shapes::command(device, command))
-        .collect();
-    let total = items.len() as u64;
-    Ok(answer(StatusCode::OK, &shapes::page(items, total, None)))
+    let commands = commands.iter().map(|c| shapes::command(device, c));
+    Ok(listed_whole(commands.collect()))
 }
 
 /// One command
