@@ -35,6 +35,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod plan;
+mod reading;
 mod registered;
 mod renewals;
 mod request;

@@ -427,3 +427,107 @@ async fn a_team_made_while_the_broker_runs_has_its_own_ca_and_topics() {
     assert!(may_use(&client, "acme/dev-2/x").await);
     assert!(!may_use(&client, "dev-2/x").await);
 }
+
+#[tokio::test]
+async fn a_device_is_registered_without_a_claim_until_another_team_claims_it() {
+    let town = Town::with_policy(Policy::FirstClaim).await;
+    let (_, key) = team(&town, "acme").await;
+    let ca = Elsewhere::new(&town);
+    let device = FakeDevice::new(1);
+    let id = device.id.to_string();
+    let (ours, theirs) = (ca.sign(&town, &id), ca.sign(&town, &id));
+    // As the vendor's older tool does it: a row, and nothing before.
+    for (key, papers) in [(&town.key, &ours), (&key, &theirs)] {
+        let taken = post(&town, key, "/v1/devices", &row(&id, papers)).await;
+        assert_eq!(finished(&town, key, &taken).await["status"], "SUCCEEDED");
+    }
+    assert_eq!(get(&town, &id).await.json()["id"], id.as_str());
+    let (session, _messages) = connect(&town, &ours).await.unwrap();
+    assert!(may_use(&session, &format!("{id}/x")).await);
+    let (client, _messages) = connect(&town, &theirs).await.unwrap();
+    assert!(may_use(&client, &format!("acme/{id}/x")).await);
+    assert!(!may_use(&client, &format!("{id}/x")).await);
+    // A claim is proof.
+    let headers = format!("Authorization: Bearer {key}\r\n");
+    let claim = json!({ "claimToken": device.claim_token() }).to_string();
+    let claimed = town
+        .owner_raw("POST", "/v1/claimed-devices", &headers, &claim)
+        .await;
+    assert_eq!(claimed.status, 201, "{}", claimed.json());
+    tokio::time::timeout(PATIENCE, session.closed())
+        .await
+        .unwrap();
+    assert!(connect(&town, &ours).await.is_err());
+    assert_eq!(get(&town, &id).await.status, 404);
+    assert!(may_use(&client, &format!("acme/{id}/x")).await);
+    let again = row(&id, &ca.sign(&town, &id));
+    let taken = post(&town, &town.key, "/v1/devices", &again).await;
+    let upload = finished(&town, &town.key, &taken).await;
+    let said = errors(&town, &upload).await.json();
+    let said = said["errors"][0].as_str().unwrap();
+    assert!(said.starts_with("[0]: this id cannot"), "{said}");
+}
+
+#[tokio::test]
+async fn an_upload_stops_when_its_key_is_revoked() {
+    let town = Town::start().await;
+    let ca = Elsewhere::new(&town);
+    let made = json!({ "name": "script", "role": "editor" });
+    let made = town.owner("POST", "/v1/keys", Some(&made)).await;
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    town.log.forbid(&key);
+    let csv = row("dev-1", &ca.sign(&town, "dev-1")).repeat(1000);
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(post(&town, &key, "/v1/devices", &csv).await);
+    }
+    let revoked = town.owner("DELETE", "/v1/keys/script", None).await;
+    assert_eq!(revoked.status, 204);
+    let last = finished(&town, &town.key, &taken[3]).await;
+    assert_eq!(last["status"], "FAILED", "{last}");
+    let said = errors(&town, &last).await.json();
+    let said = said["errors"].as_array().unwrap();
+    let of_last = said.last().unwrap().as_str().unwrap();
+    assert!(
+        of_last.starts_with("[999]: not worked on: the API key `script`"),
+        "{of_last}"
+    );
+    assert_eq!(last["failedRows"], said.len().to_string());
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_worked_on_is_in_nobody_s_way() {
+    let mut town = Town::start().await;
+    let ca = Elsewhere::new(&town);
+    let device = FakeDevice::new(1);
+    let id = device.id.to_string();
+    town.claim(&device).await;
+    town.down().await;
+    let database = town.dir.path().join("home/sectag.db");
+    let db = rusqlite::Connection::open(&database).unwrap();
+    let damaged = db.execute("UPDATE devices SET tags = '['", []).unwrap();
+    assert_eq!(damaged, 1);
+    drop(db);
+    town.up().await;
+    let mut csv = String::new();
+    for id in ["dev-0", &id, "dev-2"] {
+        csv += &row(id, &ca.sign(&town, id));
+    }
+    let tokens = format!("\"{}\"\n\"nonsense\"\n", device.claim_token());
+    for (path, csv, failed) in [
+        ("/v1/devices", csv, 1),
+        ("/v1/claimed-devices/bulk", tokens, 2),
+    ] {
+        let taken = post(&town, &town.key, path, &csv).await;
+        let upload = finished(&town, &town.key, &taken).await;
+        let said = errors(&town, &upload).await.json();
+        let said = said["errors"].as_array().unwrap();
+        assert_eq!(said.len(), failed, "{said:?}");
+        assert!(
+            said.iter()
+                .any(|said| said.as_str().unwrap().contains("cannot work on it")),
+            "{said:?}"
+        );
+    }
+    assert_eq!(get(&town, "dev-2").await.status, 200);
+}

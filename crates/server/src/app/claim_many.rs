@@ -25,6 +25,18 @@ pub fn recovery_threads() -> usize {
 
 static RECOVERIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(recovery_threads()));
 
+impl ClaimRequest {
+    /// A row of CSV: the token, and optionally its tags (spec/owner-api §2.3).
+    pub(crate) fn of_row(row: Vec<String>) -> Self {
+        let mut fields = row.into_iter();
+        Self {
+            token: fields.next().unwrap_or_default(),
+            tags: fields.next().into_iter().collect(),
+            accept_new_key: false,
+        }
+    }
+}
+
 impl App {
     /// Claims many devices. One row that is refused does not spoil the others; the answers are in the order of the rows. Rows of
     /// one device are claimed in their order, as if each were a call.

@@ -3,7 +3,6 @@
 //! The store decides and remembers; the broker's view follows its events by itself ([`Doorkeeper`]). A use case waits for it
 //! before it answers, so that whoever was told "blocked" or "revoked" finds the device kept out.
 
-use super::claim::not_claimed;
 use super::{App, Caller, OwnerError};
 use crate::gate::Doorkeeper;
 use sectag_proto::DeviceId;
@@ -64,20 +63,5 @@ impl App {
                 Ok(())
             }
         }
-    }
-
-    /// The device of a team, for what only its claim opens.
-    pub(crate) async fn may_register(
-        &self,
-        caller: &Caller,
-        device: DeviceId,
-    ) -> Result<(), OwnerError> {
-        self.device_of(caller, device)
-            .await
-            .map(drop)
-            .map_err(|e| match e {
-                OwnerError::NotFound { .. } => not_claimed(device),
-                e => e,
-            })
     }
 }

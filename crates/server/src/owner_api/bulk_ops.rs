@@ -1,14 +1,15 @@
 //! Uploads that are worked off in the background: how they stand, and which rows failed (spec/owner-api §2.3, §10).
 
 use super::openapi::{Conflict, Unknown};
-use super::request::{Answer, read};
+use super::reading::Reading;
+use super::request::Answer;
 use super::{Api, BULK_BYTES_MAX, answer};
-use crate::app::Caller;
+use crate::app::{Caller, REGISTER_BYTES_MAX};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use sectag_store::Bulk;
+use sectag_store::{Bulk, BulkKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -81,10 +82,19 @@ async fn claim_in_background(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer {
-    let bytes = read(body, BULK_BYTES_MAX).await?;
-    let bulk_ops_request_id = api.app.claim_later(&caller, &bytes).await?;
+    taken(&api, &caller, BulkKind::Claim, body).await
+}
+
+/// Reads an upload and keeps it, to be worked off.
+pub(super) async fn taken(api: &Api, caller: &Caller, kind: BulkKind, body: Body) -> Answer {
+    static READING: Reading = Reading::new();
+    let max = match kind {
+        BulkKind::Register => REGISTER_BYTES_MAX,
+        BulkKind::Claim => BULK_BYTES_MAX,
+    };
+    let (bytes, _place) = READING.read(&caller.team, body, max).await?;
     let taken = Taken {
-        bulk_ops_request_id,
+        bulk_ops_request_id: api.app.later(caller, kind, &bytes).await?,
     };
     Ok(answer(StatusCode::ACCEPTED, &taken))
 }
@@ -108,8 +118,8 @@ async fn get_upload(
     let upload = Upload {
         status: bulk.status.as_str(),
         endpoint: match bulk.kind {
-            sectag_store::BulkKind::Register => "POST devices",
-            sectag_store::BulkKind::Claim => "POST claimed-devices/bulk",
+            BulkKind::Register => "POST devices",
+            BulkKind::Claim => "POST claimed-devices/bulk",
         },
         requested_at: super::moment(bulk.created_at),
         completed_at: bulk.finished_at.map(super::moment),

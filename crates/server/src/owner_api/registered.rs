@@ -1,26 +1,22 @@
 //! Devices by the certificates that the operator's own CA signed, as the vendor's other host has them (spec/owner-api §10);
 //! and certificates taken back.
 
-use super::bulk_ops::Taken;
+use super::bulk_ops::{Taken, taken};
 use super::openapi::{Conflict, NotOurs};
 use super::request::{Answer, device_id, parse, read};
 use super::shapes::Moment;
 use super::{Api, BODY_BYTES_MAX, Refused, answer};
-use crate::app::{Caller, OwnerError, REGISTER_BYTES_MAX};
+use crate::app::{Caller, OwnerError};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use sectag_store::{Registered, RegisteredCertificate};
+use sectag_store::{BulkKind, Registered, RegisteredCertificate};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// Uploads in memory at a time, 64 MiB of them; the next one waits. A connection that stalls ends after two minutes.
-static READING: Semaphore = Semaphore::const_new(16);
 
 /// Below `/v1`.
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -104,14 +100,7 @@ async fn register_devices(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Answer {
-    // Never closed, so this only waits.
-    let _turn = READING.acquire().await;
-    let bytes = read(body, REGISTER_BYTES_MAX).await?;
-    let bulk_ops_request_id = api.app.register_later(&caller, &bytes).await?;
-    let taken = Taken {
-        bulk_ops_request_id,
-    };
-    Ok(answer(StatusCode::ACCEPTED, &taken))
+    taken(&api, &caller, BulkKind::Register, body).await
 }
 
 /// A registered device

@@ -15,8 +15,8 @@ const WORD_CHARS_MAX: usize = 64;
 /// Firmware types of one device; the vendor knows four.
 const FIRMWARE_TYPES_MAX: usize = 16;
 
-/// The same words for every id that is not this team's to give.
-pub(super) const ID_REFUSED: &str = "this id cannot be registered here: a device UUID must be claimed with this key's team first, and any other id must be free";
+/// Bytes of a certificate: with chain and signature it has to fit a TLS handshake message of a modem many times over.
+const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 
 /// What is asked of rows beside what they say.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,8 @@ pub struct Checked {
     firmware_types: Vec<String>,
     certificate: Certificate,
     issuer: String,
+    /// Nothing but a claim says that a device is this team's, or this key's.
+    pub(crate) needs_claim: bool,
 }
 
 impl From<Checked> for NewRegistration {
@@ -57,6 +59,7 @@ impl From<Checked> for NewRegistration {
                 registered_at: Timestamp(0), // the store's
                 ends_at: Timestamp::from_secs(certificate.not_after_s),
             },
+            needs_claim: checked.needs_claim,
         }
     }
 }
@@ -91,6 +94,7 @@ pub fn row(fields: &[String], rules: &RowRules) -> Result<Checked, String> {
         subject,
         certificate,
         issuer,
+        needs_claim: rules.is_scoped || (!rules.is_home && !rules.has_prefix),
     })
 }
 
@@ -144,6 +148,12 @@ fn certificate(
             found.len()
         ));
     };
+    if der.len() > CERTIFICATE_BYTES_MAX {
+        return Err(format!(
+            "the certificate has {} bytes, limit {CERTIFICATE_BYTES_MAX}",
+            der.len()
+        ));
+    }
     let wrong = |e: sectag_pki::PkiError| e.to_string();
     let facts = sectag_pki::show(der).map_err(wrong)?;
     if facts.version != 3 {

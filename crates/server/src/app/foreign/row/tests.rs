@@ -59,6 +59,7 @@ fn each_mistake_has_its_words() {
         .unwrap()
         .pem();
     let two = format!("{good}{good}");
+    let long = sectag_pki::pem::encode("CERTIFICATE", &[0x30; 17 * 1024]);
     let later = RowRules::of_the_home(Timestamp::from_secs(NOW_S + 2));
     for (fields, rules, words) in [
         (vec!["dev-1".to_owned()], rules(), "1 columns; 5"),
@@ -67,6 +68,7 @@ fn each_mistake_has_its_words() {
         (fields("operator", &good), rules(), "operator's own"),
         (fields("dev-1", "nothing"), rules(), "not a certificate"),
         (fields("dev-1", &two), rules(), "the row has 2"),
+        (fields("dev-1", &long), rules(), "17408 bytes, limit 16384"),
         (fields("dev-2", &good), rules(), "is for CN=dev-1"),
         (fields("dev-1", &operator), rules(), "operator"),
         (fields("dev-1", &server), rules(), "not for clients"),
