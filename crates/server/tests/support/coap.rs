@@ -93,6 +93,9 @@ impl CoapSession {
         let uptime = self.now().uptime;
         self.coap.request(request, uptime);
         while self.answers.is_empty() {
+            if self.is_closed() {
+                return Err(Failure::Reset);
+            }
             self.step().await;
         }
         self.answers.remove(0)
@@ -103,11 +106,16 @@ impl CoapSession {
     }
 
     pub async fn authenticate(&mut self, jwt: &str) -> ClientResponse {
+        self.try_authenticate(jwt).await.unwrap()
+    }
+
+    /// None where the service ends the session meanwhile.
+    pub async fn try_authenticate(&mut self, jwt: &str) -> Option<ClientResponse> {
         let request = ClientRequest::new(Method::POST, &["p", "auth-jwt"])
             .query("mver=mfw_nrf91x1_2.0.2")
             .query("cver=3.1.0")
             .payload(60, jwt.as_bytes().to_vec());
-        self.ask(request).await
+        self.try_ask(request).await.ok()
     }
 
     /// `query` as it stands in a URI.
@@ -157,12 +165,17 @@ impl CoapSession {
         found.unwrap()
     }
 
-    /// Takes what is still on its way.
+    /// The service has ended it.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.events.last(), Some(ClientEvent::Closed))
+    }
+
+    /// Takes what is still on its way, to the service's goodbye.
     pub async fn settle(&mut self) {
         let mut datagram = [0; 4096];
-        let wait = Duration::from_millis(500);
-        while !matches!(self.events.last(), Some(ClientEvent::Closed)) {
-            let received = tokio::time::timeout(wait, self.socket.recv_from(&mut datagram)).await;
+        while !self.is_closed() {
+            let received =
+                tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut datagram)).await;
             let (length, _) = received.expect("nothing came").unwrap();
             let now = self.now();
             self.dtls.feed(&datagram[..length], now);
