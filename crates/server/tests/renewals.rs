@@ -135,6 +135,124 @@ async fn a_certificate_is_renewed_into_the_other_tag_and_the_owner_sees_each_ste
     town.log.assert_clean();
 }
 
+/// How far a renewal is when its certificate is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Until {
+    /// Its commands wait.
+    Queued,
+    /// The device has them.
+    Asked,
+    /// The new certificate waits.
+    Issued,
+    /// The device stored it.
+    Stored,
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_takes_its_renewal_along_as_far_as_the_device_has_nothing_of_it() {
+    for until in [Until::Queued, Until::Asked, Until::Issued, Until::Stored] {
+        let (town, mut device) = provisioned().await;
+        connects(&town, &device, TAG).await;
+        let old = certificate(&device, TAG).serial_hex;
+        town.wait(DAY * 61);
+        let batch = match until {
+            Until::Queued => {
+                let query = "after=&rxMaxSize=1&txMaxSize=2048&limit=1";
+                let _ = town.fetch_as(&device.jwt(town.now()), query).await;
+                Vec::new()
+            }
+            _ => town.fetch(&device, "").await.body,
+        };
+        if until >= Until::Issued {
+            let (_, report, _) = device.run(&batch);
+            assert_eq!(town.report(&device, &report).await.status, 200);
+        }
+        if until == Until::Stored {
+            let batch = town.fetch(&device, "").await.body;
+            let (_, report, _) = device.run(&batch);
+            assert_eq!(town.report(&device, &report).await.status, 200);
+        }
+        let path = format!(
+            "/v1/claimed-devices/{}/certificates/{old}/revoke",
+            device.id
+        );
+        assert_eq!(town.owner("POST", &path, None).await.status, 204);
+        if until == Until::Asked {
+            let (_, report, _) = device.run(&batch);
+            assert_eq!(town.report(&device, &report).await.status, 200);
+            let refused = town.audit(device.id).await;
+            let words = format!("certificate {old} was revoked");
+            let is_refused = |(action, detail): &(String, String)| {
+                action == "certificate-refused" && detail.contains(&words)
+            };
+            assert!(refused.iter().any(is_refused), "{refused:?}");
+        }
+        town.wait(DAY);
+        town.provision(&mut device).await;
+        let path = format!("/v1/claimed-devices/{}/renewals", device.id);
+        let history = get(&town, &path).await;
+        let states: Vec<&str> = history["certificates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|life| life["state"].as_str().unwrap())
+            .collect();
+        let expected: &[&str] = match until {
+            Until::Queued | Until::Asked => &["revoked"],
+            Until::Issued => &["revoked", "revoked"],
+            Until::Stored => &["revoked", "written"],
+        };
+        assert_eq!(states, expected, "{until:?}");
+        assert_eq!(history["renewals"][0]["step"], "abandoned", "{until:?}");
+        assert_eq!(
+            device.stored.contains_key(&(OTHER, 1)),
+            until == Until::Stored,
+            "{until:?}"
+        );
+        // What an operator asks for is an operator's word.
+        let csr =
+            json!({"certificateSigningRequest": {"secTag": 7, "attributes": "", "issue": true}});
+        town.queue(&device, csr).await;
+        town.provision(&mut device).await;
+        assert!(device.stored.contains_key(&(7, 1)), "{until:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_csr_that_an_operator_asked_for_outlives_the_certificate_beside_it() {
+    let (town, mut device) = provisioned().await;
+    let csr =
+        json!({"certificateSigningRequest": {"secTag": TAG, "attributes": "", "issue": true}});
+    town.queue(&device, csr).await;
+    let old = certificate(&device, TAG);
+    let path = format!(
+        "/v1/claimed-devices/{}/certificates/{}/revoke",
+        device.id, old.serial_hex
+    );
+    assert_eq!(town.owner("POST", &path, None).await.status, 204);
+    town.provision(&mut device).await;
+    assert_ne!(certificate(&device, TAG), old);
+}
+
+#[tokio::test]
+async fn a_blocked_device_gets_no_certificate_for_what_it_was_asked_before() {
+    let (town, mut device) = provisioned().await;
+    town.wait(DAY * 61);
+    let batch = town.fetch(&device, "").await.body;
+    let (_, report, _) = device.run(&batch);
+    let path = format!("/v1/claimed-devices/{}", device.id);
+    let blocked = town
+        .owner("PATCH", &path, Some(&json!({"blocked": true})))
+        .await;
+    assert_eq!(blocked.status, 200);
+    let issued = format!("{path}/certificates");
+    assert_ne!(town.report(&device, &report).await.status, 200);
+    assert_eq!(get(&town, &issued).await["total"], 1);
+    let gone = town.owner("DELETE", &path, None).await;
+    assert_eq!(gone.status, 204);
+    assert_ne!(town.report(&device, &report).await.status, 200);
+}
+
 #[tokio::test]
 async fn a_plan_says_how_a_certificate_is_renewed_before_anything_runs() {
     let (town, device) = provisioned().await;

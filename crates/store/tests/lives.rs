@@ -6,7 +6,7 @@ mod fixtures;
 use fixtures::*;
 use sectag_proto::{SecTag, Timestamp};
 use sectag_store::{
-    DeviceChange, EndingQuery, Foreign, Life, LifeChange, LifeNotes, LifeState, Lives,
+    CommitError, DeviceChange, EndingQuery, Foreign, Life, LifeChange, LifeNotes, LifeState, Lives,
     RenewalQuery, RenewalRun, RenewalStep, Spki, Store, View,
 };
 
@@ -202,7 +202,7 @@ async fn a_revoked_certificate_ends_its_renewal_from_either_side() {
         let (old, new) = (device as u8 * 2 - 1, device as u8 * 2);
         let lives = [life(device, old, 1, 500), life(device, new, 2, 900)];
         let mut changes: Vec<LifeChange> = lives.map(born).into();
-        changes.push(renewal(run(device, old, Some(new))));
+        changes.extend([written(new), renewal(run(device, old, Some(new)))]);
         commit(&store, device, changes).await;
         let id = device_id(device);
         let owner = store.device(id).await.unwrap().unwrap().owner;
@@ -212,6 +212,25 @@ async fn a_revoked_certificate_ends_its_renewal_from_either_side() {
         assert_eq!((known.lives.len(), known.renewals.len()), (1, 0));
         let history = store.life_history(id).await.unwrap();
         assert_eq!(history.renewals[0].step, RenewalStep::Abandoned);
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_decided_when_a_certificate_is_revoked_is_decided_again() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path());
+    claimed(&store, 1).await;
+    commit(&store, 1, vec![born(life(1, 1, 1, 500))]).await;
+    let known = store.device(device_id(1)).await.unwrap().unwrap();
+    for (expected, is_late) in [(Some(true), true), (Some(false), false)] {
+        let version = store.device(known.id).await.unwrap().unwrap().version;
+        let revoked = store.revoke_certificate(known.id, &known.owner, "01", "ada", at(9));
+        assert_eq!(revoked.await.unwrap(), expected);
+        let decided = store.commit(known.id, version, DeviceChange::default());
+        assert_eq!(
+            matches!(decided.await, Err(CommitError::Conflict { .. })),
+            is_late
+        );
     }
 }
 
@@ -367,18 +386,4 @@ async fn certificates_end_with_the_claim_and_a_later_use_gives_none_back() {
     );
     assert_eq!(state(&store, 1).await, LifeState::Revoked);
     assert!(store.lives(device.id).await.unwrap().renewals.is_empty());
-    claimed(&store, 2).await;
-    commit(
-        &store,
-        2,
-        vec![born(life(2, 2, 1, 1_000)), born(life(2, 3, 2, 1_000))],
-    )
-    .await;
-    let id = device_id(2);
-    assert_eq!(
-        store.revoke_lives(id, Some([2; 32]), at(90)).await.unwrap(),
-        1
-    );
-    assert_eq!(state(&store, 3).await, LifeState::Issued);
-    assert_eq!(store.revoke_lives(id, None, at(90)).await.unwrap(), 1);
 }

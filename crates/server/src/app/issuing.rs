@@ -3,7 +3,8 @@
 //! A CSR is signed only if all of this holds; each failure has its own reason, and none is signed:
 //! it is a CSR · for this device · for the commanded tag · its digest is that of the original bytes · the COSE signature
 //! holds under the pinned key · the CSR's self-signature holds · its subject is the one the command asked for · the
-//! answer was not given before for another command · its key was never certified before, for any device.
+//! answer was not given before for another command · its key was never certified before, for any device · it is not of a
+//! renewal that ended because its certificate was revoked.
 //! From the CSR only the public key is taken; the name in the certificate is the verified device id.
 
 use super::App;
@@ -17,8 +18,8 @@ use sectag_proto::service::{Changes, NeedsCertificate, Queue};
 use sectag_proto::token::{KeygenBody, TokenError};
 use sectag_proto::{CommandId, DeviceId, SecTag, Timestamp, Verified};
 use sectag_store::{
-    AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalStep,
-    RulesChange, StoreError,
+    AuditEvent, Device, DeviceLives, Issued, Life, LifeChange, LifeState, Loaded, RenewalRun,
+    RenewalStep, RulesChange, StoreError,
 };
 use serde_json::{Value, json};
 
@@ -93,6 +94,12 @@ pub enum IssueRefusal {
         /// To whom.
         device: DeviceId,
         /// Its serial number.
+        serial: String,
+    },
+    /// A renewal asked for it, and that has ended.
+    #[error("the renewal that asked for it has ended: certificate {serial} was revoked")]
+    RenewalEnded {
+        /// The certificate that was to be renewed, or an earlier attempt's.
         serial: String,
     },
     /// The CA could not sign it.
@@ -260,6 +267,17 @@ fn take_over(known: &mut DeviceLives, life: Life, now: Timestamp) -> Vec<LifeCha
     changes
 }
 
+/// The certificate whose revocation ended the renewal that asked with this command. Other CSRs have nothing to do with it: an
+/// owner who wants the device kept out blocks it.
+fn revoked_with(history: &DeviceLives, command: CommandId) -> Option<String> {
+    let asked = |run: &&RenewalRun| run.command == Some(command) && !run.step.is_open();
+    let run = history.renewals.iter().find(asked)?;
+    let is_of_run = |life: &&Life| life.spki_sha256 == run.old || Some(life.spki_sha256) == run.new;
+    let mut of_run = history.lives.iter().filter(is_of_run);
+    let revoked = of_run.find(|life| life.state == LifeState::Revoked)?;
+    Some(revoked.serial.clone())
+}
+
 impl App {
     /// Signs or refuses each CSR that the report brought, and puts the outcome into `changes`.
     ///
@@ -277,14 +295,21 @@ impl App {
         let device = caller.device.get();
         let mut issued: Vec<Issued> = Vec::new();
         let mut lives: Vec<LifeChange> = Vec::new();
-        let mut counting = match changes.needs_certificate.is_empty() {
-            true => DeviceLives::default(),
-            false => self.store.lives(device).await?,
+        let (mut counting, history) = match changes.needs_certificate.is_empty() {
+            true => Default::default(),
+            false => (
+                self.store.lives(device).await?,
+                self.store.life_history(device).await?,
+            ),
         };
         for need in std::mem::take(&mut changes.needs_certificate) {
-            let outcome = self
-                .issue(&need, &known.owner, caller, &issued, changes, now)
-                .await?;
+            let outcome = match revoked_with(&history, need.command) {
+                Some(serial) => Err(IssueRefusal::RenewalEnded { serial }),
+                None => {
+                    self.issue(&need, &known.owner, caller, &issued, changes, now)
+                        .await?
+                }
+            };
             let outcome = outcome.and_then(|(certificate, convention)| {
                 let id = Self::command_id();
                 queue
@@ -404,7 +429,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use sectag_store::RenewalRun;
 
     fn life(n: u8, under: u64) -> Life {
         Life {

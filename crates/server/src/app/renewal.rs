@@ -26,7 +26,7 @@ use super::App;
 use sectag_proto::command::{CommandKind, CommandRequest};
 use sectag_proto::rules::Rule;
 use sectag_proto::service::{Changes, Command, NewCommand, Status};
-use sectag_proto::{CommandId, DeviceId, Timestamp};
+use sectag_proto::{CommandId, Timestamp};
 use sectag_store::{AuditEvent, Device, LifeChange, Loaded, RenewalRun, RenewalStep, StoreError};
 
 /// What renewals ask of a device at this fetch, to be committed with it.
@@ -192,19 +192,6 @@ impl App {
                 .command(run.command)
                 .detail(detail),
         )
-    }
-
-    /// Takes all certificates of a device that count, or the one with this key, out of use: they are not renewed, and stand
-    /// in no forecast.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn lives_revoked(
-        &self,
-        device: DeviceId,
-        only: Option<[u8; 32]>,
-    ) -> Result<usize, StoreError> {
-        self.store.revoke_lives(device, only, self.now()).await
     }
 }
 

@@ -358,6 +358,9 @@ pub trait Lives: Send + Sync {
     /// All certificates that a device ever had, and all its runs; oldest first.
     async fn life_history(&self, device: DeviceId) -> Result<DeviceLives, StoreError>;
 
+    /// What this service issued to a device and took back, and when; a life that had ended before stays what it was.
+    async fn taken_back(&self, device: DeviceId) -> Result<Vec<(Spki, Timestamp)>, StoreError>;
+
     /// One certificate.
     async fn life(&self, spki_sha256: Spki) -> Result<Option<Life>, StoreError>;
 
@@ -383,14 +386,6 @@ pub trait Lives: Send + Sync {
         &self,
         query: RenewalQuery,
     ) -> Result<Page<RenewalSeen, EndingCursor>, StoreError>;
-
-    /// Revokes the certificates of a device that count, or one of them; its open runs are abandoned with them. How many.
-    async fn revoke_lives(
-        &self,
-        device: DeviceId,
-        only: Option<Spki>,
-        at: Timestamp,
-    ) -> Result<usize, StoreError>;
 
     /// The smallest number of days at which an alarm was raised about a certificate without a life here.
     async fn certificate_alarm(&self, der_sha256: [u8; 32]) -> Result<Option<u32>, StoreError>;

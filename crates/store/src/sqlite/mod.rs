@@ -9,6 +9,7 @@ mod lives;
 mod migrate;
 mod outbox;
 mod readers;
+mod revoking;
 mod rows;
 mod rules;
 mod teams;

@@ -1,0 +1,1 @@
+SELECT mark, revoked_at FROM revoked WHERE subject = ?1 AND issued = 1
