@@ -5,6 +5,7 @@ mod support;
 
 use sectag_store::AuditEvent;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::Town;
 use support::device::FakeDevice;
 
@@ -127,5 +128,61 @@ async fn the_plan_of_a_fleet_is_as_long_as_if_there_were_no_others() {
         let all = pages(&town, &town.key, "POST", path, &body.to_string()).await;
         assert_eq!(all.len(), 2);
         assert_eq!(all[0]["total"], OTHERS + 1);
+    }
+}
+
+#[tokio::test]
+async fn the_list_of_renewals_is_as_long_as_if_there_were_no_others() {
+    let town = Town::start().await;
+    let rule = json!({
+        "name": "field", "active": true, "tags": ["field"], "renewal": {"into": "inPlace"},
+        "commands": [{"request": {"certificateSigningRequest": {"secTag": 7, "issue": {"validityDays": 90}}}}],
+    });
+    let made = town
+        .owner("POST", "/v1/provisioning-rules", Some(&rule))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.json());
+    let mut devices = Vec::new();
+    for n in 1..=6 {
+        let tags = match n {
+            2 | 4 => &["field", "mine"][..],
+            _ => &["field"],
+        };
+        let mut device = claimed(&town, n, tags).await;
+        town.provision(&mut device).await;
+        devices.push(device);
+    }
+    town.wait(Duration::from_secs(61 * 86_400));
+    for device in &devices {
+        // Each begins a renewal, in this order.
+        assert_eq!(town.fetch(device, "").await.status, 200);
+        town.wait(Duration::from_secs(1));
+    }
+    let scoped = key(&town, "viewer", &["mine"]).await;
+    let admin = key(&town, "admin", &["mine"]).await;
+    assert_eq!(
+        pages(&town, &scoped, "GET", "/v1/renewals?pageLimit=1", "").await,
+        [json!({"items": []})],
+        "an owner claimed them"
+    );
+    let ids = |pages: &[Value]| -> Vec<Vec<String>> {
+        let items = pages.iter().map(|page| page["items"].as_array().unwrap());
+        let of = |run: &Value| run["deviceId"].as_str().unwrap().to_owned();
+        items.map(|items| items.iter().map(of).collect()).collect()
+    };
+    let id = |n: usize| devices[n - 1].id.to_string();
+    for (who, limit, expected) in [
+        (&admin, 1, vec![vec![id(2)], vec![id(4)]]),
+        (&admin, 2, vec![vec![id(2), id(4)]]),
+        (
+            &town.key,
+            4,
+            vec![(1..=4).map(id).collect(), vec![id(5), id(6)]],
+        ),
+        (&town.key, 6, vec![(1..=6).map(id).collect()]),
+    ] {
+        let path = format!("/v1/renewals?pageLimit={limit}");
+        let told = pages(&town, who, "GET", &path, "").await;
+        assert_eq!(ids(&told), expected, "{limit}");
     }
 }

@@ -132,7 +132,7 @@ struct DeviceRenewals {
 
 /// Renewals that are not done yet
 ///
-/// Oldest first. A page may hold fewer of them than asked for and yet have a `pageNextToken`.
+/// Oldest first.
 #[utoipa::path(
     get,
     path = "/renewals",
