@@ -142,8 +142,8 @@ impl Desk {
         self.service.log()
     }
 
-    /// A board with the library on a pty, which asks the service every few seconds. Its buffer takes the vendor's root CA,
-    /// as that of the vendor's sample does.
+    /// A board with the library on a pty, which asks the service soon after boot and once a day, and when the tools say so. Its
+    /// buffer takes the vendor's root CA, as that of the vendor's sample does.
     pub fn device(&mut self, name: &str, transport: &str) {
         let mut device = sectag(&self.home.path())
             .args(["modem", "serve", "--pty", "--mode", "shell", "--name", name])
@@ -151,8 +151,6 @@ impl Desk {
             .args([
                 "-o",
                 "spread-s=0",
-                "-o",
-                "interval-s=2",
                 "-o",
                 "rx-bytes=4096",
                 "-o",
