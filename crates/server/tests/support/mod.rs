@@ -6,6 +6,7 @@ pub mod coap;
 pub mod device;
 pub mod log;
 pub mod receiver;
+pub mod rules;
 
 /// The table of stories that hold whichever way a device comes: each `async fn(road: Road)` becomes a test per road.
 #[allow(unused_macros)]
