@@ -33,14 +33,15 @@ use support::owner::call;
 
 /// Points that no service passes: `cert_kill.rs` and `gateway_kill.rs` end the programs that do. Those of saved DTLS sessions
 /// are passed between two lives: `server/tests/coap_restart.rs`; those of webhooks and of the audit trail's signatures have
-/// receivers and judges: `evidence_kill.rs`.
-const ELSEWHERE: [&str; 6] = [
+/// receivers and judges: `evidence_kill.rs`. Those of a deleted team have a test of their own below.
+const ELSEWHERE: [&str; 7] = [
     "pki.",
     "gateway.",
     "coap.",
     "store.outbox.",
     "webhooks.",
     "audit.",
+    "teams.",
 ];
 /// Sec tags that get key and certificate, in this order.
 const TAGS: [u32; 2] = [42, 43];
@@ -49,6 +50,8 @@ const PSK: &str = "00112233445566778899aabbccddeeff";
 const THREADS: usize = 3;
 /// Fails when somebody adds a step that never ends; the longest list of passes has about twenty.
 const PASSES_MAX: u64 = 200;
+/// A service that is to die has died within this, or the test has failed.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 #[test]
 fn whatever_was_acknowledged_survives_a_kill_at_every_point() {
@@ -145,6 +148,32 @@ fn a_kill_while_the_server_certificate_is_replaced_leaves_a_whole_pair() {
             assert_eq!(device.knock(&https), 401, "{point}: no handshake");
         }
         assert_eq!(home.read("operator/operator.crt"), operator, "{point}");
+    }
+}
+
+#[test]
+fn a_team_deleted_by_a_service_that_dies_leaves_no_authority_in_the_home() {
+    let points = POINTS.iter().map(|(name, _)| *name);
+    for point in points.filter(|name| name.starts_with("teams.")) {
+        let home = Home::new();
+        let mut up = home.up(&[("SECTAG_CRASH_AT", point)]);
+        let create = |name: &str| {
+            let made = home.sectag(&["teams", "create", name]).expect_code(0);
+            made.stdout.trim().to_owned()
+        };
+        let (stays, goes) = (create("stays"), create("goes"));
+        home.sectag(&["teams", "delete", "goes"]);
+        let end = up.wait(PATIENCE).expect(point);
+        assert_eq!(life::signal(end), Some(SIGKILL), "{point}");
+        let files_of = |team: &str| {
+            let files = ["ca/teams/ID.crt", "ca/teams/ID.key", "ca/teams/ID.crl"];
+            let files = files.iter().chain(&["operator/ID.crt", "operator/ID.key"]);
+            let exists = |file: &&&str| home.path().join(file.replace("ID", team)).exists();
+            files.filter(exists).count()
+        };
+        assert!(files_of(&goes) > 0, "{point}");
+        let _again = home.up(&[]);
+        assert_eq!((files_of(&goes), files_of(&stays)), (0, 5), "{point}");
     }
 }
 

@@ -187,6 +187,14 @@ pub const POINTS: &[(&str, &str)] = &[
         "an event was sent and its receiver said yes, the cursor stands before it; it is sent again under the same id",
     ),
     (
+        "teams.delete.decided",
+        "a team is deleted, durably; its CA, its list and its operator's certificate are still in the home",
+    ),
+    (
+        "teams.delete.certificate-gone",
+        "the certificate of a deleted team's CA is gone, its key and its operator's certificate are still in the home",
+    ),
+    (
         "coap.sessions.before-delete",
         "a start: the saved DTLS sessions are read, their file is still there; nothing was sent with their keys",
     ),

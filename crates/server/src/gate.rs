@@ -9,7 +9,8 @@
 //!   broker ──► which certificate connected (App::certificate_used), two clients that take each other's session (clone-alarm)
 //! ```
 //!
-//! Only what is exceptional is in memory, so a start does not read the fleet. Nothing is polled: events are numbered in the
+//! Only what is exceptional and has not ended is in memory, so a start does not read the fleet; when the calendar is put back, it
+//! is read again. Nothing is polled: events are numbered in the
 //! transaction of what they tell, so a change that was committed arrives here even when whoever asked for it is gone, and
 //! after a crash the start reads the same from the store. Whoever needs the broker to know waits for [`Doorkeeper::settled`].
 
@@ -17,7 +18,8 @@ mod lists;
 mod view;
 
 pub(crate) use lists::Lists;
-use view::{View, all_teams};
+use view::View;
+pub(crate) use view::all_teams;
 
 use crate::app::{App, Clock};
 use sectag_mqtt::{Broker, ClientCertificate, Gate, Verdict};
@@ -33,6 +35,8 @@ use tokio::sync::{Notify, mpsc, watch};
 const EVENTS: usize = 256;
 /// After a read that failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the calendar is looked at.
+const CALENDAR_LOOK: Duration = Duration::from_secs(1);
 /// How long [`Doorkeeper::settled`] waits at most: live sessions of a device that was blocked have to end within two seconds.
 const SETTLED_MAX: Duration = Duration::from_secs(2);
 
@@ -140,8 +144,10 @@ impl Doorkeeper {
                         }
                     }
                 }
-                if told.changed().await.is_err() {
-                    return;
+                self.follow_calendar().await;
+                tokio::select! {
+                    changed = told.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(CALENDAR_LOOK) => {}
                 }
             }
         };
@@ -214,9 +220,24 @@ impl Doorkeeper {
         Ok(last)
     }
 
+    /// What had ended by a calendar that was ahead is not in the view; with the calendar put back it counts.
+    async fn follow_calendar(&self) {
+        let read_at = {
+            let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+            view.read_at
+        };
+        if read_at.is_some_and(|read_at| (self.clock.0)() < read_at) {
+            tracing::info!("the calendar was put back: the broker's view of trust is read anew");
+            if let Err(reason) = self.read_all().await {
+                tracing::warn!(%reason, "the broker's view of trust cannot be read");
+            }
+        }
+    }
+
     /// Reads what concerns one subject, and judges its sessions by it.
     async fn read_again(&self, subject: Subject) -> Result<(), StoreError> {
         let trust = self.store.trust_of(subject.clone()).await?;
+        let mut is_news = false;
         {
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
             if let Some(device) = subject.device() {
@@ -227,14 +248,17 @@ impl Doorkeeper {
             }
             for mark in trust.revoked {
                 view.pins.remove(&mark);
-                view.revoked.insert(mark);
+                is_news |= view.revoked.insert(mark);
             }
             for pin in trust.pins {
                 let team = view.team(&pin.team);
                 view.pins.insert(pin.der_sha256, team);
             }
         }
-        self.lists.notify_one();
+        // Lists are made of everything that was taken back; a block is in none.
+        if is_news {
+            self.lists.notify_one();
+        }
         if let Some(broker) = self.broker() {
             broker.judge_again_named([subject.to_string().as_str()]);
         }
@@ -254,7 +278,8 @@ impl Doorkeeper {
         Ok(())
     }
 
-    /// Events were dropped before they were read: the view is built anew.
+    /// Events were dropped before they were read, or the calendar went back: the view is built anew. Only where events are
+    /// followed, or what one of them has just changed would be lost.
     async fn read_all(&self) -> Result<(), StoreError> {
         let home = {
             let view = self.view.read().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@
 use crate::home::Home;
 use sectag_keep::{self as keep, KeepError};
 use sectag_pki::{Authority, KeyType, PkiError, PrivateKey, Purpose};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -205,10 +205,30 @@ impl Issuers {
         let (certificate, key) = self.files(team);
         // The certificate first: a key alone opens nothing.
         let (operator, secret) = self.operator_files(team);
-        for path in [certificate, self.revocations(team), key, operator, secret] {
+        keep::crash::point("teams.delete.decided");
+        keep::remove(&certificate)?;
+        keep::crash::point("teams.delete.certificate-gone");
+        for path in [self.revocations(team), key, operator, secret] {
             keep::remove(&path)?;
         }
         Ok(())
+    }
+
+    /// The ids of all teams of which the home has a file, the remains of a removal that was cut short included.
+    ///
+    /// # Errors
+    /// [`IssuerError::Keep`].
+    pub(crate) fn found(&self) -> Result<BTreeSet<String>, IssuerError> {
+        let mut found = BTreeSet::new();
+        for dir in [&self.folder.join("teams"), &self.operators] {
+            for name in keep::names(dir, 4 * TEAMS_MAX)? {
+                let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str());
+                found.extend(stem.filter(|id| is_id(id)).map(str::to_owned));
+            }
+        }
+        // The home's own, in the second of them.
+        found.remove("operator");
+        Ok(found)
     }
 
     /// All teams that have a CA, the home's own first.

@@ -217,6 +217,7 @@ impl ClosedBroker {
             first.gate = Some(gate);
             let found = first.files.read(&first.name)?;
             first.last = Ok(found.digest);
+            first.keep_revocations(&found);
             let trust = found.trust(&first.name, first.gate.as_ref())?;
             self.broker.set_trust(first.at, Arc::new(trust));
         }

@@ -1,6 +1,6 @@
 //! One process: store, owner API twice, device API twice (HTTPS, CoAP), broker; started together, ended together.
 
-use crate::app::{App, Clock, Issuer, KeyText, home_team, of_home, watch_lives};
+use crate::app::{App, Clock, Issuer, KeyText, home_team, of_home, retire_deleted, watch_lives};
 use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::events::Hub;
@@ -207,6 +207,9 @@ impl Service {
         let audit_key: Arc<str> = keeper.public_key_pem().into();
         let metrics: Arc<Metrics> = Arc::default();
         let issuers = Arc::new(Issuers::open(&home, clock().as_secs())?);
+        retire_deleted(&issuers, store.as_ref())
+            .await
+            .map_err(failed)?;
         let (doorkeeper, errands) =
             Doorkeeper::open(store.clone(), clock.clone(), issuers.home_team())
                 .await
@@ -233,6 +236,8 @@ impl Service {
             rules: Default::default(),
         });
         doorkeeper.watches(broker.broker(), &app);
+        let mut lists = Lists::new(store.clone(), issuers, app.clock.clone());
+        lists.make().await;
         let gate: Arc<dyn Gate> = doorkeeper.clone();
         let broker = broker.open_to(Some(gate))?;
         let addresses = Addresses {
@@ -324,7 +329,6 @@ impl Service {
         doors.push(tokio::spawn(door.serve(service, stopped.clone())));
         doors.push(tokio::spawn(datagrams.serve(stopped.clone())));
         doors.push(tokio::spawn(watch_lives(app.clone(), stopped.clone())));
-        let lists = Lists::new(store.clone(), issuers, app.clock.clone());
         doors.push(tokio::spawn(lists.run(doorkeeper.clone(), stopped.clone())));
         doors.push(tokio::spawn(doorkeeper.run(errands, stopped.clone())));
         doors.push(tokio::spawn(app.clone().work_off(stopped.clone())));

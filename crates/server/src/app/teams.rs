@@ -5,10 +5,10 @@
 
 use super::keys::{HOME, checked_name, no_team};
 use super::{App, Caller, OwnerError};
-use crate::issuers::IssuerError;
+use crate::issuers::{IssuerError, Issuers};
 use crate::settings::Policy;
 use sectag_proto::{DeviceId, Timestamp};
-use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Subject, Team};
+use sectag_store::{AddTeamError, DeleteTeamError, Page, Role, Store, StoreError, Subject, Team};
 
 /// A team to be made.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl App {
             .map_err(|e| OwnerError::NoAuthority(e.to_string()))?
             .map_err(|e| no_authority(&e))?;
         if let Err(e) = self.store.add_team(team.clone(), &caller.name).await {
-            self.retire(&team.id);
+            retire(&self.issuers, &team.id);
             return Err(refused(e, &team.name));
         }
         self.doorkeeper.settled().await;
@@ -118,7 +118,7 @@ impl App {
         }
         let (by, now) = (&caller.name, self.now());
         match self.store.delete_team(&team.id, by, now).await {
-            Ok(()) => self.retire(&team.id),
+            Ok(()) => retire(&self.issuers, &team.id),
             Err(e @ DeleteTeamError::InUse { .. }) => {
                 return Err(OwnerError::TeamInUse(format!(
                     "{e}; unclaim and remove them first"
@@ -130,14 +130,6 @@ impl App {
         self.doorkeeper.settled().await;
         tracing::info!(team = %team.name, id = %team.id, by, "team deleted");
         Ok(())
-    }
-
-    /// The broker takes nobody of a team that is not on record; so the files may stay when they cannot be removed.
-    fn retire(&self, team: &str) {
-        if let Err(e) = self.issuers.retire(team) {
-            let reason = no_authority(&e).to_string();
-            tracing::warn!(team, %reason, "the CA of a team that is gone cannot be removed");
-        }
     }
 
     /// A team by its id or its name. Whoever is no owner of the home's own team knows of the own one only.
@@ -181,6 +173,39 @@ impl App {
 
     fn knows_teams(&self, caller: &Caller) -> bool {
         self.is_home(&caller.team) && caller.role == Role::Owner
+    }
+}
+
+/// Removes what is left in the home of teams that were deleted, after a crash between the two. A CA whose team is not on record
+/// and was not deleted either stays: the database may be an older one, and the key cannot be made again.
+pub(crate) async fn retire_deleted(issuers: &Issuers, store: &dyn Store) -> Result<(), StoreError> {
+    let found = match issuers.found() {
+        Ok(found) => found,
+        Err(e) => {
+            let reason = no_authority(&e).to_string();
+            tracing::warn!(%reason, "the CAs of teams cannot be looked through");
+            return Ok(());
+        }
+    };
+    for team in found {
+        if store.team(&team).await?.is_some() {
+            continue;
+        }
+        if store.was_deleted(&team).await? {
+            retire(issuers, &team);
+            tracing::info!(%team, "what was left of a deleted team is removed");
+        } else {
+            tracing::warn!(%team, "there is a CA of a team that is not on record; it opens nothing here, and other brokers should not trust it");
+        }
+    }
+    Ok(())
+}
+
+/// The broker takes nobody of a team that is not on record; so the files may stay when they cannot be removed.
+fn retire(issuers: &Issuers, team: &str) {
+    if let Err(e) = issuers.retire(team) {
+        let reason = no_authority(&e).to_string();
+        tracing::warn!(team, %reason, "the CA of a team that is gone cannot be removed");
     }
 }
 

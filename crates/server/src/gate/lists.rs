@@ -28,7 +28,7 @@ const LIST_S: u64 = 365 * DAY_S;
 const FRESH_S: u64 = 30 * DAY_S;
 /// How often the files are looked at: another program may have written one, and time goes by.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// After a list was made: when a fleet is unclaimed device by device, one list holds many of them.
+/// After a change: when a fleet is unclaimed device by device, one list holds many of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Keeps the files up to date.
@@ -74,18 +74,22 @@ impl Lists {
         }
     }
 
-    /// Makes what is missing or due, then whatever changes, until the service ends.
+    /// Makes what is missing or due: before anybody reads the files.
+    pub(crate) async fn make(&mut self) {
+        self.look(true).await;
+    }
+
+    /// Makes whatever changes from then on, until the service ends.
     pub(crate) async fn run(mut self, keeper: Arc<Doorkeeper>, mut stopped: watch::Receiver<bool>) {
-        let mut changed = true;
         loop {
-            if self.look(changed).await {
-                tokio::time::sleep(PAUSE).await;
-            }
-            changed = tokio::select! {
+            let changed = tokio::select! {
                 () = keeper.lists_changed() => true,
                 () = tokio::time::sleep(LOOK_INTERVAL) => false,
                 _ = stopped.wait_for(|asked| *asked) => return,
             };
+            if self.look(changed).await || changed {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct View {
     pub(super) has_several_teams: bool,
     /// Names of issuing CAs, and whose they are; any other is the home's, unless it is named like a team's.
     pub(super) issuers: HashMap<String, u32>,
+    /// What had ended by then was left out.
+    pub(super) read_at: Option<Timestamp>,
 }
 
 /// A team as its clients see it.
@@ -46,7 +48,10 @@ impl View {
         home_team: &str,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        let mut view = Self::default();
+        let mut view = Self {
+            read_at: Some(now),
+            ..Self::default()
+        };
         view.team(home_team);
         view.know_teams(&all_teams(store).await?);
         let mut after = None;
@@ -171,7 +176,8 @@ impl View {
     }
 }
 
-pub(super) async fn all_teams(store: &dyn Store) -> Result<Vec<sectag_store::Team>, StoreError> {
+/// Every team, the home's own included.
+pub(crate) async fn all_teams(store: &dyn Store) -> Result<Vec<sectag_store::Team>, StoreError> {
     let mut teams = Vec::new();
     let mut after = None;
     loop {

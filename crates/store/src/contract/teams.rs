@@ -56,6 +56,9 @@ pub trait Teams: Send + Sync {
     /// [`DeleteTeamError`]; nothing was changed.
     async fn delete_team(&self, id: &str, by: &str, at: Timestamp) -> Result<(), DeleteTeamError>;
 
+    /// Whether a team was here and was deleted: the audit trail says so. `false` also for an id that never was a team's.
+    async fn was_deleted(&self, id: &str) -> Result<bool, StoreError>;
+
     /// Records an API key. Only its hash is known here.
     ///
     /// # Errors

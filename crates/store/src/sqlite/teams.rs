@@ -65,6 +65,12 @@ impl Teams for SqliteStore {
         self.write(Kind::KEY, job).await
     }
 
+    async fn was_deleted(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.read(move |db| Ok(first(db, sql!("team_deleted"), [&id], |_| Ok(()))?.is_some()))
+            .await
+    }
+
     async fn add_key(&self, key: ApiKey, by: &str) -> Result<(), AddKeyError> {
         let by = by.to_owned();
         let job = move |db: &Connection| access::add_key(db, &key, &by);
