@@ -12,7 +12,8 @@ mod now;
 
 pub(crate) use now::{BROKER_COUNTERS, BROKER_GAUGES, Now};
 
-use crate::app::{App, Caller, ForecastQuery, OwnerError, WINDOW_DAYS, Window};
+use crate::app::{App, Caller, ForecastQuery, OwnerError, WINDOW_DAYS};
+use crate::gate::all_teams;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,6 +24,9 @@ use sectag_store::{Event, Role};
 use serde_json::Value;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// Teams whose numbers are told; there are not more in any home we know.
+pub(crate) const TEAMS_MAX: usize = 5000;
 
 /// What the answer of `/metrics` says that it is.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,7 +61,7 @@ pub(crate) struct Metrics {
 struct Outlook {
     counted_at: Option<Timestamp>,
     /// Days, certificates that end within them, and those of them that nobody renews.
-    windows: Vec<(u32, u64, u64)>,
+    windows: Vec<Ending>,
 }
 
 /// How old a count of what ends soon may be.
@@ -198,8 +202,8 @@ impl Metrics {
         old
     }
 
-    /// What was counted: days, certificates that end within them, and those of them that nobody renews.
-    pub(crate) fn set_outlook(&self, windows: Vec<(u32, u64, u64)>) {
+    /// What was counted.
+    pub(crate) fn set_outlook(&self, windows: Vec<Ending>) {
         let mut outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
         outlook.windows = windows;
     }
@@ -207,12 +211,16 @@ impl Metrics {
     /// See [`Metrics::set_outlook`].
     pub(crate) fn outlook(&self, now: &mut Now) {
         let outlook = self.outlook.lock().unwrap_or_else(PoisonError::into_inner);
-        for (days, ending, at_risk) in &outlook.windows {
-            let labels = vec![("days", days.to_string())];
-            let help = "Device certificates of the home's own team that end within so many days";
-            now.gauge("certificates_expiring", help, labels.clone(), *ending);
+        for ending in &outlook.windows {
+            let labels = vec![
+                ("team", ending.team.clone()),
+                ("days", ending.days.to_string()),
+            ];
+            let help = "Device certificates of a team that end within so many days";
+            let certificates = ending.certificates;
+            now.gauge("certificates_expiring", help, labels.clone(), certificates);
             let help = "Of them, those that nothing renews as things stand";
-            now.gauge("certificates_at_risk", help, labels, *at_risk);
+            now.gauge("certificates_at_risk", help, labels, ending.at_risk);
         }
     }
 
@@ -234,26 +242,49 @@ fn count(counters: &Counters, labels: Labels) {
     counters.get_or_create(&labels).inc();
 }
 
+/// Certificates of one team that end soon.
+#[derive(Debug, Clone)]
+pub(crate) struct Ending {
+    team: String,
+    /// Within so many days.
+    days: u32,
+    certificates: u64,
+    /// Of them, those that nothing renews.
+    at_risk: u64,
+}
+
 impl App {
-    /// Certificates of the home's own team that end within the usual windows: days, all, and those that nothing renews.
-    pub(crate) async fn outlook_of_home(&self) -> Result<Vec<(u32, u64, u64)>, OwnerError> {
-        let caller = Caller {
-            name: "metrics".to_owned(),
-            role: Role::Owner,
-            team: self.owner.clone(),
-            scope: Vec::new(),
-            sees_reserved: true,
-        };
-        let query = ForecastQuery {
-            windows: WINDOW_DAYS.to_vec(),
-            all: false,
-            after: None,
-            limit: 0,
-        };
-        let sums = self.forecast(&caller, &query).await?.sums;
-        let windows = sums.map(|sums| sums.windows).unwrap_or_default();
-        let count = |window: Window| (window.days, window.sum.certificates, window.sum.risks());
-        Ok(windows.into_iter().map(count).collect())
+    /// What ends within the usual windows, by team.
+    pub(crate) async fn outlook(&self) -> Result<Vec<Ending>, OwnerError> {
+        let mut all = Vec::new();
+        for team in all_teams(self.store().as_ref())
+            .await?
+            .into_iter()
+            .take(TEAMS_MAX)
+        {
+            let caller = Caller {
+                name: "metrics".to_owned(),
+                role: Role::Owner,
+                team: team.id.clone(),
+                scope: Vec::new(),
+                sees_reserved: true,
+            };
+            let query = ForecastQuery {
+                windows: WINDOW_DAYS.to_vec(),
+                all: false,
+                after: None,
+                limit: 0,
+            };
+            let sums = self.forecast(&caller, &query).await?.sums;
+            let windows = sums.map(|sums| sums.windows).unwrap_or_default();
+            all.extend(windows.into_iter().map(|window| Ending {
+                team: team.id.clone(),
+                days: window.days,
+                certificates: window.sum.certificates,
+                at_risk: window.sum.risks(),
+            }));
+        }
+        Ok(all)
     }
 }
 

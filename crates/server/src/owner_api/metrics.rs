@@ -3,7 +3,7 @@
 use super::request::Answer;
 use super::{Api, Refused};
 use crate::app::OwnerError;
-use crate::metrics::{BROKER_COUNTERS, BROKER_GAUGES, CONTENT_TYPE, Now};
+use crate::metrics::{BROKER_COUNTERS, BROKER_GAUGES, CONTENT_TYPE, Now, TEAMS_MAX};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -11,9 +11,6 @@ use axum::response::{IntoResponse, Response};
 use sectag_store::{AuditScope, PAGE_ROWS_MAX, Role};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// Teams whose numbers are told; there are not more in any home we know.
-const TEAMS_MAX: usize = 5000;
 
 /// From the root.
 pub(super) fn at_the_root() -> OpenApiRouter<Api> {
@@ -88,7 +85,7 @@ fn look_ahead(api: &Api) {
     }
     let (app, metrics) = (api.app.clone(), api.evidence.metrics.clone());
     tokio::spawn(async move {
-        match app.outlook_of_home().await {
+        match app.outlook().await {
             Ok(windows) => metrics.set_outlook(windows),
             Err(reason) => tracing::warn!(%reason, "cannot count what ends soon"),
         }
