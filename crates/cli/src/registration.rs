@@ -98,11 +98,14 @@ pub(crate) async fn revoke(owner: &Owner, args: RevokeDevice, as_json: bool) -> 
                 "no device `{}` is claimed or registered",
                 args.device
             ))
-            .hint("`sectag devices` lists the claimed ones"));
+            .hint("`sectag devices` lists those that this key may see"));
         }
         if issued.status == 200 {
             for certificate in issued.body["items"].as_array().into_iter().flatten() {
                 let serial = text_of(certificate, "serial");
+                if certificate["revokedAt"].is_string() {
+                    continue;
+                }
                 // Those of an earlier claim were taken back with it.
                 let path = format!("/v1/claimed-devices/{device}/certificates/{serial}/revoke");
                 let answer = owner.call("POST", &path, None).await?;

@@ -5,11 +5,15 @@
 mod support;
 
 use sectag_mqtt::client::tls_config;
-use sectag_mqtt::{Client, ClientError, ConnectOptions, Incoming, Qos, Transport, Version};
+use sectag_mqtt::{
+    Client, ClientCertificate, ClientError, ConnectOptions, Gate as _, Incoming, Qos, Transport,
+    Verdict, Version,
+};
 use sectag_pki::RevocationList;
 use sectag_proto::DeviceId;
 use serde_json::json;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use support::Town;
 use support::device::FakeDevice;
@@ -289,4 +293,80 @@ async fn openssl_takes_the_revocation_list() {
     listed(&ca.join("devices.crl"), 1).await;
     let (good, said) = verify();
     assert!(!good && said.contains("certificate revoked"), "{said}");
+}
+
+#[tokio::test]
+async fn a_calendar_that_was_ahead_at_the_start_lets_no_revoked_certificate_in() {
+    let mut town = Town::start().await;
+    let device = provisioned(&town, 1).await;
+    let ders = sectag_pki::pem::certificates(&device.stored[&(TAG, 1)]).unwrap();
+    let certificate = ClientCertificate::read(&ders[0]).unwrap();
+    let path = format!(
+        "/v1/claimed-devices/{}/certificates/{}/revoke",
+        device.id, certificate.serial
+    );
+    assert_eq!(town.owner("POST", &path, None).await.status, 204);
+    town.down().await;
+    let ahead = Duration::from_secs(5 * 365 * 86_400);
+    let right = town.now();
+    town.wait(ahead);
+    town.up().await;
+    let keeper = town.service().app().doorkeeper().clone();
+    assert_eq!(keeper.counts().1, 0, "by that calendar it has ended");
+    town.clock.store(right.0, Ordering::Relaxed);
+    let refused = async {
+        while keeper.admit(&certificate) != Verdict::Revoked {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_has_written_its_lists_before_it_listens() {
+    let mut town = Town::start().await;
+    let list = town.dir.path().join("home/ca/devices.crl");
+    assert!(list.exists());
+    let made = town
+        .owner("POST", "/v1/teams", Some(&json!({"name": "north"})))
+        .await;
+    let team = made.json()["id"].as_str().unwrap().to_owned();
+    let other = town.dir.path().join(format!("home/ca/teams/{team}.crl"));
+    town.down().await;
+    for path in [&list, &other] {
+        let _ = std::fs::remove_file(path);
+    }
+    town.up().await;
+    assert!(list.exists() && other.exists());
+}
+
+#[tokio::test]
+async fn the_list_of_certificates_says_which_are_revoked() {
+    let town = Town::start().await;
+    let mut device = provisioned(&town, 1).await;
+    let csr = json!({"certificateSigningRequest": {"secTag": TAG, "attributes": "", "keyUsage": "101010000", "issue": true}});
+    town.queue(&device, csr).await;
+    town.provision(&mut device).await;
+    let path = format!("/v1/claimed-devices/{}/certificates", device.id);
+    let before = town.owner("GET", &path, None).await.json();
+    let states = |page: &serde_json::Value| -> Vec<(String, bool)> {
+        let items = page["items"].as_array().unwrap().iter();
+        let state = |one: &serde_json::Value| one["state"].as_str().unwrap().to_owned();
+        let said = items.map(|one| (state(one), one["revokedAt"].is_string()));
+        said.collect()
+    };
+    let word = |state: &str, revoked| (state.to_owned(), revoked);
+    assert_eq!(
+        states(&before),
+        [word("superseded", false), word("written", false)]
+    );
+    for one in before["items"].as_array().unwrap() {
+        let revoke = format!("{path}/{}/revoke", one["serial"].as_str().unwrap());
+        assert_eq!(town.owner("POST", &revoke, None).await.status, 204);
+    }
+    let after = town.owner("GET", &path, None).await.json();
+    assert_eq!(
+        states(&after),
+        [word("superseded", true), word("revoked", true)]
+    );
 }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use sectag_store::{DeviceQuery, IdPrefix, Issued};
+use sectag_store::{DeviceQuery, IdPrefix, Issued, LifeState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -310,13 +310,15 @@ async fn list_certificates(
     let all = api.app.store().certificates(device.id).await?;
     // What an earlier team had is not this one's to see.
     let history = api.app.store().life_history(device.id).await?;
-    let is_ours = |issued: &&Issued| {
-        let life = history
-            .lives
-            .iter()
-            .find(|life| life.spki_sha256 == issued.spki_sha256);
+    let revoked = api.app.store().taken_back(device.id).await?;
+    let shape = |issued: &Issued| {
+        let is_it = |spki: &[u8; 32]| *spki == issued.spki_sha256;
+        let mut lives = history.lives.iter();
+        let life = lives.find(|life| is_it(&life.spki_sha256));
+        let revoked = revoked.iter().find(|(spki, _)| is_it(spki));
+        let state = life.map_or(LifeState::Issued, |life| life.state);
         life.is_none_or(|life| life.team == device.owner)
+            .then(|| shapes::certificate(issued, state, revoked.map(|(_, at)| *at)))
     };
-    let ours = all.iter().filter(is_ours);
-    Ok(listed_whole(ours.map(shapes::certificate).collect()))
+    Ok(listed_whole(all.iter().filter_map(shape).collect()))
 }

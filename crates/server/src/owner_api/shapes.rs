@@ -9,7 +9,7 @@ pub(crate) use command::{Command, KeptSchema, PolicySchema, RequestSchema, comma
 
 use crate::app::{KeyText, hex};
 use sectag_proto::Timestamp;
-use sectag_store::{Allowed, AuditRecord, Issued, Role};
+use sectag_store::{Allowed, AuditRecord, Issued, LifeState, Role};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -101,17 +101,29 @@ pub(crate) struct Certificate {
     /// Over the SubjectPublicKeyInfo, hexadecimal.
     public_key_sha256: String,
     issued_at: Moment,
+    /// `issued`, `written`, `used`, `expired`, `superseded` or `revoked`, as its life says. What was superseded opens the broker
+    /// until it ends, or is revoked.
+    state: &'static str,
+    /// When it was taken back for good; since then it opens nothing.
+    #[schema(required)]
+    revoked_at: Option<Moment>,
     /// PEM.
     content: String,
 }
 
-pub(crate) fn certificate(issued: &Issued) -> Certificate {
+pub(crate) fn certificate(
+    issued: &Issued,
+    state: LifeState,
+    revoked_at: Option<Timestamp>,
+) -> Certificate {
     Certificate {
         serial: issued.serial.clone(),
         device_id: issued.device.to_string(),
         command_id: issued.command.to_string(),
         public_key_sha256: hex(&issued.spki_sha256),
         issued_at: Moment(issued.issued_at),
+        state: state.as_str(),
+        revoked_at: revoked_at.map(Moment),
         content: sectag_pki::pem::encode("CERTIFICATE", &issued.certificate_der),
     }
 }
