@@ -514,6 +514,9 @@ async fn a_row_that_cannot_be_worked_on_is_in_nobody_s_way() {
         csv += &row(id, &ca.sign(&town, id));
     }
     let tokens = format!("\"{}\"\n\"nonsense\"\n", device.claim_token());
+    let claimed = post(&town, &town.key, "/v1/claimed-devices", &tokens).await;
+    assert_eq!(claimed.status, 200, "{}", claimed.json());
+    assert_eq!(claimed.json()["failed"].as_array().unwrap().len(), 2);
     for (path, csv, failed) in [
         ("/v1/devices", csv, 1),
         ("/v1/claimed-devices/bulk", tokens, 2),

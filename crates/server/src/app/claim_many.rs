@@ -8,6 +8,7 @@
 use super::{App, Caller, ClaimRequest, Claimed, OwnerError};
 use sectag_proto::DeviceId;
 use sectag_proto::token::{AttestationToken, Candidate, TokenError};
+use sectag_store::StoreError;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
@@ -42,7 +43,8 @@ impl App {
     /// one device are claimed in their order, as if each were a call.
     ///
     /// # Errors
-    /// [`OwnerError::Store`], when the store failed for any row; others may be claimed by then, and asking again is safe.
+    /// [`OwnerError::Store`], when the store fails for all; some rows may be claimed by then, and asking again is safe. What is
+    /// damaged for one row fails with that row.
     pub async fn claim_many(
         self: &Arc<Self>,
         rows: Vec<ClaimRequest>,
@@ -73,6 +75,10 @@ impl App {
             };
             for (at, answer) in answered {
                 match (answer, answers.get_mut(at)) {
+                    (Err(OwnerError::Store(e)), Some(place)) if is_of_one_row(&e) => {
+                        tracing::error!(row = at, reason = %e, "a row cannot be claimed");
+                        *place = Some(Err(e.into()));
+                    }
                     (Err(e @ OwnerError::Store(_)), _) => return Err(e),
                     (answer, Some(place)) => *place = Some(answer),
                     (_, None) => {}
@@ -101,6 +107,11 @@ impl App {
             e => OwnerError::BadToken(e),
         })
     }
+}
+
+/// Whether the store does not work for this device, and may for others.
+const fn is_of_one_row(e: &StoreError) -> bool {
+    !matches!(e, StoreError::Unavailable { .. } | StoreError::Closed)
 }
 
 /// Rows with their places, those that name one device together; in the order of the first of each.

@@ -283,6 +283,7 @@ impl App {
         let answers = self.claim_many(requests, caller).await?;
         let told = |answer: Result<_, OwnerError>| match answer {
             Ok(_) => Ok(None),
+            Err(OwnerError::Store(_)) => Err(STUCK.to_owned()),
             Err(e) => Err(e.to_string()),
         };
         Ok(answers.into_iter().map(told).collect())
