@@ -47,6 +47,7 @@ pub(crate) use rules::{NewRule, PlanArgs, Rules, Tags};
 pub(crate) use sample::{EditionName, Sample};
 
 use clap::{Args, Parser, Subcommand};
+use sectag_proto::SecTag;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -57,7 +58,8 @@ use std::path::PathBuf;
     version,
     propagate_version = true,
     subcommand_required = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = "Exit code 0: done; 1: the answer is no; 2: it could not be tried. A verb that has others says so."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -121,6 +123,8 @@ pub(crate) enum Verb {
     /// Claim a device by its attestation token
     Claim(Claim),
     /// The claimed devices
+    ///
+    /// Without a verb: list them
     Devices {
         #[command(subcommand)]
         verb: Option<Devices>,
@@ -131,11 +135,15 @@ pub(crate) enum Verb {
         verb: Commands,
     },
     /// What devices with a tag get when they show up
+    ///
+    /// Without a verb: list them
     Rules {
         #[command(subcommand)]
         verb: Option<Rules>,
     },
     /// The registry of tags: groups of devices
+    ///
+    /// Without a verb: list them
     Tags {
         #[command(subcommand)]
         verb: Option<Tags>,
@@ -146,17 +154,23 @@ pub(crate) enum Verb {
     Forecast(Forecast),
     /// Renewals under way, or everything about one device's certificates
     Renewals(Renewals),
-    /// API keys of owners
+    /// API keys of people and programs
+    ///
+    /// Without a verb: list them
     Keys {
         #[command(subcommand)]
         verb: Option<Keys>,
     },
     /// Teams: people who share devices, keys, an allow-list and an issuing CA
+    ///
+    /// Without a verb: list them
     Teams {
         #[command(subcommand)]
         verb: Option<Teams>,
     },
     /// Which devices may be claimed, and under which key, where the policy is allow-list
+    ///
+    /// Without a verb: list them
     AllowList {
         #[command(subcommand)]
         verb: Option<AllowList>,
@@ -164,8 +178,12 @@ pub(crate) enum Verb {
     /// What happens, as it happens: claims, fetches, results, certificates, alarms
     Events(Events),
     /// What somebody should look at: keys that changed, twins, reports that make no sense, renewals that fail
+    ///
+    /// Without a verb: list them
     Alarms(Alarms),
     /// Where events are sent
+    ///
+    /// Without a verb: list them
     Webhooks {
         #[command(subcommand)]
         verb: Option<Webhooks>,
@@ -200,6 +218,8 @@ pub(crate) enum Verb {
         verb: Mqtt,
     },
     /// The home's certificate authorities: make, import, show and export them
+    ///
+    /// Without a verb: show them
     Ca {
         #[command(subcommand)]
         verb: Option<Ca>,
@@ -254,6 +274,9 @@ pub(crate) struct Demo {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "sectag claim [OPTIONS] <TOKEN>\n       sectag claim [OPTIONS] --from <FILE>"
+)]
 pub(crate) struct Claim {
     /// The device's attestation token (`AT%ATTESTTOKEN`, `sectag device token`); `-` reads it from stdin
     #[arg(required_unless_present = "from")]
@@ -266,7 +289,7 @@ pub(crate) struct Claim {
     pub(crate) dry_run: bool,
     /// Queue the whole way to MQTT as well: root CA, key and certificate under this sec tag (0 to 2147483647), finished
     #[arg(long, value_name = "SEC_TAG")]
-    pub(crate) onboard: Option<u32>,
+    pub(crate) onboard: Option<SecTag>,
     /// Replace the key known for this device by the token's; the audit log says so
     #[arg(long)]
     pub(crate) accept_new_key: bool,
@@ -296,12 +319,16 @@ pub(crate) enum Devices {
         /// Device id
         device: String,
     },
-    /// Give a device these tags, and take all others from it; none: take all
+    /// Give a device these tags, and take all others from it
     Tag {
         /// Device id
         device: String,
         /// The tags it has from then on
+        #[arg(required_unless_present = "none")]
         tags: Vec<String>,
+        /// Take all tags from it
+        #[arg(long, conflicts_with = "tags")]
+        none: bool,
     },
     /// Stop provisioning a device and end its MQTT sessions; the claim stays
     Block {
@@ -338,7 +365,7 @@ pub(crate) enum Commands {
         /// Command id
         command: String,
     },
-    /// Add commands, each as the JSON of its `request`, e.g. '{"finished":{}}'
+    /// Add commands, all or none, each as the JSON of its `request`, e.g. '{"finished":{}}'
     Add {
         /// Device id
         device: String,
@@ -381,10 +408,13 @@ pub(crate) enum Commands {
         /// Device id
         device: String,
         /// Sec tag for root CA, key and certificate, 0 to 2147483647
-        #[arg(long, value_name = "SEC_TAG", default_value_t = crate::owner::SEC_TAG_DEFAULT)]
-        sec_tag: u32,
+        #[arg(long, value_name = "SEC_TAG", default_value = "16842753")]
+        sec_tag: SecTag,
     },
     /// Discard one command, or all with --all
+    #[command(
+        override_usage = "sectag commands delete [OPTIONS] <DEVICE> <COMMAND>\n       sectag commands delete [OPTIONS] <DEVICE> --all"
+    )]
     Delete {
         /// Device id
         device: String,

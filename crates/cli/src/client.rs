@@ -71,18 +71,9 @@ impl Owner {
                     .hint("give it like http://127.0.0.1:8441 or https://host:8440"),
             );
         }
-        let path = key_file.unwrap_or_else(|| place.home.join("owner.key"));
-        let key = std::fs::read_to_string(&path).map_err(|error| {
-            let fault = Fault::untried(format!("no owner key: `{}`: {error}", path.display()));
-            if error.kind() == std::io::ErrorKind::NotFound {
-                fault.hint("`sectag up` writes it when it first starts; for a service elsewhere give --key-file")
-            } else {
-                fault.hint("the file must be readable by you, mode 0600")
-            }
-        })?;
         Ok(Self {
             url,
-            key: key.trim().to_owned(),
+            key: key_in(place, key_file)?,
             ca: Some(place.home.join("ca/root.crt")),
         })
     }
@@ -139,7 +130,10 @@ impl Owner {
                 "the service at {} does not know this API key",
                 self.url
             ))
-            .hint("use the key file of that service's home: --key-file HOME/owner.key");
+            .hint(
+                "use the key file of that service's home: --key-file HOME/owner.key; \
+                 whether a key has expired or was revoked, an owner sees in `sectag keys`",
+            );
         }
         let words = without_position(body["message"].as_str().unwrap_or("no message"));
         let fault = Fault::no(format!("the service said no ({status}): {words}"));
@@ -199,6 +193,10 @@ impl Owner {
                 .map_err(|_| Fault::untried("the URL has no valid host name"))?;
             let connector = tokio_rustls::TlsConnector::from(Arc::new(self.tls()?));
             let stream = connector.connect(name, stream).await.map_err(|error| {
+                if is_no_tls(&error) {
+                    return Fault::untried(format!("what answers at {} does not speak TLS", self.url))
+                        .hint("the owner API listens on two ports; over the loopback one the URL begins with http://");
+                }
                 Fault::untried(format!("no TLS session with {}: {error}", self.url))
                     .hint("the service's root CA is read from HOME/ca/root.crt; copy it there from the service's home")
             })?;
@@ -264,7 +262,16 @@ impl Owner {
             Fault::untried("the owner key has characters that cannot travel in a header")
                 .hint("is it the right --key-file?")
         })?;
-        let response = sender.send_request(request).await?;
+        let response = sender.send_request(request).await.map_err(|error| {
+            let what = format!("what answers at {} does not speak HTTP: {error}", self.url);
+            let fault = Fault::untried(what);
+            match self.url.scheme_str() {
+                Some("http") => fault.hint(
+                    "over TLS the URL begins with https://; `sectag status` shows both ports",
+                ),
+                _ => fault,
+            }
+        })?;
         let status = response.status().as_u16();
         let bytes = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
@@ -293,6 +300,42 @@ impl Owner {
     }
 }
 
+/// The key in this file, or in the home's `owner.key`.
+fn key_in(place: &Place, key_file: Option<PathBuf>) -> Outcome<String> {
+    let is_given = key_file.is_some();
+    let path = key_file.unwrap_or_else(|| place.home.join("owner.key"));
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let fault = Fault::untried(format!("no API key: `{}`: {error}", path.display()));
+        match error.kind() {
+            std::io::ErrorKind::NotFound if is_given => {
+                fault.hint("an owner makes one: `sectag keys create NAME > FILE`")
+            }
+            std::io::ErrorKind::NotFound => {
+                fault.hint("`sectag up` writes it when it first starts; for a service elsewhere give --key-file")
+            }
+            _ => fault.hint("the file must be readable by you, mode 0600"),
+        }
+    })?;
+    match text.trim() {
+        "" => Err(
+            Fault::untried(format!("no API key: `{}` is empty", path.display()))
+                .hint("an owner makes one: `sectag keys create NAME > FILE`"),
+        ),
+        key => Ok(key.to_owned()),
+    }
+}
+
+/// Whether the first bytes that came were no record of TLS: mostly the answer of a plain HTTP server.
+fn is_no_tls(error: &std::io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        tls,
+        Some(rustls::Error::InvalidMessage(
+            rustls::InvalidMessage::InvalidContentType
+        ))
+    )
+}
+
 /// Which verb of ours helps, where one does.
 fn hint_for(status: u16, words: &str) -> Option<&'static str> {
     match status {
@@ -300,7 +343,7 @@ fn hint_for(status: u16, words: &str) -> Option<&'static str> {
             Some("`sectag device token` and AT%ATTESTTOKEN print one; copy the whole line")
         }
         404 if words.starts_with("no claimed device") => {
-            Some("`sectag devices` lists the claimed ones")
+            Some("`sectag devices` lists those that this key may see")
         }
         404 if words.starts_with("no command") => {
             Some("`sectag commands list DEVICE` lists a device's commands")

@@ -155,9 +155,9 @@ async fn play(args: &Demo, place: &Place) -> Outcome<Option<Service>> {
 
     story.step("The owner queues what the device shall get");
     if args.failing {
-        for (what, request) in failing_queue() {
-            owner::add(&owner, &id, &request, Some(what)).await?;
-        }
+        let command = |(what, request)| json!({ "description": what, "request": request });
+        let commands = failing_queue().map(command).to_vec();
+        owner::queue(&owner, &id, commands, None).await?;
     } else {
         owner::onboard(&owner, place, &id, SEC_TAG_DEFAULT).await?;
     }

@@ -30,10 +30,12 @@ pub(crate) async fn claim(owner: &Owner, place: &Place, args: Claim, as_json: bo
         eprintln!("this device can be claimed");
         return Ok(());
     }
+    let way = args.onboard.map(|tag| onboarding(place, tag.get()));
+    let way = way.transpose()?;
     let device = owner.post("/v1/claimed-devices", &body).await?;
     let id = text_of(&device, "id");
-    if let Some(sec_tag) = args.onboard {
-        onboard(owner, place, &id, sec_tag).await?;
+    if let Some(commands) = way {
+        queue(owner, &id, commands, None).await?;
     }
     if as_json {
         output::json(&device);
@@ -51,46 +53,40 @@ pub(crate) async fn claim(owner: &Owner, place: &Place, args: Claim, as_json: bo
     Ok(())
 }
 
-/// Queues the closed loop: key and CSR whose certificate the service issues, root CA, finished.
+/// Queues the closed loop: root CA, key and CSR whose certificate the service issues, finished.
 pub(crate) async fn onboard(owner: &Owner, place: &Place, device: &str, sec_tag: u32) -> Outcome {
-    let path = place.home.join("ca/root.crt");
-    let root = std::fs::read_to_string(&path)
-        .map_err(|error| Fault::untried(format!("no root CA at `{}`: {error}", path.display())))?;
-    let requests = [
-        (
-            "Root CA",
-            json!({ "serverCertificate": { "secTag": sec_tag, "content": root.trim_end() } }),
-        ),
-        (
-            "Key and certificate",
-            json!({ "certificateSigningRequest":
-            { "secTag": sec_tag, "attributes": "", "keyUsage": "101010000", "issue": true } }),
-        ),
-        ("Done", json!({ "finished": {} })),
-    ];
-    for (description, request) in requests {
-        add(owner, device, &request, Some(description)).await?;
-    }
+    let commands = onboarding(place, sec_tag)?;
+    queue(owner, device, commands, None).await?;
     Ok(())
 }
 
-/// Creates one command.
-pub(crate) async fn add(
+fn onboarding(place: &Place, sec_tag: u32) -> Outcome<Vec<Value>> {
+    let mut commands = crate::rules::onboarding(place, sec_tag, None)?;
+    commands.push(json!({ "description": "Done", "request": { "finished": {} } }));
+    Ok(commands)
+}
+
+/// Creates commands together, all or none: the answer, and the commands in it.
+pub(crate) async fn queue(
     owner: &Owner,
     device: &str,
-    request: &Value,
-    description: Option<&str>,
-) -> Outcome<Value> {
-    let mut body = json!({ "request": request });
-    if let Some(description) = description {
-        body["description"] = json!(description);
+    mut commands: Vec<Value>,
+    policy: Option<Value>,
+) -> Outcome<(Value, Vec<Value>)> {
+    let path = format!("/v1/claimed-devices/{}/provisioning", segment(device)?);
+    let mut body = match commands.len() {
+        1 => commands.remove(0),
+        _ => json!({ "commands": commands }),
+    };
+    if let Some(policy) = policy {
+        body["onError"] = policy;
     }
-    owner
-        .post(
-            &format!("/v1/claimed-devices/{}/provisioning", segment(device)?),
-            &body,
-        )
-        .await
+    let made = owner.post(&path, &body).await?;
+    let items = match made["items"].as_array() {
+        Some(items) => items.clone(),
+        None => vec![made.clone()],
+    };
+    Ok((made, items))
 }
 
 /// `sectag devices`
@@ -111,7 +107,11 @@ pub(crate) async fn devices(owner: &Owner, verb: Option<Devices>, as_json: bool)
                 "{device} is no longer claimed; its certificates are revoked, its key stays known"
             );
         }
-        Devices::Tag { device, tags } => {
+        Devices::Tag {
+            device,
+            tags,
+            none: _,
+        } => {
             crate::people::tag(owner, &device, &tags, as_json).await?;
         }
         Devices::Block { device } => block(owner, &device, true).await?,
@@ -207,18 +207,23 @@ pub(crate) async fn commands(
                     vec![text]
                 };
                 for text in texts.iter().filter(|text| !text.trim().is_empty()) {
-                    parsed.push(parsed_request(text)?);
+                    let mut command = json!({ "request": parsed_request(text)? });
+                    if let Some(description) = &description {
+                        command["description"] = json!(description);
+                    }
+                    parsed.push(command);
                 }
             }
-            if let Some(policy) = on_error {
-                return add_set(owner, &device, &parsed, description, &policy, as_json).await;
+            if parsed.is_empty() {
+                return Err(Fault::untried("there is no command on stdin")
+                    .hint("one JSON object per line, for example {\"finished\":{}}"));
             }
-            for request in &parsed {
-                let made = add(owner, &device, request, description.as_deref()).await?;
-                if as_json {
-                    output::json(&made);
-                } else {
-                    output::print(&format!("{}\n", text_of(&made, "id")));
+            let (made, items) = queue(owner, &device, parsed, on_error).await?;
+            if as_json {
+                output::json(&made);
+            } else {
+                for item in &items {
+                    output::print(&format!("{}\n", text_of(item, "id")));
                 }
             }
         }
@@ -255,7 +260,7 @@ pub(crate) async fn commands(
             }
         }
         Commands::Onboard { device, sec_tag } => {
-            onboard(owner, place, &device, sec_tag).await?;
+            onboard(owner, place, &device, sec_tag.get()).await?;
             eprintln!(
                 "key, certificate and root CA for sec tag {sec_tag} are queued; the device gets them when it comes"
             );
@@ -287,36 +292,6 @@ fn parsed_request(text: &str) -> Outcome<Value> {
         Fault::untried(format!("`{text}` is no JSON: {error}"))
             .hint("for example '{\"finished\":{}}'")
     })
-}
-
-/// Creates commands that share an error policy: all or none.
-async fn add_set(
-    owner: &Owner,
-    device: &str,
-    requests: &[Value],
-    description: Option<String>,
-    policy: &Value,
-    as_json: bool,
-) -> Outcome {
-    let command = |request: &Value| {
-        let mut command = json!({ "request": request });
-        if let Some(description) = &description {
-            command["description"] = json!(description);
-        }
-        command
-    };
-    let commands: Vec<Value> = requests.iter().map(command).collect();
-    let path = format!("/v1/claimed-devices/{}/provisioning", segment(device)?);
-    let body = json!({ "commands": commands, "onError": policy });
-    let made = owner.post(&path, &body).await?;
-    if as_json {
-        output::json(&made);
-    } else {
-        for item in made["items"].as_array().into_iter().flatten() {
-            output::print(&format!("{}\n", text_of(item, "id")));
-        }
-    }
-    Ok(())
 }
 
 /// Kind, tag, status and the first line of the answer.
@@ -384,7 +359,18 @@ pub(crate) async fn status(owner: &Owner, as_json: bool) -> Outcome {
             ["sessions", "authorised", "takenOver", "handshakes"].contains(&name.as_str())
         });
     }
-    show(&found, as_json);
+    match found {
+        // Where it listens comes first, what it counted behind it.
+        Value::Object(all) if !as_json => {
+            let is_counter = |name: &str| ["admission", "broker", "coap"].contains(&name);
+            let (counted, rest): (serde_json::Map<_, _>, serde_json::Map<_, _>) =
+                all.into_iter().partition(|(name, _)| is_counter(name));
+            show(&Value::Object(rest), false);
+            output::print("\n");
+            show(&Value::Object(counted), false);
+        }
+        found => show(&found, as_json),
+    }
     Ok(())
 }
 

@@ -215,7 +215,10 @@ pub(crate) async fn devices(owner: &Owner, args: ListDevices, as_json: bool) -> 
     ];
     let none = match filtered {
         true => "no such devices",
-        false => "no devices; claim the first one with `sectag claim TOKEN`",
+        false => {
+            "no devices that this key may see; claim the first one with `sectag claim TOKEN`\n\
+             (what an admin or owner claimed, viewers and editors do not see)"
+        }
     };
     list_of(&items, &columns, as_json, none);
     Ok(())
@@ -228,7 +231,13 @@ pub(crate) async fn tag(owner: &Owner, device: &str, tags: &[String], as_json: b
     if as_json {
         output::json(&changed);
     } else {
-        eprintln!("{device} has the tags {}", text_of(&changed, "tags"));
+        match changed["tags"]
+            .as_array()
+            .is_some_and(|tags| !tags.is_empty())
+        {
+            true => eprintln!("{device} has the tags {}", text_of(&changed, "tags")),
+            false => eprintln!("{device} has no tags"),
+        }
     }
     Ok(())
 }

@@ -190,7 +190,10 @@ fn fleet_text(fleet: &Value) -> String {
     for group in list(fleet, "groups") {
         let devices = text_of(group, "devices");
         let example = text_of(group, "example");
-        let _ = writeln!(text, "\n{devices} devices, {example} for example:");
+        let _ = match group["devices"].as_u64() {
+            Some(1) => writeln!(text, "\n1 device, {example}:"),
+            _ => writeln!(text, "\n{devices} devices, {example} for example:"),
+        };
         let commands: Vec<&str> = texts(group, "commands").collect();
         if commands.is_empty() {
             text.push_str("  nothing\n");
@@ -204,7 +207,10 @@ fn fleet_text(fleet: &Value) -> String {
     }
     for plan in list(fleet, "items") {
         let _ = writeln!(text, "\n{}:", text_of(plan, "deviceId"));
-        text.push_str(&plan_text(plan));
+        match plan_text(plan) {
+            empty if empty.is_empty() => text.push_str("  nothing\n"),
+            lines => text.push_str(&lines),
+        }
     }
     text
 }

@@ -163,13 +163,13 @@ pub(crate) fn body(place: &Place, new: &NewRule, start: Value) -> Outcome<Value>
         members.insert("onError".into(), policy.clone());
     }
     if let Some(sec_tag) = new.onboard {
-        let commands = onboarding(place, sec_tag, new.validity_days)?;
-        members.insert("commands".into(), commands);
+        let commands = onboarding(place, sec_tag.get(), new.validity_days)?;
+        members.insert("commands".into(), json!(commands));
     }
     if let Some(percent) = new.renew {
         let mut renewal = json!({ "atPercent": percent });
         if let Some(sec_tag) = new.renew_into {
-            renewal["into"] = json!({ "alternate": { "secTag": sec_tag } });
+            renewal["into"] = json!({ "alternate": { "secTag": sec_tag.get() } });
         }
         members.insert("renewal".into(), renewal);
     }
@@ -179,16 +179,14 @@ pub(crate) fn body(place: &Place, new: &NewRule, start: Value) -> Outcome<Value>
     Ok(rule)
 }
 
-/// Root CA, key and certificate; the service appends `finished`.
-fn onboarding(place: &Place, sec_tag: u32, days: Option<u32>) -> Outcome<Value> {
+/// Root CA, key and certificate; for a rule the service appends `finished`.
+pub(crate) fn onboarding(place: &Place, sec_tag: u32, days: Option<u32>) -> Outcome<Vec<Value>> {
     let root = root_command(place, sec_tag)?;
     let issue = days.map_or(json!(true), |days| json!({ "validityDays": days }));
-    Ok(json!([
-        root,
-        { "description": "Key and certificate",
-          "request": { "certificateSigningRequest":
-            { "secTag": sec_tag, "attributes": "", "keyUsage": "101010000", "issue": issue } } },
-    ]))
+    let key = json!({ "description": "Key and certificate",
+        "request": { "certificateSigningRequest":
+            { "secTag": sec_tag, "attributes": "", "keyUsage": "101010000", "issue": issue } } });
+    Ok(vec![root, key])
 }
 
 /// What lets a device know the servers of this home.

@@ -90,7 +90,7 @@ Commands:
   forecast    What will stop working in 30, 60, 90 days: certificates that end and are not renewed
               as things stand
   renewals    Renewals under way, or everything about one device's certificates
-  keys        API keys of owners
+  keys        API keys of people and programs
   teams       Teams: people who share devices, keys, an allow-list and an issuing CA
   allow-list  Which devices may be claimed, and under which key, where the policy is allow-list
   events      What happens, as it happens: claims, fetches, results, certificates, alarms
@@ -124,6 +124,8 @@ Options of every verb:
       --key-file <FILE>          File with the API key [default: HOME/owner.key] [env:
                                  SECTAG_KEY_FILE=]
       --config-dir <CONFIG_DIR>  Where tedge.toml is [default: TEDGE_CONFIG_DIR, else the home]
+
+Exit code 0: done; 1: the answer is no; 2: it could not be tried. A verb that has others says so.
 "
     );
 }
@@ -161,7 +163,7 @@ fn a_service_that_does_not_run_is_said_to_not_run() {
         &home,
         &["devices"],
         2,
-        "error: no owner key: `HOME/owner.key`: No such file or directory (os error 2)\n\n\
+        "error: no API key: `HOME/owner.key`: No such file or directory (os error 2)\n\n\
          hint: `sectag up` writes it when it first starts; for a service elsewhere give --key-file\n",
     );
     refuses(
@@ -223,15 +225,49 @@ fn a_wrong_or_missing_key_says_which_file_is_right() {
         &["devices", "--key-file", wrong.to_str().unwrap()],
         1,
         "error: the service at http://127.0.0.1:LOOPBACK/ does not know this API key\n\n\
-         hint: use the key file of that service's home: --key-file HOME/owner.key\n",
+         hint: use the key file of that service's home: --key-file HOME/owner.key; whether a key has expired or was revoked, \
+         an owner sees in `sectag keys`\n",
     );
     let absent = desk.home.beside("absent.key");
     desk.refuses(
         &["devices", "--key-file", absent.to_str().unwrap()],
         2,
-        "error: no owner key: `BESIDE/absent.key`: No such file or directory (os error 2)\n\n\
-         hint: `sectag up` writes it when it first starts; for a service elsewhere give --key-file\n",
+        "error: no API key: `BESIDE/absent.key`: No such file or directory (os error 2)\n\n\
+         hint: an owner makes one: `sectag keys create NAME > FILE`\n",
     );
+    std::fs::write(&absent, "\n").unwrap();
+    desk.refuses(
+        &["devices", "--key-file", absent.to_str().unwrap()],
+        2,
+        "error: no API key: `BESIDE/absent.key` is empty\n\n\
+         hint: an owner makes one: `sectag keys create NAME > FILE`\n",
+    );
+}
+
+#[test]
+fn the_wrong_scheme_for_a_port_is_told_from_a_wrong_certificate() {
+    let desk = Desk::new();
+    let loopback = format!("https://{}", desk.up.listeners.loopback);
+    desk.refuses(
+        &["devices", "--url", &loopback],
+        2,
+        "error: what answers at https://127.0.0.1:LOOPBACK/ does not speak TLS\n\n\
+         hint: the owner API listens on two ports; over the loopback one the URL begins with http://\n",
+    );
+    let device = format!("http://{}", desk.up.listeners.device);
+    let output = desk.sectag(&["devices", "--url", &device]);
+    let said = desk.named(&output.stderr);
+    assert!(
+        said.starts_with("error: what answers at http://127.0.0.1:DEVICE/ does not speak HTTP: "),
+        "{said}"
+    );
+    assert!(
+        said.ends_with(
+            "hint: over TLS the URL begins with https://; `sectag status` shows both ports\n"
+        ),
+        "{said}"
+    );
+    assert_eq!(output.code, Some(2));
 }
 
 #[test]
@@ -407,7 +443,7 @@ fn commands_that_cannot_be_are_refused_with_the_reason() {
     let id = desk.home.json(&["claim", token.as_str().unwrap()])["id"].clone();
     let id = id.as_str().unwrap();
     let unknown = format!(
-        "error: the service said no (404): no claimed device `{NOBODY}`\n\nhint: `sectag devices` lists the claimed ones\n"
+        "error: the service said no (404): no claimed device `{NOBODY}`\n\nhint: `sectag devices` lists those that this key may see\n"
     );
     desk.refuses(&["commands", "list", NOBODY], 1, &unknown);
     desk.refuses(&["commands", "onboard", NOBODY], 1, &unknown);
@@ -460,8 +496,22 @@ fn commands_that_cannot_be_are_refused_with_the_reason() {
     }
     desk.refuses(
         &["commands", "onboard", id, "--sec-tag", "2147483648"],
-        1,
-        &format!("error: the service said no (422): {range}\n"),
+        2,
+        &format!(
+            "error: invalid value '2147483648' for '--sec-tag <SEC_TAG>': {range}\n\nFor more information, try '--help'.\n"
+        ),
+    );
+    let output = desk.sectag(&[
+        "commands",
+        "add",
+        id,
+        r#"{"finished":{}}"#,
+        r#"{"config":{}}"#,
+    ]);
+    assert_eq!(
+        (output.code, output.stdout.as_str()),
+        (Some(1), ""),
+        "all or none"
     );
     assert_eq!(
         desk.home.json(&["commands", "list", id])["items"],

@@ -1,6 +1,7 @@
 //! `sectag events`, `sectag alarms` and `sectag webhooks`.
 
 use clap::{Args, Subcommand};
+use sectag_store::EVENT_KINDS;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -8,8 +9,8 @@ pub(crate) struct Events {
     /// Begin behind this event; 0 for all there are [default: what comes next]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) after: Option<u64>,
-    /// Only this kind: claim, device, command, fetch, result, certificate, alarm, rule, access (repeat for several)
-    #[arg(long = "kind", value_name = "KIND")]
+    /// Only this kind (repeat for several)
+    #[arg(long = "kind", value_name = "KIND", value_parser = EVENT_KINDS)]
     pub(crate) kinds: Vec<String>,
     /// Only what concerns this device
     #[arg(long, value_name = "DEVICE")]
@@ -73,8 +74,8 @@ pub(crate) struct AddWebhook {
     /// https://…, or http://… within the own network
     #[arg(value_name = "RECEIVER")]
     pub(crate) receiver: String,
-    /// Only this kind: claim, device, command, fetch, result, certificate, alarm, rule, access (repeat for several) [default: all]
-    #[arg(long = "kind", value_name = "KIND")]
+    /// Only this kind (repeat for several) [default: all]
+    #[arg(long = "kind", value_name = "KIND", value_parser = EVENT_KINDS)]
     pub(crate) kinds: Vec<String>,
     /// File with the secret to sign with, 16 to 256 characters [default: a new one is made]
     #[arg(long, value_name = "FILE")]

@@ -14,7 +14,7 @@ pub(crate) enum Keys {
         /// A name that says what it is for
         name: String,
         /// What it may do; each role may do what the one before may: viewer reads, editor provisions, admin manages the
-        /// devices of others, owner manages keys
+        /// devices of others, owner manages keys. Viewers and editors do not see devices that an admin or owner claimed
         #[arg(long, default_value = "editor", value_parser = ["viewer", "editor", "admin", "owner"])]
         role: String,
         /// Limit it to devices with this tag (repeat for several); not for owners

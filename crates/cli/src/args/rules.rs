@@ -1,6 +1,7 @@
 //! `sectag rules`, `sectag tags`, `sectag plan`.
 
 use clap::{Args, Subcommand};
+use sectag_proto::SecTag;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rules {
@@ -39,10 +40,10 @@ pub(crate) enum Rules {
 
 #[derive(Debug, Args)]
 pub(crate) struct NewRule {
-    /// JSON; `-` is stdin
+    /// The rule as JSON, see `sectag rules example`; `-` is stdin
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<String>,
-    /// Unique in the team
+    /// Its name, unique in the team
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Text shown with the rule
@@ -53,16 +54,16 @@ pub(crate) struct NewRule {
     pub(crate) tags: Vec<String>,
     /// The whole way to MQTT: root CA, key and certificate under this sec tag [default of the flag: 16842753]
     #[arg(long, value_name = "SEC_TAG", num_args = 0..=1, require_equals = true, default_missing_value = "16842753")]
-    pub(crate) onboard: Option<u32>,
-    /// Days that a certificate of --onboard is valid [default: 730]
-    #[arg(long, value_name = "DAYS", requires = "onboard")]
+    pub(crate) onboard: Option<SecTag>,
+    /// Days that a certificate of --onboard is valid, 1 to 3650 [default: 730]
+    #[arg(long, value_name = "DAYS", requires = "onboard", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) validity_days: Option<u32>,
-    /// Renew certificates of this rule after this percentage of their life [default of the flag: 67]
-    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "67")]
+    /// Renew certificates of this rule after this percentage of their life, 1 to 95 [default of the flag: 67]
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "67", value_parser = clap::value_parser!(u8).range(1..=95))]
     pub(crate) renew: Option<u8>,
-    /// Renew into this sec tag, so that the old certificate works until the new one is proven [default: in place]
+    /// With --renew: into this sec tag, so that the old certificate works until the new one is proven [default: in place]
     #[arg(long, value_name = "SEC_TAG", requires = "renew")]
-    pub(crate) renew_into: Option<u32>,
+    pub(crate) renew_into: Option<SecTag>,
     /// When a command fails: drop-rest (the vendor's way), keep-rest, retry=N, park
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     pub(crate) on_error: Option<serde_json::Value>,

@@ -44,6 +44,9 @@ impl Input {
                 |error| Fault::untried(format!("cannot read `{}`: {error}", path.display()));
             let file = File::open(path).map_err(cannot)?;
             let found = file.metadata().map_err(cannot)?;
+            if found.is_dir() {
+                return Err(cannot(std::io::ErrorKind::IsADirectory.into()));
+            }
             if flock(&file, FlockOperation::NonBlockingLockExclusive)
                 == Err(rustix::io::Errno::WOULDBLOCK)
             {
