@@ -149,17 +149,7 @@ async fn claim(
 
 async fn claim_bulk(api: &Api, caller: &Caller, bytes: &[u8]) -> Answer {
     let rows = rows_of(bytes)?;
-    let rows: Vec<ClaimRequest> = rows
-        .into_iter()
-        .map(|row| {
-            let mut fields = row.into_iter();
-            ClaimRequest {
-                token: fields.next().unwrap_or_default(),
-                tags: fields.next().into_iter().collect(),
-                accept_new_key: false,
-            }
-        })
-        .collect();
+    let rows: Vec<ClaimRequest> = rows.into_iter().map(ClaimRequest::of_row).collect();
     let tokens: Vec<String> = rows.iter().map(|row| row.token.clone()).collect();
     let (mut claimed, mut failed) = (Vec::new(), Vec::new());
     let answers = api.app.claim_many(rows, caller).await?;
