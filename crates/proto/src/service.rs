@@ -519,7 +519,8 @@ impl Queue {
 
     /// Whether the device will be told that it is complete: a `finished` is still to be delivered, or delivered again.
     pub fn will_finish(&self) -> bool {
-        self.open().any(|c| c.is_finished() && c.covered_at.is_none())
+        self.open()
+            .any(|c| c.is_finished() && c.covered_at.is_none())
     }
 
     /// Commands that are not terminal, in queue order.

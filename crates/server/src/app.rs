@@ -73,7 +73,6 @@ pub struct App {
     pub(crate) issuer: Issuer,
     /// As the operator said; [`App::policy`] is what it comes to.
     pub(crate) policy: Policy,
-    /// Whether there are more teams than the home's own.
     /// Whether editors and viewers are kept from devices that an admin or an owner claimed.
     pub(crate) admin_claims_hidden: bool,
     pub(crate) open_commands_max: usize,

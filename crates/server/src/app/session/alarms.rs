@@ -106,7 +106,7 @@ fn about(loaded: &Loaded, command: Option<CommandId>, now: Timestamp) -> AuditEv
 fn delivered(loaded: &Loaded, id: CommandId) -> Value {
     let mut commands = loaded.queue.commands().iter();
     let found = commands.find(|command| command.id == id);
-    found.map_or_else(|| json!({}), |command| one(command))
+    found.map_or_else(|| json!({}), one)
 }
 
 fn one(command: &Command) -> Value {
