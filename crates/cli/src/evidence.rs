@@ -5,7 +5,7 @@ use crate::args::{AddWebhook, Alarms, AlarmsVerb, Events, Webhooks};
 use crate::client::Owner;
 use crate::fault::{Fault, Outcome};
 use crate::output::{self, text_of};
-use crate::owner::{percent, segment};
+use crate::owner::{all_pages, percent, segment};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -160,22 +160,8 @@ pub(crate) async fn alarms(owner: &Owner, args: Alarms, as_json: bool) -> Outcom
         eprintln!("alarm {number} acknowledged");
         return Ok(());
     }
-    let mut items: Vec<Value> = Vec::new();
-    let mut before = String::new();
-    loop {
-        let path = format!(
-            "/v1/alarms?pageLimit={PAGE}&all={}&pageNextToken={before}",
-            args.all
-        );
-        let mut page = owner.get(&path).await?;
-        if let Value::Array(rows) = page["items"].take() {
-            items.extend(rows);
-        }
-        match page["pageNextToken"].as_str() {
-            Some(next) => before = next.to_owned(),
-            None => break,
-        }
-    }
+    let path = format!("/v1/alarms?pageLimit={PAGE}&all={}", args.all);
+    let items = all_pages(owner, &path).await?;
     if as_json {
         output::json(&json!({ "items": items }));
         return Ok(());

@@ -11,6 +11,7 @@ use sectag_dtls::{
     Client, ClientConfig, CloseReason, Endpoint, Event, LoadError, Output, SavedSession,
     ServerConfig, Suites,
 };
+use zeroize::Zeroizing;
 
 /// Ends the endpoint in order and starts another one, as a program does: through bytes.
 fn restart(
@@ -144,20 +145,22 @@ fn a_session_that_was_replayed_before_is_replayed_after() {
     assert_eq!(table.records.len(), heard);
 }
 
-#[test]
-fn one_session_is_not_loaded_twice() {
-    let mut table = Table::new(4);
+/// A table whose server has saved its one session and is gone.
+fn saved(seed: u64) -> (Table, Zeroizing<Vec<u8>>) {
+    let mut table = Table::new(seed);
     let config = table.pki.client();
     let guest = table.connected(&config);
     table.exchange(guest, b"hello");
     let now = table.now();
-    let bytes = table
-        .endpoint
-        .take()
-        .unwrap()
-        .into_saved(now)
-        .remove(0)
-        .to_bytes();
+    let endpoint = table.endpoint.take().unwrap();
+    let bytes = endpoint.into_saved(now).remove(0).to_bytes();
+    (table, bytes)
+}
+
+#[test]
+fn one_session_is_not_loaded_twice() {
+    let (table, bytes) = saved(4);
+    let now = table.now();
     let mut endpoint = Endpoint::new(table.pki.server(), Box::new(Seeded::new(1))).unwrap();
     assert!(
         endpoint
@@ -286,18 +289,8 @@ fn a_client_goes_on_after_its_own_restart() {
 
 #[test]
 fn bytes_that_are_no_session_are_refused() {
-    let mut table = Table::new(9);
-    let config = table.pki.client();
-    let guest = table.connected(&config);
-    table.exchange(guest, b"hello");
+    let (table, bytes) = saved(9);
     let now = table.now();
-    let bytes = table
-        .endpoint
-        .take()
-        .unwrap()
-        .into_saved(now)
-        .remove(0)
-        .to_bytes();
     for len in 0..bytes.len() {
         assert_eq!(
             SavedSession::from_bytes(&bytes[..len]).err(),
