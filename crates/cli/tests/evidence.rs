@@ -56,8 +56,13 @@ fn events_are_followed_and_end_where_asked() {
         events[1]["number"].as_u64(),
         events[0]["number"].as_u64().map(|n| n + 1)
     );
-    let wrong = home.sectag(&["events", "--kind", "zebra"]).expect_code(1);
-    assert!(wrong.stderr.contains("query parameter `kind`"), "{wrong:?}");
+    let wrong = home.sectag(&["events", "--kind", "zebra"]).expect_code(2);
+    assert!(
+        wrong
+            .stderr
+            .contains("[possible values: claim, device, command,"),
+        "{wrong:?}"
+    );
     let unknown = home
         .sectag(&["events", "--device", "nobody"])
         .expect_code(1);
