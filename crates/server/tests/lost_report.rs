@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use std::time::Duration;
 use support::device::FakeDevice;
-use support::{Road, Town, on_every_road};
+use support::{Reply, Road, Town, on_every_road};
 
 on_every_road! {
     a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes,
@@ -32,16 +32,19 @@ async fn a_batch_whose_answer_was_lost_is_fetched_again_with_the_same_bytes(road
     assert_eq!((first.status, &first.body), (200, &again.body));
 }
 
-async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate(road: Road) {
+/// A device that was delivered the first half of a closed loop.
+async fn asked_for_a_key(road: Road) -> (Town, FakeDevice, Reply) {
     let town = Town::on(road).await;
-    let mut device = FakeDevice::new(1);
+    let device = FakeDevice::new(1);
     town.claim(&device).await;
-    town.queue(
-        &device,
-        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
-    )
-    .await;
+    let csr = json!({"certificateSigningRequest": {"secTag": 1, "issue": true}});
+    town.queue(&device, csr).await;
     let batch = town.fetch(&device, "").await;
+    (town, device, batch)
+}
+
+async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate(road: Road) {
+    let (town, mut device, batch) = asked_for_a_key(road).await;
     let (after, report, _) = device.run(&batch.body);
     assert_eq!(town.report(&device, &report).await.status, 200);
     let remembered = town.remembers(device.id).await;
@@ -71,15 +74,7 @@ async fn the_same_report_again_changes_nothing_and_gives_no_second_certificate(r
 }
 
 async fn the_same_report_twice_at_once_gives_one_certificate(road: Road) {
-    let town = Town::on(road).await;
-    let mut device = FakeDevice::new(1);
-    town.claim(&device).await;
-    town.queue(
-        &device,
-        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
-    )
-    .await;
-    let batch = town.fetch(&device, "").await;
+    let (town, mut device, batch) = asked_for_a_key(road).await;
     let (_, report, _) = device.run(&batch.body);
     let (a, b, c) = tokio::join!(
         town.report(&device, &report),
@@ -168,15 +163,7 @@ async fn a_lost_report_ends_when_its_owner_looks_although_the_device_never_retur
 }
 
 async fn a_closed_loop_whose_report_was_lost_is_queued_again_when_its_owner_looks(road: Road) {
-    let town = Town::on(road).await;
-    let mut device = FakeDevice::new(1);
-    town.claim(&device).await;
-    town.queue(
-        &device,
-        json!({"certificateSigningRequest": {"secTag": 1, "issue": true}}),
-    )
-    .await;
-    let batch = town.fetch(&device, "").await;
+    let (town, mut device, batch) = asked_for_a_key(road).await;
     let (after, _lost, _) = device.run(&batch.body);
     assert_eq!(town.fetch(&device, &after).await.status, 204);
     town.wait(Duration::from_secs(601));
