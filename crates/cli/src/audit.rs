@@ -205,7 +205,7 @@ fn judge(place: &Place, args: &VerifyAudit, as_json: bool) -> Outcome {
         return Ok(());
     }
     let fault = Fault::no(format!(
-        "the audit trail does not hold ({} findings)",
+        "the audit trail does not hold (findings: {})",
         found.len()
     ));
     let foreign = public_key(header.public_key.as_bytes()).is_some_and(|given| given != key);
