@@ -6,7 +6,7 @@ mod support;
 use serde_json::{Value, json};
 use support::Town;
 use support::device::FakeDevice;
-use support::rules::{RULES, claimed, command, made, refused, session, setting};
+use support::rules::{RULES, claimed, made, refused, session, setting};
 
 #[tokio::test]
 async fn variables_are_filled_in_and_a_missing_value_is_an_alarm_and_nothing_half() {
