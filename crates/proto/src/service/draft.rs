@@ -190,18 +190,18 @@ impl Command {
     /// Whether the device had executed this command, as far as deliveries tell, when it had executed `last`.
     ///
     /// A batch runs in queue order with `finished` at its end, and batches run in the order of delivery. The two differ for
-    /// a certificate, which takes a place in front of commands that were delivered earlier; what counts then is what is
-    /// known already.
+    /// a certificate, which takes a place in front of commands that were delivered earlier, and for a `finished` that was not
+    /// reached and goes along again; what counts then is what is known already.
     pub(super) fn was_executed_by(&self, last: &Self) -> bool {
         if self.status != Status::InProgress {
             return false;
         }
-        match (self.is_finished(), last.is_finished()) {
-            (true, false) => return self.requested_at < last.requested_at,
-            (false, true) => return self.requested_at <= last.requested_at,
-            _ => {}
-        }
-        if self.position <= last.position {
+        let is_before = match (self.is_finished(), last.is_finished()) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => self.position <= last.position,
+        };
+        if is_before {
             self.requested_at <= last.requested_at
         } else {
             self.covered_at.is_some() && self.requested_at < last.requested_at

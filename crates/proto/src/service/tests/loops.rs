@@ -1,6 +1,7 @@
 //! The closed loop: the service signs, and `finished` waits.
 
 use super::*;
+use crate::rules::ErrorPolicy;
 
 fn issue(desk: &mut Desk, changes: &mut Changes, certificate: u32) {
     let asked = changes.needs_certificate[0].command;
@@ -99,6 +100,28 @@ fn a_finished_that_the_device_did_not_reach_is_no_executed_one() {
     let changes = desk.queue.progress(&after, desk.now);
     desk.queue.apply(&changes);
     assert!(!desk.queue.will_finish(), "the device had it");
+}
+
+#[test]
+fn a_finished_in_front_of_a_command_that_fails_again_and_again_is_delivered_in_the_end() {
+    let mut desk = Desk::with([]);
+    let retried = [finished(), setting()].into_iter().zip(1..);
+    let new = retried.map(|(request, number)| NewCommand {
+        on_error: ErrorPolicy::Retry { times: 2 },
+        ..NewCommand::by_hand(id(number), request)
+    });
+    let changes = desk.queue.add(new.collect(), OPEN_COMMANDS_MAX, desk.now);
+    desk.queue.apply(&changes.unwrap());
+    for _ in 0..2 {
+        assert_eq!(desk.fetch(""), ["2", "1"]);
+        desk.settle(&[desk.failed("2", 0)]);
+        desk.pass(30);
+    }
+    assert_eq!(desk.fetch(""), ["2", "1"]);
+    desk.settle(&[desk.answer("2", WireResult::ConfigStored)]);
+    assert_eq!(desk.fetch(&desk.at(2)), ["1"]);
+    desk.settle(&[desk.answer("1", WireResult::Finished)]);
+    assert_eq!(desk.statuses(), [Status::Succeeded; 2]);
 }
 
 #[test]
