@@ -1,9 +1,9 @@
 //! What a record for many readers says of a request: which, where and how much, and nothing that could be a secret.
 //!
-//! Certificates become their size and digest. Values of settings and AT parameters become their size alone: a PIN or a
-//! password among them would be found from its digest.
+//! Certificates become their size and digest. Values of settings and AT parameters become their size alone, and the password
+//! of a key less than that: a PIN or a password would be found from its digest.
 
-use super::{CommandRequest, ConfigPairs};
+use super::{CommandRequest, ConfigPairs, SecretField};
 use alloc::format;
 use alloc::string::String;
 use sha2::{Digest, Sha256};
@@ -26,11 +26,18 @@ impl CommandRequest {
             Self::AtCommand { parameters, .. } if !parameters.is_empty() => {
                 *parameters = size_of(parameters);
             }
+            Self::ClientPrivateKey {
+                password: Some(password),
+                ..
+            } => *password = SecretField::Erased(WITHHELD.into()),
             _ => {}
         }
         outline
     }
 }
+
+/// In the place of a digest.
+const WITHHELD: &str = "withheld";
 
 fn size_of(text: &str) -> String {
     format!("<{} bytes>", text.len())
@@ -101,5 +108,11 @@ mod tests {
             pin("4321").outline(),
             "no digest to search"
         );
+        let key = |password: &str| CommandRequest::ClientPrivateKey {
+            sec_tag: crate::SecTag::new(1).unwrap(),
+            content: "key".into(),
+            password: Some(password.into()),
+        };
+        assert_eq!(key("1234").outline(), key("4321").outline());
     }
 }
