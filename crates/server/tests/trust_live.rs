@@ -370,3 +370,31 @@ async fn the_list_of_certificates_says_which_are_revoked() {
         [word("superseded", true), word("revoked", true)]
     );
 }
+
+#[tokio::test]
+async fn a_list_that_could_not_be_written_is_tried_again() {
+    let town = Town::start().await;
+    let device = provisioned(&town, 1).await;
+    let found = sectag_pki::Certificate::from_pem(&device.stored[&(TAG, 1)]).unwrap();
+    let ca = town.dir.path().join("home/ca");
+    // In the way of the new list.
+    let obstacle = ca.join(".devices.crl.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let path = format!(
+        "/v1/claimed-devices/{}/certificates/{}/revoke",
+        device.id, found.serial_hex
+    );
+    assert_eq!(town.owner("POST", &path, None).await.status, 204);
+    let failed = async {
+        let says = |line: &String| line.contains("a revocation list cannot be written");
+        while !town.log.lines().iter().any(says) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failed).await.unwrap();
+    std::fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(
+        listed(&ca.join("devices.crl"), 1).await,
+        [found.serial_hex.as_str()]
+    );
+}

@@ -114,6 +114,8 @@ impl Lists {
                 Ok(revoked) => revoked,
                 Err(reason) => {
                     tracing::warn!(%reason, "a revocation list cannot be made");
+                    // None of them says all that it should, for all we know.
+                    self.known.clear();
                     return made;
                 }
             };
@@ -127,10 +129,15 @@ impl Lists {
                         self.known.insert(path, stamp);
                     }
                 }
+                // The file is as it was, and lacks something: the next look tries again.
                 Ok(Err(reason)) => {
                     tracing::warn!(path = %path.display(), %reason, "a revocation list cannot be written");
+                    self.known.remove(&path);
                 }
-                Err(reason) => tracing::error!(%reason, "a revocation list was not made"),
+                Err(reason) => {
+                    tracing::error!(%reason, "a revocation list was not made");
+                    self.known.remove(&path);
+                }
             }
         }
         made
