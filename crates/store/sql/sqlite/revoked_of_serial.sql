@@ -1,1 +1,1 @@
-SELECT count(*) FROM revoked WHERE subject = ?1 AND serial = ?2
+SELECT count(*) FROM revoked WHERE subject = ?1 AND team IN (?2, '') AND serial = ?3

@@ -30,7 +30,8 @@ pub(crate) fn certificate(
     at: Timestamp,
 ) -> Result<Option<bool>, StoreError> {
     let key = device.as_bytes();
-    let count = |serial: &str| one::<i64>(db, sql!("revoked_of_serial"), params![key, serial]);
+    let count =
+        |serial: &str| one::<i64>(db, sql!("revoked_of_serial"), params![key, team, serial]);
     let before = count(serial)?;
     let issued: i64 = one(db, sql!("lives_of_serial"), params![key, team, serial])?;
     let runs = all(
