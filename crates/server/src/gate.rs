@@ -181,15 +181,6 @@ impl Doorkeeper {
         view.has_several_teams
     }
 
-    /// Is the first level of some team's topics called so?
-    pub fn is_prefix(&self, level: &str) -> bool {
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        let first = |prefix: &str| prefix.split('/').next() == Some(level);
-        view.teams
-            .iter()
-            .any(|team| team.exists && team.prefix.as_deref().is_some_and(first))
-    }
-
     /// Certificates that count in the view: registered, taken back, and devices blocked.
     pub fn counts(&self) -> (usize, usize, usize) {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);

@@ -429,6 +429,29 @@ async fn a_team_made_while_the_broker_runs_has_its_own_ca_and_topics() {
 }
 
 #[tokio::test]
+async fn a_team_cannot_register_what_the_home_s_own_ca_signed() {
+    let town = Town::with_policy(Policy::FirstClaim).await;
+    let (_, key) = team(&town, "acme").await;
+    // As `sectag cert issue` makes it: signed here, and known to no database.
+    let read = |name: &str| {
+        let path = town.dir.path().join("home/ca").join(name);
+        std::fs::read_to_string(path).unwrap()
+    };
+    let ca = Elsewhere(Authority::from_pem(&read("devices.crt"), &read("devices.key")).unwrap());
+    let id = FakeDevice::new(1).id.to_string();
+    for name in ["panel", id.as_str()] {
+        let papers = ca.sign(&town, name);
+        let taken = post(&town, &key, "/v1/devices", &row(name, &papers)).await;
+        let upload = finished(&town, &key, &taken).await;
+        let said = errors(&town, &upload).await.json();
+        let said = said["errors"][0].as_str().unwrap();
+        assert!(said.contains("belongs to another device"), "{said}");
+        let (client, _messages) = connect(&town, &papers).await.unwrap();
+        assert!(may_use(&client, &format!("{name}/x")).await);
+    }
+}
+
+#[tokio::test]
 async fn a_device_is_registered_without_a_claim_until_another_team_claims_it() {
     let town = Town::with_policy(Policy::FirstClaim).await;
     let (_, key) = team(&town, "acme").await;

@@ -442,6 +442,9 @@ async fn a_claim_takes_the_id_of_a_device_back_from_other_teams() {
     let again = vec![registration(subject.clone(), 7)];
     let errors = register_of(store.as_ref(), "bob", "01C", again).await;
     assert!(errors[0].starts_with("[0]: this id cannot"), "{errors:?}");
+    // Whoever has the device does not hear what others had.
+    let asked = store.revoke_certificate(device_id(1), TEAM, "0a05", "ada", at(9));
+    assert_eq!(asked.await.unwrap(), None);
     // Who lost it is told so, and not to whom.
     let told = store.audit(Some(device_id(1)), None, 50).await.unwrap();
     let mut told = told.items.into_iter().map(|record| record.event);

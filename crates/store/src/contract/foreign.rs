@@ -132,6 +132,9 @@ pub struct NewRegistration {
 impl NewRegistration {
     /// The same words for every id that is not this team's to give: nobody learns from them who has it.
     pub const ID_REFUSED: &str = "this id cannot be registered here: claim the device with a key of this team first; an id that is no device UUID must be free";
+
+    /// The same words for whatever other device has it, of whichever team.
+    pub const CERTIFICATE_REFUSED: &str = "this certificate, or its key, belongs to another device";
 }
 
 /// Trust that chains do not say. Part of [`Store`](crate::Store).

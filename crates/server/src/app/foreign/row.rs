@@ -4,7 +4,8 @@
 use crate::owner_api::moment;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::CertificateDer;
-use sectag_pki::{Certificate, sha256, topics};
+use sectag_pki::chain::{self, Check};
+use sectag_pki::{Authority, Certificate, Purpose, sha256, topics};
 use sectag_proto::{DeviceId, Timestamp};
 use sectag_store::{NewRegistration, REGISTERED_ID_CHARS_MAX, RegisteredCertificate, Subject};
 
@@ -40,6 +41,21 @@ pub struct Checked {
     issuer: String,
     /// Nothing but a claim says that a device is this team's, or this key's.
     pub(crate) needs_claim: bool,
+}
+
+impl Checked {
+    /// Whether the broker lets the certificate in by its chain: this CA signed it.
+    pub(crate) fn is_of(&self, authority: &Authority, now: Timestamp) -> bool {
+        let check = Check {
+            root: authority.certificate_der(),
+            intermediates: &[],
+            purpose: Purpose::Devices,
+            now_s: now.as_secs(),
+            crl: None,
+            name: None,
+        };
+        chain::verify(self.certificate.der(), &check).is_ok()
+    }
 }
 
 impl From<Checked> for NewRegistration {

@@ -18,8 +18,6 @@ use rusqlite::{Connection, params};
 use sectag_proto::{DeviceId, Timestamp};
 use serde_json::{Value, json};
 
-const CERTIFICATE_REFUSED: &str = "this certificate, or its key, belongs to another device";
-
 pub(super) fn registered(
     db: &Connection,
     subject: &Subject,
@@ -178,11 +176,11 @@ pub(super) fn register(
     }
     let others = params![&new.der_sha256[..], &new.spki_sha256[..], key, team];
     if one::<i64>(db, sql!("registered_elsewhere"), others)? > 0 {
-        return refuse(CERTIFICATE_REFUSED);
+        return refuse(NewRegistration::CERTIFICATE_REFUSED);
     }
     let of_others = params![&new.spki_sha256[..], key];
     if one::<i64>(db, sql!("issued_elsewhere"), of_others)? > 0 {
-        return refuse(CERTIFICATE_REFUSED);
+        return refuse(NewRegistration::CERTIFICATE_REFUSED);
     }
     let mut known = all(db, sql!("registered_pins_of"), [&key], pin)?;
     known.retain(|pin| pin.team == team);
