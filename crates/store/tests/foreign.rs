@@ -6,8 +6,9 @@ mod fixtures;
 use fixtures::*;
 use sectag_store::{
     AddTeamError, ApiKey, BULK_OPEN_MAX, Bulk, BulkKind, BulkStatus, ClaimOutcome, DeleteTeamError,
-    Life, LifeChange, LifeState, NewRegistration, REGISTERED_CERTIFICATES_MAX,
-    RegisteredCertificate, Role, Store, StoreError, Subject, Team,
+    ForeignEndingQuery, Life, LifeChange, LifeState, NewClaim, NewRegistration,
+    REGISTERED_CERTIFICATES_MAX, RegisteredCertificate, Role, Store, StoreError, Subject, Team,
+    View,
 };
 
 const TEAM: &str = "ada";
@@ -454,6 +455,64 @@ async fn a_claim_takes_the_id_of_a_device_back_from_other_teams() {
         (lost.team.as_deref(), &lost.by[..]),
         (Some("bob"), "service")
     );
+}
+
+#[tokio::test]
+async fn what_ends_is_told_to_whoever_sees_the_device() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    let seen = NewClaim {
+        tags: vec!["hall".into()],
+        ..claim_of(1, &[0, 1])
+    };
+    let hidden = NewClaim {
+        tags: vec!["hall".into()],
+        reserved: true,
+        ..claim_of(2, &[0, 1])
+    };
+    for claim in [seen, hidden] {
+        let claimed = store.claim(claim).await.unwrap();
+        assert!(matches!(claimed, ClaimOutcome::Created(_)), "{claimed:?}");
+    }
+    // Each row says `a`, whatever the tags of its device.
+    let rows = vec![
+        registration(device_id(1).into(), 1),
+        registration(device_id(2).into(), 2),
+        registration(device_id(3).into(), 3),
+        registration(Subject::Named("nrf-1".into()), 4),
+    ];
+    assert_eq!(
+        register(store.as_ref(), "01A", rows).await,
+        Vec::<String>::new()
+    );
+    let told = async |tags: &[&str], reserved| {
+        let view = View {
+            tags: tags.iter().map(ToString::to_string).collect(),
+            reserved,
+            ..View::of(TEAM)
+        };
+        let query = ForeignEndingQuery {
+            view: Some(view),
+            until: at(2_000_000),
+            after: (at(0), 0),
+            limit: 9,
+        };
+        let page = store.foreign_endings(query).await.unwrap();
+        let serials = page.items.into_iter().map(|ending| ending.serial);
+        serials.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&[], true).await, ["0a01", "0a02", "0a03", "0a04"]);
+    assert_eq!(told(&[], false).await, ["0a01", "0a03", "0a04"]);
+    assert_eq!(told(&["hall"], false).await, ["0a01"]);
+    assert_eq!(told(&["a"], true).await, Vec::<String>::new());
+    let stranger = View::of("bob");
+    let query = ForeignEndingQuery {
+        view: Some(stranger),
+        until: at(2_000_000),
+        after: (at(0), 0),
+        limit: 9,
+    };
+    assert_eq!(store.foreign_endings(query).await.unwrap().items, []);
 }
 
 #[tokio::test]

@@ -313,7 +313,7 @@ pub type ForeignCursor = (Timestamp, u64);
 /// Which foreign endings to list, soonest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignEndingQuery {
-    /// Of this team, and of its tags when it has some; `None` for all.
+    /// Of this team, as far as it sees them: with tags, claimed devices only; `None` for all.
     pub view: Option<View>,
     /// Ending at this time or before.
     pub until: Timestamp,

@@ -92,7 +92,11 @@ impl Lives for SqliteStore {
         &self,
         query: ForeignEndingQuery,
     ) -> Result<Page<ForeignEnding, ForeignCursor>, StoreError> {
-        self.read(move |db| foreign_endings(db, &query)).await
+        self.read(move |db| {
+            let _snapshot = db.unchecked_transaction().map_err(read_error)?;
+            foreign_endings(db, &query)
+        })
+        .await
     }
 
     async fn renewals(

@@ -92,19 +92,29 @@ pub(super) fn foreign_endings(
         ),
     }?;
     let next = devices::cut(&mut found, limit).map(|(number, last)| (last.ends_at, *number));
-    let shown = |ending: &ForeignEnding| {
-        let of = |view: &View| {
-            view.tags.is_empty() || ending.tags.iter().any(|tag| view.tags.contains(tag))
-        };
-        query.view.as_ref().is_none_or(of)
-    };
-    let items: Vec<ForeignEnding> = found
-        .into_iter()
-        .map(|(_, ending)| ending)
-        .filter(shown)
-        .collect();
+    let mut items = Vec::with_capacity(found.len());
+    for (_, ending) in found {
+        if is_shown(db, &ending, query.view.as_ref())? {
+            items.push(ending);
+        }
+    }
     let total = items.len() as u64;
     Ok(Page { items, next, total })
+}
+
+/// A device that is claimed is seen by who sees it, whatever was written beside its certificate. What is known by its
+/// registration alone has no tags.
+fn is_shown(
+    db: &Connection,
+    ending: &ForeignEnding,
+    view: Option<&View>,
+) -> Result<bool, StoreError> {
+    let Some(view) = view else { return Ok(true) };
+    let device = match ending.id.parse() {
+        Ok(id) => devices::device(db, id)?,
+        Err(_) => None,
+    };
+    Ok(device.map_or(view.tags.is_empty(), |device| view.shows(&device)))
 }
 
 pub(super) fn renewals(
