@@ -149,6 +149,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_registered_stays_when_ids_become_each_teams_own() {
+        let mut db = database();
+        migrate_by(&mut db, &STEPS[..8]).unwrap();
+        db.execute_batch(
+            "INSERT INTO registered VALUES (x'01', 'nrf-1', 'ada', 'one', 't', '[]', '[]', 5), (x'02', 'nrf-2', 'ada', NULL, 't', '[\"a\"]', '[]', 6),
+                                           (x'00112233445566778899aabbccddee01', 'u', 'bob', NULL, 't', '[]', '[]', 7);
+             INSERT INTO registered_certificates VALUES (1, zeroblob(32), zeroblob(32), x'00112233445566778899aabbccddee01', 'bob', '0a', 'CN=a', x'30', 7, 99);",
+        )
+        .unwrap();
+        let rows = |db: &Connection, sql: &str| -> Vec<String> {
+            let mut asked = db.prepare(sql).unwrap();
+            let found = asked.query_map([], |row| row.get(0)).unwrap();
+            found.map(Result::unwrap).collect()
+        };
+        let all = "SELECT json_array(hex(subject), id, team, name, sub_type, tags, firmware_types, registered_at) FROM registered ORDER BY subject";
+        let counts =
+            "SELECT name || '=' || n FROM counts WHERE name LIKE 'registered:%' ORDER BY name";
+        let indices = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'registered_certificates' ORDER BY name";
+        let before = [all, counts, indices].map(|sql| rows(&db, sql));
+        assert_eq!(before[1], ["registered:ada=2", "registered:bob=1"]);
+        migrate(&mut db).unwrap();
+        assert_eq!([all, counts, indices].map(|sql| rows(&db, sql)), before);
+        // One more with an id that is there, and the end of a claim.
+        db.execute_batch(
+            "INSERT INTO registered SELECT subject, 'bob', id, name, sub_type, tags, firmware_types, 8 FROM registered WHERE id = 'nrf-1';
+             INSERT INTO tombstones (device, version, candidates, pin, unclaimed_at) VALUES (x'00112233445566778899aabbccddee01', 1, x'', NULL, 9);",
+        )
+        .unwrap();
+        assert_eq!(rows(&db, counts), ["registered:ada=2", "registered:bob=1"]);
+        assert_eq!(
+            rows(&db, "SELECT id FROM registered WHERE team = 'bob'"),
+            ["nrf-1"]
+        );
+        assert_eq!(rows(&db, "SELECT serial FROM revoked"), ["0a"]);
+    }
+
+    #[test]
     fn what_was_there_before_teams_is_the_homes() {
         let mut db = database();
         migrate_by(&mut db, &STEPS[..2]).unwrap();
