@@ -126,9 +126,12 @@ impl Hub {
             if let Some(oldest) = ring.front().map(|event| event.number)
                 && oldest <= after + 1
             {
-                // By number: what was dropped before it was read here is missing in between.
                 let from = ring.partition_point(|event| event.number <= after);
-                return Ok(ring.iter().skip(from).take(PAGE).cloned().collect());
+                let numbers = ring.get(from).map_or(0, |first| first.number)..;
+                let run = ring.iter().skip(from).take(PAGE).zip(numbers);
+                // What was dropped before it was read here is missing in between: the next page begins behind it.
+                let run = run.take_while(|(event, number)| event.number == *number);
+                return Ok(run.map(|(event, _)| event.clone()).collect());
             }
         }
         // Never closed.
@@ -299,6 +302,26 @@ mod tests {
         drop(taken);
         let page = reading.await.unwrap();
         assert_eq!((page.len(), page[0].number), (PAGE, 1));
+    }
+
+    #[tokio::test]
+    async fn a_page_ends_where_events_are_missing_so_that_they_are_told_as_lost() {
+        let home = tempfile::tempdir().unwrap();
+        let hub = hub(home.path(), 10).await;
+        hub.newest.send_replace(0);
+        hub.read().await.unwrap();
+        let missing = 4..=6;
+        hub.ring
+            .lock()
+            .unwrap()
+            .retain(|event| !missing.contains(&event.number));
+        let numbers = async |after| -> Vec<u64> {
+            let page = hub.behind(after).await.unwrap();
+            page.iter().map(|event| event.number).collect()
+        };
+        assert_eq!(numbers(0).await, [1, 2, 3]);
+        assert_eq!(numbers(3).await, [7, 8, 9, 10]);
+        assert_eq!(numbers(8).await, [9, 10]);
     }
 
     #[tokio::test]
