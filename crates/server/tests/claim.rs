@@ -176,6 +176,16 @@ async fn the_allow_list_policy_takes_only_devices_whose_key_is_known() {
     assert_eq!(listed["items"][0]["keyId"], right["keyId"]);
     assert_eq!(town.owner("DELETE", &path, None).await.status, 204);
     assert_eq!(town.owner("DELETE", &path, None).await.status, 404);
+    // Claimed is claimed: the same token says so again, and another key's does not get in beside it.
+    assert_eq!(town.claim(&device).await.status, 200);
+    let dry = json!({"claimToken": device.claim_token()});
+    let dry_run = "/v1/claimed-devices?dryrun=true";
+    assert_eq!(town.owner("POST", dry_run, Some(&dry)).await.status, 202);
+    let impostor = FakeDevice::new(1);
+    assert_eq!(town.claim(&impostor).await.status, 409);
+    let unclaim = format!("/v1/claimed-devices/{}", device.id);
+    assert_eq!(town.owner("DELETE", &unclaim, None).await.status, 204);
+    assert_eq!(town.claim(&device).await.status, 409, "a new claim");
 }
 
 #[tokio::test]

@@ -152,7 +152,13 @@ impl App {
         let mut candidates = Self::candidates(&token).await?;
         if self.policy() == Policy::AllowList {
             let allowed = self.store.allowed(&caller.team, token.device).await?;
-            candidates.retain(|candidate| Some(candidate.kid) == allowed);
+            // What this key sees has been claimed; to ask for it once more is no new claim.
+            let claimed = self.store.device(token.device).await?;
+            let claimed = claimed.filter(|device| caller.sees(device));
+            candidates.retain(|candidate| {
+                let mut known = claimed.iter().flat_map(|device| &device.candidates);
+                Some(candidate.kid) == allowed || known.any(|known| known.kid == candidate.kid)
+            });
             if candidates.is_empty() {
                 tracing::warn!(device = %token.device, by = %caller.name, "claim refused: the allow-list has no such device and key");
                 return Err(OwnerError::ClaimRefused(NOT_CLAIMABLE));
