@@ -48,10 +48,10 @@ fn a_c_program_takes_a_device_from_blank_to_done() {
     assert_eq!(
         done.stdout,
         "event START\n\
-         event NEED_LTE_DEACTIVATED\nevent NEED_LTE_ACTIVATED\n\
          event NEED_LTE_DEACTIVATED\nsetting app/name=from the owner\nevent NEED_LTE_ACTIVATED\n\
+         event NEED_LTE_DEACTIVATED\nevent NEED_LTE_ACTIVATED\n\
          event DONE\nevent STOP\nresult 1\n",
-        "two batches, since the certificate is made from the first one's results: {done:#?}"
+        "two batches, since the certificate is made from the first one's results, and `finished` leaves last: {done:#?}"
     );
     assert!(!done.stderr.contains("-----BEGIN"), "{done:#?}");
     let again = desk.provision().expect_code(1);
