@@ -24,7 +24,7 @@ mod teams;
 mod verified;
 
 pub use claim::{BULK_ROWS_MAX, ClaimRequest, Claimed};
-pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_threads};
+pub use claim_many::{CLAIMS_IN_HAND_MAX, recovery_cores};
 pub use commands::{CommandPatch, Wish};
 pub use forecast::{
     ALARM_DAYS, COUNTED_MAX, Expected, Forecast, ForecastQuery, Looked, Outlook, OwnCertificate,

@@ -16,7 +16,7 @@ use sectag_proto::cose::Convention;
 use sectag_proto::es256::{PublicKey, SignEs256, Signature};
 use sectag_proto::token::{AttestationToken, DeviceType};
 use sectag_proto::{DeviceId, FirmwareId};
-use sectag_server::app::{BULK_ROWS_MAX, Caller, ClaimRequest, recovery_threads};
+use sectag_server::app::{BULK_ROWS_MAX, Caller, ClaimRequest, recovery_cores};
 use sectag_server::{Config, Home, Service, system_clock};
 use sectag_store::{NewClaim, Role, SealKey, SqliteStore, Store, View};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -68,7 +68,7 @@ async fn measure() {
     let home = folder.path().join("home");
     let service = start(&home).await;
     let claims = claims(&service, &tokens).await;
-    let cores = recovery_threads();
+    let cores = recovery_cores();
     let bound = (recoveries * cores as f64).min(commits);
     println!("four keys recovered, one core:    {recoveries:>9.0} /s");
     println!(

@@ -1,8 +1,8 @@
-//! Many claims at once: signatures are recovered on as many threads as there are cores, and the writes meet in the store's
+//! Many claims at once: signatures are recovered on all cores, and the writes meet in the store's
 //! group commit.
 //!
 //! ```text
-//!   rows, those of one device together ─► at most [`CLAIMS_IN_HAND_MAX`] at a time ─► a thread of [`recovery_threads`] ─► store ─► answers, in the order of the rows
+//!   rows, those of one device together ─► at most [`CLAIMS_IN_HAND_MAX`] at a time ─► a thread for one of [`recovery_cores`] ─► store ─► answers, in the order of the rows
 //! ```
 
 use super::{App, Caller, ClaimRequest, Claimed, OwnerError};
@@ -18,13 +18,17 @@ use tokio::task::JoinSet;
 /// recovered; more would only wait there.
 pub const CLAIMS_IN_HAND_MAX: usize = 512;
 
-/// Threads that recover keys at the same time, in this process. A claim tries four keys, which takes most of a millisecond of
-/// a core; on a runtime's own threads a bulk claim would hold up everybody else's requests.
-pub fn recovery_threads() -> usize {
+/// Cores that keys are recovered on. A claim tries four keys, which takes most of a millisecond of a core; on a runtime's own
+/// threads a bulk claim would hold up everybody else's requests.
+pub fn recovery_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-static RECOVERIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(recovery_threads()));
+/// Recoveries in hand for each core: the next one is there when one ends, so that no core waits until a task has been woken.
+const RECOVERIES_PER_CORE: usize = 2;
+
+static RECOVERIES: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(RECOVERIES_PER_CORE * recovery_cores()));
 
 impl ClaimRequest {
     /// A row of CSV: the token, and optionally its tags (spec/owner-api §2.3).
