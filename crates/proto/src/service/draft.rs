@@ -1,7 +1,8 @@
 //! The changes of one question while it is being answered: the queue stays as it is, changed rows are laid over it.
 
+use super::adding::take_sequence;
 use super::failing::Repeat;
-use super::{Changes, Command, Failure, Queue, Response, Status, take_sequence};
+use super::{Changes, Command, Failure, Queue, Response, Status};
 use crate::{CommandId, Timestamp};
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -1,18 +1,50 @@
 //! A fetch: what has the device done, and what does it get.
 
+use super::correlation::Named;
 use super::draft::Draft;
-use super::expansion::{Expansion, Named, at_chars, expand};
+use super::expansion::{Expansion, at_chars, expand};
 use super::failing::Repeat;
-use super::{
-    Changes, Command, Failure, FetchLimits, Fetched, Queue, REPORT_WAIT, Response, Status,
-};
+use super::{Changes, Command, Failure, Queue, REPORT_WAIT, Response, Status};
 use crate::rules::ErrorPolicy;
 use crate::wire::{WireCommand, command_len, encode_commands};
 use crate::{CommandId, Timestamp};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
+
+/// The device's side of a fetch, as the query says (absent: limit 10, rx 1024).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLimits {
+    /// Commands in one batch.
+    pub records_max: usize,
+    /// Bytes of CBOR that fit: for HTTP already less the header budget.
+    pub cbor_bytes_max: usize,
+    /// Bytes the device can send back (`txMaxSize`).
+    pub report_bytes_max: usize,
+    /// Characters of one `AT…=…`: max(TX_BUF_SZ, CODEC_AT_CMD_LEN) − 1, 2047 by default.
+    pub at_chars_max: usize,
+}
+
+/// Answer to a fetch. `Debug` shows how many bytes, not which: they hold keys and passwords.
+#[derive(Clone)]
+pub enum Fetched {
+    /// Send these bytes after committing the changes.
+    Batch {
+        /// CBOR commands.
+        bytes: Vec<u8>,
+        /// Commands in it.
+        count: usize,
+        /// To be committed before the bytes leave.
+        changes: Changes,
+    },
+    /// 204, after committing the changes (if any).
+    Nothing {
+        /// May hold outcomes that became unknown, or commands that can never fit.
+        changes: Changes,
+    },
+}
 
 pub(super) fn next_batch(
     queue: &Queue,
@@ -187,6 +219,26 @@ fn deliver(draft: &mut Draft<'_>, delivered: &[CommandId], now: Timestamp) {
         {
             row.status = Status::InProgress;
             row.requested_at = Some(requested_at);
+        }
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch {
+                bytes,
+                count,
+                changes,
+            } => f
+                .debug_struct("Batch")
+                .field("bytes", &bytes.len())
+                .field("count", count)
+                .field("changes", changes)
+                .finish(),
+            Self::Nothing { changes } => {
+                f.debug_struct("Nothing").field("changes", changes).finish()
+            }
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The end of the closed loop: a certificate, or the reason why there is none.
 
+use super::adding::take_sequence;
 use super::draft::Draft;
 use super::failing::Repeat;
-use super::{
-    AddError, Changes, Command, Failure, NewCommand, Queue, Response, Status, take_sequence,
-};
+use super::{AddError, Changes, Command, Failure, NewCommand, Queue, Response, Status};
 use crate::command::{CommandKind, CommandRequest};
 use crate::{CommandId, Timestamp};
 use alloc::format;

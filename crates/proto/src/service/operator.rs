@@ -1,5 +1,6 @@
 //! What an operator does to commands that are queued: change, resume, skip, discard.
 
+use super::adding::take_sequence;
 use super::draft::Draft;
 use super::{AddError, Changes, Command, Failure, Queue, Response, Status, checked};
 use crate::command::CommandRequest;
@@ -52,7 +53,7 @@ pub(super) fn change(
     let mut draft = Draft::new(queue, now);
     if let Some(request) = request {
         let request = checked(request)?;
-        let sequence = super::take_sequence(&mut draft.changes.next_sequence)?;
+        let sequence = take_sequence(&mut draft.changes.next_sequence)?;
         if let Some(row) = draft.change(id) {
             row.request = request;
             row.sequence = sequence;

@@ -5,8 +5,9 @@
 //! answers was executed, whatever failed before it: a device takes a bare `ERROR` for a success and goes on
 //! (spec/device-protocol §8.1).
 
+use super::correlation::Named;
 use super::draft::Draft;
-use super::expansion::{Named, digest, ignored, steps_in_front};
+use super::expansion::{ignored, steps_in_front};
 use super::failing::Repeat;
 use super::{Alarm, Changes, Command, Failure, NeedsCertificate, Queue, Response, Status};
 use crate::at::{Answer, Verdict};
@@ -311,4 +312,21 @@ const fn is_keygen(kind: CommandKind) -> bool {
             | CommandKind::CertificateSigningRequest
             | CommandKind::EndorsementKeyGeneration
     )
+}
+
+/// A response as a few bytes that differ when the response differs.
+fn digest(response: &WireResponse) -> String {
+    use sha2::{Digest, Sha256};
+    let (number, code, message) = match &response.result {
+        WireResult::Failed { cme_error, message } => (99u8, *cme_error, message.as_str()),
+        WireResult::AtDone { message } => (100, 0, message.as_str()),
+        WireResult::ConfigStored => (101, 0, ""),
+        WireResult::Finished => (102, 0, ""),
+    };
+    let mut hash = Sha256::new();
+    hash.update(response.correlation.as_str());
+    hash.update([0, number]);
+    hash.update(code.to_be_bytes());
+    hash.update(message);
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
