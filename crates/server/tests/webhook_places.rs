@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn nobody_learns_what_a_name_resolves_to() {
+async fn nobody_learns_whether_a_name_of_the_own_network_exists() {
     let town = Town::start().await;
     let made = json!({"name": "guests"});
     let team = town.owner("POST", "/v1/teams", Some(&made)).await.json();
@@ -20,19 +20,26 @@ async fn nobody_learns_what_a_name_resolves_to() {
     let key = key["key"].as_str().unwrap();
     town.log.forbid(key);
     let headers = format!("Authorization: Bearer {key}\r\n");
-    let body = json!({"url": "https://localhost:1/"}).to_string();
-    let made = town
-        .owner_raw("POST", "/v1/webhooks", &headers, &body)
-        .await;
-    assert_eq!(made.status, 201);
-    let path = format!("/v1/webhooks/{}/test", made.json()["id"].as_str().unwrap());
-    let test = town.owner_raw("POST", &path, &headers, "").await.json();
-    let error = test["error"].as_str().unwrap();
-    assert!(
-        error.contains("`localhost` resolves to an address that is not allowed"),
-        "{error}"
-    );
-    assert!(!error.contains("127.") && !error.contains("::1"), "{error}");
+    // One name is in the own network, the other one nowhere (RFC 6761 §6.4).
+    let mut told = Vec::new();
+    for name in ["localhost", "nobody.invalid"] {
+        let body = json!({"url": format!("https://{name}:1/")}).to_string();
+        let made = town
+            .owner_raw("POST", "/v1/webhooks", &headers, &body)
+            .await;
+        assert_eq!(made.status, 201);
+        let path = format!("/v1/webhooks/{}/test", made.json()["id"].as_str().unwrap());
+        let test = town.owner_raw("POST", &path, &headers, "").await.json();
+        assert!(test["tookMs"].as_u64().unwrap() >= 1000, "{test}");
+        let error = test["error"].as_str().unwrap();
+        told.push(error.replace(name, "NAME"));
+    }
+    assert!(told[0].starts_with("`NAME` leads nowhere"), "{}", told[0]);
+    assert_eq!(told[0], told[1]);
+    let lines = town.log.lines();
+    for detail in ["is an address of the own network", "is not found"] {
+        assert!(lines.iter().any(|line| line.contains(detail)), "{detail}");
+    }
     // Of the home's own team it may lead there, and what is said names what was given.
     let body = json!({"url": "http://localhost:1/"});
     let made = town.owner("POST", "/v1/webhooks", Some(&body)).await;

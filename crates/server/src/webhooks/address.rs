@@ -7,10 +7,10 @@
 //! | all others | everybody, by `https` only |
 //!
 //! A name is resolved once, each address is judged, and the connection goes to the one that was judged, so that a name
-//! cannot change its mind in between. IPv4 inside IPv6 (mapped, NAT64, 6to4) is judged as IPv4.
+//! cannot change its mind in between. A name that leads nowhere it may is answered like one that is not there. IPv4 inside IPv6 (mapped, NAT64, 6to4) is judged as IPv4.
 
 use crate::settings::Private;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What an address is to a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,18 +112,6 @@ pub(crate) enum NotCalled {
     Plain(IpAddr),
 }
 
-impl NotCalled {
-    /// For whoever gave a name that leads there: without the address, or everybody could ask the resolver of the own network.
-    pub(crate) fn of_name(&self, name: &str) -> String {
-        match self {
-            Self::Never(_) | Self::Private(_) => format!(
-                "`{name}` resolves to an address that is not allowed for webhooks of this team; the service's log says which"
-            ),
-            Self::Plain(_) => format!("`{name}` is on the internet, where only `https` is used"),
-        }
-    }
-}
-
 /// Whether a webhook may lead here.
 pub(crate) fn judge(
     address: IpAddr,
@@ -138,6 +126,37 @@ pub(crate) fn judge(
         (Place::Private, _) => Err(NotCalled::Private(address)),
         (Place::Public, _) if !tls => Err(NotCalled::Plain(address)),
         (Place::Public, _) => Ok(()),
+    }
+}
+
+/// Those of a name's addresses that may be called.
+///
+/// # Errors
+/// In words for whoever gave the name: as if those that are not allowed were not there. Else everybody with a webhook could ask
+/// the resolver of the own network which names there are.
+pub(crate) fn choose(
+    name: &str,
+    found: &[SocketAddr],
+    judge: impl Fn(IpAddr) -> Result<(), NotCalled>,
+) -> Result<Vec<SocketAddr>, String> {
+    let (mut chosen, mut is_plain) = (Vec::new(), false);
+    for address in found {
+        match judge(address.ip()) {
+            Ok(()) => chosen.push(*address),
+            Err(NotCalled::Plain(_)) => is_plain = true,
+            Err(reason) => {
+                tracing::info!(name, %reason, "the name of a webhook's receiver leads where it must not");
+            }
+        }
+    }
+    match (chosen.is_empty(), is_plain) {
+        (false, _) => Ok(chosen),
+        (true, true) => Err(format!(
+            "`{name}` is on the internet, where only `https` is used"
+        )),
+        (true, false) => Err(format!(
+            "`{name}` leads nowhere that webhooks of this team may go: it has no address, or none that is allowed; the service's log says which"
+        )),
     }
 }
 
@@ -222,6 +241,29 @@ mod tests {
                 ),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn of_a_name_nobody_learns_what_there_is_beside_what_is_allowed() {
+        let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 443);
+        let (never, private) = (at("169.254.169.254"), at("10.1.2.3"));
+        let public = at("93.184.216.34");
+        for tls in [false, true] {
+            let chosen = |found: &[SocketAddr]| {
+                choose("x.example", found, |address| {
+                    judge(address, tls, Private::Home, false)
+                })
+            };
+            let nothing = chosen(&[]);
+            assert!(nothing.as_ref().is_err_and(|told| !told.contains("10.")));
+            for hidden in [&[never][..], &[private], &[private, never]] {
+                assert_eq!(chosen(hidden), nothing);
+            }
+            let alone = chosen(&[public]);
+            assert_ne!(alone, nothing);
+            assert_eq!(chosen(&[public, private]), alone);
+            assert_eq!(chosen(&[never, public]), alone);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A connection is kept for the next delivery as long as the other end likes; a redirect is not followed, since nobody judged
 //! where it leads.
 
-use super::address::judge;
+use super::address::{choose, judge};
 use crate::settings::Webhooks as Settings;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -14,15 +14,18 @@ use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 /// From the name to a finished handshake.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// A name that leads nowhere is told no earlier: how soon a resolver answers says whether it knows the name.
+const NOWHERE_AFTER: Duration = Duration::from_secs(1);
 /// From the request to the end of its answer.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Bytes read of an answer, of which nothing is used.
@@ -122,14 +125,14 @@ impl Line {
     ) -> Result<u16, String> {
         let (mut sender, is_old) = match self.0.take() {
             Some((known, sender)) if known == *target && !sender.is_closed() => (sender, true),
-            _ => (within(connect(target, manners)).await?, false),
+            _ => (connect(target, manners).await?, false),
         };
         let sent = tokio::time::timeout(ANSWER_MAX, send(&mut sender, target, delivery)).await;
         let (status, whole) = match sent {
             Ok(Ok(answer)) => answer,
             // The other end closed what it had kept for long enough; that says nothing about the delivery.
             Ok(Err(_)) if is_old => {
-                sender = within(connect(target, manners)).await?;
+                sender = connect(target, manners).await?;
                 tokio::time::timeout(ANSWER_MAX, send(&mut sender, target, delivery))
                     .await
                     .map_err(|_| late())??
@@ -150,12 +153,6 @@ impl Line {
 
 fn late() -> String {
     format!("no answer within {} s", ANSWER_MAX.as_secs())
-}
-
-async fn within<T>(connecting: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    tokio::time::timeout(CONNECT_MAX, connecting)
-        .await
-        .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_MAX.as_secs())))
 }
 
 /// The status, and whether the answer was read to its end.
@@ -190,35 +187,56 @@ async fn connect(
     target: &Target,
     manners: Manners<'_>,
 ) -> Result<http1::SendRequest<Full<Bytes>>, String> {
-    let found = tokio::net::lookup_host((target.host.as_str(), target.port))
+    let begun = Instant::now();
+    let addresses = addresses(target, manners, begun).await?;
+    let connecting = async {
+        let mut refusal = String::new();
+        for address in addresses {
+            // The address that was judged, not the name again.
+            match TcpStream::connect(address).await {
+                Ok(socket) => return begin(socket, target, manners.settings).await,
+                Err(e) => refusal = format!("{}: {e}", target.authority),
+            }
+        }
+        Err(refusal)
+    };
+    timeout_at(begun + CONNECT_MAX, connecting)
         .await
-        .map_err(|e| format!("`{}` is not found: {e}", target.host))?;
-    let mut refusal = format!("`{}` has no address", target.host);
-    for address in found {
-        let judged = judge(
-            address.ip(),
-            target.tls,
-            manners.settings.private,
-            manners.is_home,
-        );
-        if let Err(reason) = judged {
-            let name = &target.host;
-            refusal = match name.parse::<IpAddr>() {
-                Ok(_) => reason.to_string(),
-                Err(_) => {
-                    tracing::info!(name, %reason, "the name of a webhook's receiver leads where it must not");
-                    reason.of_name(name)
-                }
-            };
-            continue;
-        }
-        // The address that was judged, not the name again.
-        match TcpStream::connect(address).await {
-            Ok(socket) => return begin(socket, target, manners.settings).await,
-            Err(e) => refusal = format!("{}: {e}", target.authority),
-        }
+        .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_MAX.as_secs())))
+}
+
+/// Where the target is, as far as this webhook may go there; never empty.
+async fn addresses(
+    target: &Target,
+    manners: Manners<'_>,
+    begun: Instant,
+) -> Result<Vec<SocketAddr>, String> {
+    let (name, private) = (&target.host, manners.settings.private);
+    let judge = |address| judge(address, target.tls, private, manners.is_home);
+    if let Ok(address) = name.parse() {
+        judge(address).map_err(|e| e.to_string())?;
+        return Ok(vec![SocketAddr::new(address, target.port)]);
     }
-    Err(refusal)
+    let looking = tokio::net::lookup_host((name.as_str(), target.port));
+    let found = match timeout_at(begun + CONNECT_MAX, looking).await {
+        Ok(Ok(found)) => found.collect(),
+        Ok(Err(reason)) => {
+            tracing::info!(name, %reason, "the name of a webhook's receiver is not found");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::info!(
+                name,
+                "the name of a webhook's receiver is not found in time"
+            );
+            Vec::new()
+        }
+    };
+    let chosen = choose(name, &found, judge);
+    if chosen.is_err() {
+        tokio::time::sleep_until(begun + NOWHERE_AFTER).await;
+    }
+    chosen
 }
 
 async fn begin(
