@@ -5,15 +5,16 @@
 //!     ▲                     ▲                          ▲                          │
 //!     └──── datagrams ──────┴──────── messages ────────┴──────── answers ◄────────┘   a bounded channel
 //! ```
-//! This file carries and keeps the books; what is answered is decided in [`crate::app`], by the same code as over HTTPS, and
-//! what a session may do in [`sectag_proto::service::grants`]. Nothing waits while the endpoint is in use. A restart in good
-//! order takes the sessions along ([`saved`]); after a crash devices resume by ticket or session ID ([`resume`]), at a measured
-//! pace ([`pace`]); who does not say who it is does not stay ([`newcomers`]).
+//! This file carries and keeps the books; requests go out and answers come back in [`requests`]. What is answered is decided in
+//! [`crate::app`], by the same code as over HTTPS, and what a session may do in [`sectag_proto::service::grants`]. Nothing waits
+//! while the endpoint is in use. A restart in good order takes the sessions along ([`saved`]); after a crash devices resume by
+//! ticket or session ID ([`resume`]), at a measured pace ([`pace`]); who does not say who it is does not stay ([`newcomers`]).
 
 mod answers;
 mod books;
 mod newcomers;
 mod pace;
+mod requests;
 mod resume;
 mod saved;
 mod seal;
@@ -23,16 +24,16 @@ use books::{Books, Closing, Figures};
 use newcomers::{NEWCOMERS_MAX, Newcomers};
 use pace::Pace;
 use resume::{Bounds, Resumptions};
-use saved::{Between, Kept};
+use saved::Between;
 
 use crate::admission::{DECISIONS_MAX, Place};
 use crate::app::App;
 use crate::error::StartError;
 use crate::home::{Home, Pair};
-use crate::listen::{Chain, SHUTDOWN_MAX};
+use crate::listen::SHUTDOWN_MAX;
 use crate::settings::Coap;
 use rustix::net::sockopt;
-use sectag_coap::{Exchange, Output as CoapOutput, Response, Server};
+use sectag_coap::{Output as CoapOutput, Server};
 use sectag_dtls::{
     CloseReason, Counters, Endpoint, Event, Identity, Limits, MasterSecret, Now, Output, Random,
     ServerConfig, SessionKey,
@@ -402,77 +403,6 @@ impl Listener {
         }
     }
 
-    /// Nobody knows who is behind this session (any more).
-    fn is_new(&mut self, session: u64, peer: SocketAddr) {
-        self.server.trust(session, false);
-        let uptime = self.now().uptime;
-        if let Some(closed) = self.newcomers.arrived(session, peer, uptime) {
-            self.leaving.push(closed);
-            if closed == session {
-                self.app.admission.over_its_share();
-            }
-        }
-    }
-
-    fn asked(&mut self, request: sectag_coap::Request) {
-        let now = self.app.now();
-        let session = request.session;
-        let ask = match answers::read(&self.app, request, &self.grants, &self.settings, now) {
-            Ok(ask) => ask,
-            Err((exchange, response)) => return self.refused(session, exchange, response),
-        };
-        let place = match self.app.admission.place(ask.is_a_strangers()) {
-            Ok(place) => place,
-            Err(full) => {
-                self.books.busy += 1;
-                let (exchange, response) = ask.turned_away(&self.app, full);
-                return self.respond(exchange, response);
-            }
-        };
-        self.in_hand += 1;
-        let (app, answers) = (self.app.clone(), self.answers.0.clone());
-        tokio::spawn(async move {
-            let answer = ask.answer(&app).await;
-            // There is room for each request in hand, and nobody to tell when the listener has ended.
-            let _ = answers.send((answer, place)).await;
-        });
-    }
-
-    fn answered(&mut self, answer: Answer) {
-        self.in_hand -= 1;
-        let session = answer.session;
-        let Some(peer) = self.books.peer(session) else {
-            return;
-        };
-        let now = self.app.now();
-        let (exchange, response, done) =
-            answer.response(&self.app, &mut self.grants, &self.settings, now);
-        if self.grants.lookup(session, now).is_some() {
-            self.newcomers.gone(session);
-            self.server.trust(session, true);
-        } else {
-            self.is_new(session, peer);
-        }
-        self.refused(session, exchange, response);
-        // Its bytes shall be in the books before they are told.
-        self.turn();
-        let used = self.server.session_counters(session);
-        self.books.done(session, &done, used);
-    }
-
-    /// Answers, and counts it where it is a refusal of somebody who has not said who it is.
-    fn refused(&mut self, session: u64, exchange: Exchange, response: Response) {
-        if response.code.class() == 4 && self.newcomers.refused(session) {
-            self.leaving.push(session);
-        }
-        self.respond(exchange, response);
-    }
-
-    fn respond(&mut self, exchange: Exchange, response: Response) {
-        let now = self.now();
-        self.server.respond(exchange, response, now.uptime);
-    }
-
     fn now(&self) -> Now {
         Now {
             uptime: self.begun.elapsed(),
@@ -492,70 +422,6 @@ impl Listener {
             ..Figures::default()
         };
         self.books.show(shown);
-    }
-
-    fn load(&mut self) {
-        let kept = match self.between.take() {
-            Ok(kept) => kept,
-            Err(e) => {
-                tracing::warn!(reason = %Chain(&e), "DTLS sessions of the last run are not taken over; devices come back with a handshake");
-                return;
-            }
-        };
-        let now = self.now();
-        for Kept { session, grant } in kept {
-            let (peer, cid) = (session.peer, !session.cid.is_empty());
-            match self.endpoint.load(session, now) {
-                Ok(key) => {
-                    let granted = self.grants.from_bytes(key.0, &grant, self.app.now());
-                    let device = granted.map(|granted| granted.device.get());
-                    self.books.loaded(key.0, peer, cid, device);
-                    match device {
-                        Some(_) => self.server.trust(key.0, true),
-                        None => self.is_new(key.0, peer),
-                    }
-                }
-                Err(e) => {
-                    tracing::debug!(%peer, reason = %e, "a saved DTLS session is not taken over")
-                }
-            }
-        }
-        if self.books.loaded > 0 {
-            let sessions = self.books.loaded;
-            tracing::info!(sessions, "DTLS sessions taken over from the last run");
-        }
-    }
-
-    async fn save(self) {
-        let now = self.now();
-        let calendar = self.app.now();
-        let Self {
-            endpoint,
-            grants,
-            between,
-            resumptions,
-            ..
-        } = self;
-        let kept: Vec<Kept> = endpoint
-            .into_saved(now)
-            .into_iter()
-            .map(|session| Kept {
-                grant: grants.to_bytes(session.key.0, calendar).unwrap_or_default(),
-                session,
-            })
-            .collect();
-        let written = tokio::task::spawn_blocking(move || {
-            drop(resumptions);
-            between.write(&kept).map(|()| kept.len())
-        });
-        match written.await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(sessions)) => tracing::info!(sessions, "DTLS sessions saved for the next start"),
-            Ok(Err(e)) => {
-                tracing::warn!(reason = %Chain(&e), "cannot save the DTLS sessions; devices come back with a handshake");
-            }
-            Err(e) => tracing::error!(reason = %e, "cannot save the DTLS sessions"),
-        }
     }
 }
 

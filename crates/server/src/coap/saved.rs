@@ -10,7 +10,9 @@
 //! and that date cannot be set. A file dated later than the sessions in it is not the one that we wrote. A rollback of
 //! the whole disk, date and all, cannot be told (`docs/security.md`).
 
+use super::Listener;
 use super::seal::{Seal, put, take};
+use crate::listen::Chain;
 use sectag_dtls::SavedSession;
 use sectag_keep::{self as keep, KeepError, crash};
 use std::os::unix::fs::MetadataExt;
@@ -143,6 +145,74 @@ fn now_ms() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Listener {
+    /// Goes on with the sessions of the last run.
+    pub(super) fn load(&mut self) {
+        let kept = match self.between.take() {
+            Ok(kept) => kept,
+            Err(e) => {
+                tracing::warn!(reason = %Chain(&e), "DTLS sessions of the last run are not taken over; devices come back with a handshake");
+                return;
+            }
+        };
+        let now = self.now();
+        for Kept { session, grant } in kept {
+            let (peer, cid) = (session.peer, !session.cid.is_empty());
+            match self.endpoint.load(session, now) {
+                Ok(key) => {
+                    let granted = self.grants.from_bytes(key.0, &grant, self.app.now());
+                    let device = granted.map(|granted| granted.device.get());
+                    self.books.loaded(key.0, peer, cid, device);
+                    match device {
+                        Some(_) => self.server.trust(key.0, true),
+                        None => self.is_new(key.0, peer),
+                    }
+                }
+                Err(e) => {
+                    tracing::debug!(%peer, reason = %e, "a saved DTLS session is not taken over")
+                }
+            }
+        }
+        if self.books.loaded > 0 {
+            let sessions = self.books.loaded;
+            tracing::info!(sessions, "DTLS sessions taken over from the last run");
+        }
+    }
+
+    /// Takes the sessions down for the next one.
+    pub(super) async fn save(self) {
+        let now = self.now();
+        let calendar = self.app.now();
+        let Self {
+            endpoint,
+            grants,
+            between,
+            resumptions,
+            ..
+        } = self;
+        let kept: Vec<Kept> = endpoint
+            .into_saved(now)
+            .into_iter()
+            .map(|session| Kept {
+                grant: grants.to_bytes(session.key.0, calendar).unwrap_or_default(),
+                session,
+            })
+            .collect();
+        let written = tokio::task::spawn_blocking(move || {
+            drop(resumptions);
+            between.write(&kept).map(|()| kept.len())
+        });
+        match written.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(sessions)) => tracing::info!(sessions, "DTLS sessions saved for the next start"),
+            Ok(Err(e)) => {
+                tracing::warn!(reason = %Chain(&e), "cannot save the DTLS sessions; devices come back with a handshake");
+            }
+            Err(e) => tracing::error!(reason = %e, "cannot save the DTLS sessions"),
+        }
+    }
 }
 
 #[cfg(test)]
