@@ -78,10 +78,14 @@ impl Hub {
                 if *self.newest.borrow() >= upto {
                     break;
                 }
-                if let Err(reason) = self.read().await {
-                    tracing::warn!(%reason, "events cannot be read");
-                    tokio::time::sleep(PAUSE).await;
-                    break;
+                let Err(reason) = self.read().await else {
+                    continue;
+                };
+                tracing::warn!(%reason, "events cannot be read");
+                // Then again, whether or not another one comes.
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = ended(&mut stopped) => return,
                 }
             }
             tokio::select! {
@@ -302,6 +306,25 @@ mod tests {
         drop(taken);
         let page = reading.await.unwrap();
         assert_eq!((page.len(), page[0].number), (PAGE, 1));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_read_again_before_anything_else_happens() {
+        let home = tempfile::tempdir().unwrap();
+        let hub = hub(home.path(), 3).await;
+        hub.newest.send_replace(0);
+        let db = rusqlite::Connection::open(home.path().join("db")).unwrap();
+        db.execute_batch("ALTER TABLE events RENAME TO elsewhere")
+            .unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let mut newest = hub.newest();
+        tokio::spawn(hub.clone().run(stopped));
+        assert!(hub.store.events(0, 1).await.is_err());
+        db.execute_batch("ALTER TABLE elsewhere RENAME TO events")
+            .unwrap();
+        let read = newest.wait_for(|newest| *newest == 3);
+        let read = tokio::time::timeout(Duration::from_secs(30), read).await;
+        assert!(read.is_ok());
     }
 
     #[tokio::test]
