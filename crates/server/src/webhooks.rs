@@ -32,8 +32,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// After the store failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// After the store failed, or a sender panicked.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Characters of a secret.
 pub(crate) const SECRET_CHARS: std::ops::RangeInclusive<usize> = 16..=256;
 
@@ -209,16 +209,14 @@ impl Webhooks {
                         if !sending.contains_key(&webhook.id) {
                             let (one, changed) = watch::channel(0);
                             sending.insert(webhook.id.clone(), one);
-                            let all = self.clone();
-                            let sender = Sender::new(all, webhook.id, stopped.clone(), changed);
-                            tasks.spawn(sender.run());
+                            tasks.spawn(self.clone().send(webhook.id, stopped.clone(), changed));
                         }
                     }
                     None
                 }
                 Err(reason) => {
                     tracing::warn!(%reason, "webhooks cannot be read");
-                    Some(STORE_PAUSE)
+                    Some(PAUSE)
                 }
             };
             let again = async {
@@ -230,7 +228,7 @@ impl Webhooks {
             tokio::select! {
                 _ = changed.changed() => {}
                 Some(ended) = tasks.join_next() => {
-                    // Removed; or it panicked, and a restart of the service begins it again.
+                    // Removed.
                     if let Ok(id) = ended {
                         let mut sending =
                             self.sending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,6 +241,37 @@ impl Webhooks {
         }
         while tasks.join_next().await.is_some() {}
     }
+
+    /// Sends for one webhook until it is removed or the service ends; a panic ends only the attempt that it came in. Whose it
+    /// was.
+    async fn send(
+        self: Arc<Self>,
+        id: String,
+        mut stopped: watch::Receiver<bool>,
+        changed: watch::Receiver<u64>,
+    ) -> String {
+        let mut after_panic = false;
+        loop {
+            let (all, stop, change) = (self.clone(), stopped.clone(), changed.clone());
+            let sender = Sender::new(all, id.clone(), stop, change, after_panic);
+            // Ends with this one, whoever ends it.
+            let mut task = JoinSet::new();
+            task.spawn(sender.run());
+            match task.join_next().await {
+                Some(Err(reason)) if reason.is_panic() => {
+                    let reason = reason.to_string();
+                    let reason = crate::listen::one_line(&reason);
+                    tracing::error!(webhook = %id, %reason, "the sender of a webhook panicked, which is an error of this service; it begins again");
+                }
+                _ => return id,
+            }
+            after_panic = true;
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = ended(&mut stopped) => return id,
+            }
+        }
+    }
 }
 
 fn delivery(id: String, kind: &str, body: &str, secret: &SecretText, now: Timestamp) -> Delivery {
@@ -254,32 +283,103 @@ fn delivery(id: String, kind: &str, body: &str, secret: &SecretText, now: Timest
     }
 }
 
-/// Where a URL leads, without what may be a secret in it.
-pub(crate) fn origin(url: &str) -> &str {
-    let after = url.find("://").map_or(0, |at| at + 3);
-    let end = url[after..].find(['/', '?', '#']);
-    &url[..end.map_or(url.len(), |at| after + at)]
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use sectag_store::{SealKey, SqliteStore, WebhookHealth};
+    use std::io::Write;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
-    #[test]
-    fn of_a_url_only_its_place_is_told() {
-        for (url, told) in [
-            (
-                "https://hooks.example/services/T0/B0/secret",
-                "https://hooks.example",
-            ),
-            (
-                "https://hooks.example?token=secret",
-                "https://hooks.example",
-            ),
-            ("http://[::1]:8080/x", "http://[::1]:8080"),
-            ("https://hooks.example", "https://hooks.example"),
-        ] {
-            assert_eq!(origin(url), told);
+    /// Lines of the log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
         }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Takes one delivery. What came.
+    async fn taken(listener: &TcpListener) -> String {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![0; 4096];
+        let length = socket.read(&mut bytes).await.unwrap();
+        let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+        socket.write_all(answer).await.unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_panics_begins_again_and_loses_nothing() {
+        let lines = Lines::default();
+        let log = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || log.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let home = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&home.path().join("db"), SealKey::new(&[7; 32])).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let webhook = Webhook {
+            id: "hook".to_owned(),
+            team: "home".to_owned(),
+            url: format!("http://{}/", listener.local_addr().unwrap()),
+            kinds: Vec::new(),
+            created_at: Timestamp(0),
+            created_by: "ada".to_owned(),
+            paused: false,
+            cursor: 0,
+            health: WebhookHealth::default(),
+            last_delivered_at: None,
+        };
+        let secret = Webhooks::secret().unwrap();
+        store.add_webhook(webhook, secret).await.unwrap();
+        let metrics: Arc<Metrics> = Arc::default();
+        let hub = Arc::new(Hub::new(store.clone(), metrics.clone()));
+        // The sender asks it before each attempt, and the first time it gets no answer.
+        let asked = AtomicUsize::new(0);
+        let clock: Clock = Arc::new(move || {
+            assert_ne!(asked.fetch_add(1, Ordering::Relaxed), 0, "no time");
+            Timestamp(1_800_000_000_000)
+        });
+        let all = Arc::new(Webhooks::new(
+            store.clone(),
+            hub,
+            metrics.clone(),
+            clock,
+            Settings::default(),
+            "home".to_owned(),
+        ));
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(all.run(stopped));
+        let came = taken(&listener).await;
+        assert!(came.contains("sectag-delivery: hook-1\r\n"), "{came}");
+        while store.webhook("hook").await.unwrap().unwrap().cursor == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let known = store.webhook("hook").await.unwrap().unwrap();
+        assert_eq!(known.health, WebhookHealth::default());
+        stop.send_replace(true);
+        running.await.unwrap();
+        let text = metrics.text(&crate::metrics::Now::default());
+        for outcome in ["failed", "delivered"] {
+            let line = format!("{{webhook=\"hook\",outcome=\"{outcome}\"}} 1");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let told: Vec<&str> = lines.lines().filter(|l| l.contains("ERROR")).collect();
+        assert_eq!(told.len(), 1, "{lines}");
+        assert!(told[0].contains("webhook=hook") && told[0].contains("no time"));
     }
 }

@@ -1,7 +1,7 @@
 //! Webhooks: where events are sent (docs/reference/webhooks.md).
 
 use super::openapi::Conflict;
-use super::request::{Answer, parse, read};
+use super::request::{Answer, listed_whole, no_such, parse, read};
 use super::{Api, BODY_BYTES_MAX, Refused, answer, shapes};
 use crate::app::{Caller, OwnerError};
 use crate::webhooks::{SECRET_CHARS, Webhooks};
@@ -151,9 +151,8 @@ fn shape(api: &Api, webhook: Webhook, secret: Option<&SecretText>) -> Shown {
 async fn list_webhooks(State(api): State<Api>, Extension(caller): Extension<Caller>) -> Answer {
     let all = api.app.store().webhooks().await?;
     let ours = all.into_iter().filter(|known| known.team == caller.team);
-    let items: Vec<_> = ours.map(|known| shape(&api, known, None)).collect();
-    let total = items.len() as u64;
-    Ok(answer(StatusCode::OK, &shapes::page(items, total, None)))
+    let items = ours.map(|known| shape(&api, known, None));
+    Ok(listed_whole(items.collect()))
 }
 
 /// Send events somewhere
@@ -203,7 +202,7 @@ async fn create_webhook(
         AddWebhookError::NoTeam => OwnerError::Unauthorized,
         AddWebhookError::Store(e) => e.into(),
     })?;
-    tracing::info!(webhook = %webhook.id, place = crate::webhooks::origin(&webhook.url), by = %webhook.created_by, "webhook added");
+    tracing::info!(webhook = %webhook.id, place = webhook.place(), by = %webhook.created_by, "webhook added");
     let shown = shape(&api, webhook, Some(&secret));
     Ok(answer(StatusCode::CREATED, &shown))
 }
@@ -324,10 +323,7 @@ impl FromRequestParts<Api> for Named {
 }
 
 fn unknown(id: &str) -> Refused {
-    Refused(OwnerError::NotFound {
-        what: "webhook",
-        id: id.chars().filter(|c| !c.is_control()).take(64).collect(),
-    })
+    no_such("webhook", id)
 }
 
 fn checked_url(api: &Api, caller: &Caller, url: &str) -> Result<(), Refused> {

@@ -1,7 +1,7 @@
 //! One webhook at work: reads behind its cursor, sends, waits longer and longer, and writes down how far it came.
 
 use super::client::{Line, Target};
-use super::{STORE_PAUSE, Webhooks, delivery, origin};
+use super::{PAUSE, Webhooks, delivery};
 use crate::events::shown;
 use crate::evidence::ended;
 use crate::listen::SHUTDOWN_MAX;
@@ -29,6 +29,9 @@ const SAVE_EVERY: usize = 32;
 /// not cost a write per event and webhook.
 const SAVE_PASSED_WITHIN: Duration = Duration::from_secs(2);
 
+/// Why an attempt failed that ended in a panic.
+const PANICKED: &str = "an error of this service, whose log says more";
+
 /// What a webhook sends.
 pub(super) struct Sender {
     all: Arc<Webhooks>,
@@ -48,6 +51,8 @@ pub(super) struct Sender {
     delivered: usize,
     /// When the first event was passed over since the cursor was written.
     passed_since: Option<Instant>,
+    /// The sender before this one panicked, which counts as an attempt in vain.
+    after_panic: bool,
 }
 
 /// Why sending stops for a moment.
@@ -64,6 +69,7 @@ impl Sender {
         id: String,
         stopped: watch::Receiver<bool>,
         changed: watch::Receiver<u64>,
+        after_panic: bool,
     ) -> Self {
         Self {
             all,
@@ -78,11 +84,12 @@ impl Sender {
             delivered_at: None,
             delivered: 0,
             passed_since: None,
+            after_panic,
         }
     }
 
     /// Until it is removed, or the service ends.
-    pub(super) async fn run(mut self) -> String {
+    pub(super) async fn run(mut self) {
         loop {
             self.changed.borrow_and_update();
             self.outdated = false;
@@ -90,18 +97,18 @@ impl Sender {
             let done = match known {
                 Ok(None) => {
                     self.all.metrics.forget_webhook(&self.id);
-                    return self.id;
+                    return;
                 }
                 Ok(Some(webhook)) => self.send(webhook).await,
                 Err(e) => Err(e),
             };
             match done {
                 Ok(Pause::Changed) => {}
-                Ok(Pause::Stopped) => return self.id,
+                Ok(Pause::Stopped) => return,
                 Err(reason) => {
                     tracing::warn!(webhook = %self.id, %reason, "a webhook cannot go on");
-                    if let Some(Pause::Stopped) = self.pause(STORE_PAUSE).await {
-                        return self.id;
+                    if let Some(Pause::Stopped) = self.pause(PAUSE).await {
+                        return;
                     }
                 }
             }
@@ -116,6 +123,14 @@ impl Sender {
         self.cursor = self.cursor.max(webhook.cursor);
         self.health = webhook.health.clone();
         self.written = webhook.health.clone();
+        if std::mem::take(&mut self.after_panic) {
+            self.all.metrics.delivery(&self.id, false);
+            let (reason, now) = (PANICKED.to_owned(), (self.all.clock)());
+            let pause = self.failed(reason, &webhook, now).await?;
+            if let Some(pause) = self.pause(pause).await {
+                return Ok(pause);
+            }
+        }
         let target = match Target::parse(&webhook.url) {
             Ok(target) => target,
             Err(reason) => {
@@ -259,16 +274,16 @@ impl Sender {
         // What a receiver's certificate or name says is not ours.
         let reason: String = crate::listen::one_line(&reason).chars().take(300).collect();
         let parks = fails(&mut self.health, &reason, now);
-        let (origin, attempts) = (origin(&webhook.url), self.health.attempts);
+        let (place, attempts) = (webhook.place(), self.health.attempts);
         if attempts == 1 {
-            tracing::warn!(webhook = %self.id, origin, %reason, "a webhook is not taken");
+            tracing::warn!(webhook = %self.id, place, %reason, "a webhook is not taken");
         } else {
-            tracing::debug!(webhook = %self.id, origin, %reason, attempts, "a webhook is not taken");
+            tracing::debug!(webhook = %self.id, place, %reason, attempts, "a webhook is not taken");
         }
         let alarm = parks.then(|| {
             let since = crate::owner_api::moment(self.health.failing_since.unwrap_or(now));
             let detail = format!(
-                "webhook {} to {origin} has failed {attempts} times since {since}: {reason}",
+                "webhook {} to {place} has failed {attempts} times since {since}: {reason}",
                 self.id
             );
             tracing::warn!(webhook = %self.id, %detail, "webhook alarm");

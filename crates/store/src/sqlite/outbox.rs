@@ -256,12 +256,9 @@ fn webhook(row: &Row<'_>) -> Result<Webhook, StoreError> {
     })
 }
 
-/// A webhook, for the audit trail. Of the URL only its place: what follows is a secret with some receivers.
+/// A webhook, for the audit trail.
 fn said(webhook: &Webhook) -> Value {
-    let after = webhook.url.find("://").map_or(0, |at| at + 3);
-    let end = webhook.url[after..].find(['/', '?', '#']);
-    let place = &webhook.url[..end.map_or(webhook.url.len(), |at| after + at)];
-    json!({ "id": webhook.id, "place": place, "kinds": webhook.kinds, "paused": webhook.paused })
+    json!({ "id": webhook.id, "place": webhook.place(), "kinds": webhook.kinds, "paused": webhook.paused })
 }
 
 fn kinds_text(webhook: &Webhook) -> String {
