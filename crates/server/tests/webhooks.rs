@@ -3,13 +3,13 @@
 
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use support::Town;
 use support::device::FakeDevice;
-use support::receiver::{PATIENCE, Receiver, SECRET, added, shown};
+use support::receiver::{Receiver, SECRET, added, shown, shown_when};
 
 #[tokio::test]
 async fn what_happens_is_sent_signed_and_in_order() {
@@ -43,15 +43,9 @@ async fn what_happens_is_sent_signed_and_in_order() {
         assert_eq!(came.header("content-type"), "application/json");
     }
     // The answer to the last one is noted after it came here.
-    loop {
-        let shown = shown(&town, &id).await;
-        if shown["cursor"] == last {
-            assert_eq!(shown["state"], "healthy");
-            assert!(shown["lastDeliveredAt"].is_string() && shown.get("secret").is_none());
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let known = shown_when(&town, &id, |known| known["cursor"] == last).await;
+    assert_eq!(known["state"], "healthy");
+    assert!(known["lastDeliveredAt"].is_string() && known.get("secret").is_none());
     let metrics = town.owner("GET", "/metrics", None).await;
     let text = String::from_utf8(metrics.body).unwrap();
     let line =
@@ -72,21 +66,10 @@ async fn what_is_refused_comes_again_under_its_id_and_before_what_follows() {
         came[0].header("sectag-delivery"),
         came[1].header("sectag-delivery")
     );
-    loop {
-        let known = shown(&town, &id).await;
-        if known["attempts"] == 2 {
-            assert_eq!(known["state"], "failing");
-            assert!(
-                known["lastError"]
-                    .as_str()
-                    .unwrap()
-                    .contains("redirects are not followed"),
-                "{known}"
-            );
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let known = shown_when(&town, &id, |known| known["attempts"] == 2).await;
+    assert_eq!(known["state"], "failing");
+    let error = known["lastError"].as_str().unwrap();
+    assert!(error.contains("redirects are not followed"), "{error}");
     let came = receiver.until(|came| came.len() >= 4).await;
     let numbers: Vec<_> = came
         .iter()
@@ -140,6 +123,28 @@ async fn nothing_is_lost_over_a_pause_or_a_restart() {
 }
 
 #[tokio::test]
+async fn what_was_dropped_before_it_was_sent_is_said() {
+    let mut town = Town::start().await;
+    let receiver = Receiver::start().await;
+    let id = added(&town, &receiver, &["claim"]).await;
+    let path = format!("/v1/webhooks/{id}");
+    let pause = json!({"paused": true});
+    town.owner("PATCH", &path, Some(&pause)).await;
+    town.claim(&FakeDevice::new(1)).await;
+    town.claim(&FakeDevice::new(2)).await;
+    let newest = town.drop_events().await;
+    let cursor = shown(&town, &id).await["cursor"].as_u64().unwrap();
+    let resume = json!({"paused": false});
+    town.owner("PATCH", &path, Some(&resume)).await;
+    let came = receiver.until(|came| came.len() >= 2).await;
+    assert_eq!(came[0].header("sectag-event"), "lost");
+    let lost = json!({"from": cursor + 1, "to": newest - 1});
+    assert_eq!(came[0].json()["data"], lost);
+    assert_eq!(came[1].header("sectag-event"), "claim");
+    assert_eq!(came[1].json()["number"], newest);
+}
+
+#[tokio::test]
 async fn a_pause_counts_from_the_next_event_on_however_many_wait() {
     let town = Town::start().await;
     let receiver = Receiver::start().await;
@@ -159,12 +164,8 @@ async fn a_pause_counts_from_the_next_event_on_however_many_wait() {
     pause(true).await;
     drop(held);
     let first = &came[0].json()["number"];
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while shown(&town, &id).await["cursor"].as_u64() < first.as_u64() {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(shown(&town, &id).await["cursor"], *first);
+    let is_past = |known: &Value| known["cursor"].as_u64() >= first.as_u64();
+    assert_eq!(shown_when(&town, &id, is_past).await["cursor"], *first);
     assert_eq!(receiver.all().len(), 1);
     pause(false).await;
     receiver.until(|came| came.len() == 5).await;
@@ -176,23 +177,18 @@ async fn what_is_passed_over_moves_the_cursor_too() {
     let receiver = Receiver::start().await;
     let id = added(&town, &receiver, &["alarm"]).await;
     town.claim(&FakeDevice::new(1)).await;
-    passed_over(&town, &id).await;
-    let before = shown(&town, &id).await["cursor"].as_u64();
+    let before = passed_over(&town, &id).await;
     // Over an orderly end as well.
     town.claim(&FakeDevice::new(2)).await;
     town.down().await;
     town.up().await;
-    passed_over(&town, &id).await;
-    assert!(shown(&town, &id).await["cursor"].as_u64() > before);
+    assert!(passed_over(&town, &id).await > before);
     assert_eq!(receiver.all().len(), 0);
 }
 
-async fn passed_over(town: &Town, id: &str) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while shown(town, id).await["behind"] != 0 {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+async fn passed_over(town: &Town, id: &str) -> Option<u64> {
+    let known = shown_when(town, id, |known| known["behind"] == 0).await;
+    known["cursor"].as_u64()
 }
 
 #[tokio::test]
@@ -224,11 +220,7 @@ async fn a_change_clears_why_it_failed() {
     let id = added(&town, &receiver, &["claim"]).await;
     receiver.answers(&[503; 50]);
     town.claim(&FakeDevice::new(1)).await;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while shown(&town, &id).await["lastError"].is_null() {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    shown_when(&town, &id, |known| !known["lastError"].is_null()).await;
     let body = json!({"paused": true});
     let path = format!("/v1/webhooks/{id}");
     let changed = town.owner("PATCH", &path, Some(&body)).await.json();
@@ -284,19 +276,10 @@ async fn after_days_of_failing_it_is_parked_with_an_alarm() {
     receiver.answers(&[503; 50]);
     town.claim(&FakeDevice::new(1)).await;
     receiver.until(|came| !came.is_empty()).await;
-    loop {
-        // Written down after the first failure.
-        if shown(&town, &id).await["state"] == "failing" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    // Written down after the first failure.
+    shown_when(&town, &id, |known| known["state"] == "failing").await;
     town.wait(Duration::from_secs(4 * 86_400));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while shown(&town, &id).await["state"] != "parked" {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    shown_when(&town, &id, |known| known["state"] == "parked").await;
     let alarms = town.owner("GET", "/v1/alarms", None).await.json();
     assert_eq!(alarms["items"][0]["alarm"], "webhook-alarm", "{alarms}");
     // Somebody repaired it: what waited is sent.

@@ -153,6 +153,19 @@ impl Town {
         self.service.take().unwrap().shutdown().await;
     }
 
+    /// As after a long time: between two lives of the service all events are dropped but for the newest one, whose number this is.
+    pub async fn drop_events(&mut self) -> u64 {
+        let newest = *self.service().app().store().newest_event().borrow();
+        self.down().await;
+        let database = self.dir.path().join("home/sectag.db");
+        let db = rusqlite::Connection::open(database).unwrap();
+        let dropped = db.execute("DELETE FROM events WHERE number < ?1", [newest as i64]);
+        assert!(dropped.unwrap() > 0);
+        drop(db);
+        self.up().await;
+        newest
+    }
+
     pub fn service(&self) -> &Service {
         self.service.as_ref().unwrap()
     }

@@ -183,3 +183,16 @@ pub async fn shown(town: &Town, id: &str) -> Value {
         .await
         .json()
 }
+
+/// How it is once this is true of it.
+pub async fn shown_when(town: &Town, id: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let known = shown(town, id).await;
+        if is(&known) {
+            return known;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{known}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
