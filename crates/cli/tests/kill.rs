@@ -33,7 +33,7 @@ use support::owner::call;
 
 /// Points that no service passes: `cert_kill.rs` and `gateway_kill.rs` end the programs that do. Those of saved DTLS sessions
 /// are passed between two lives: `server/tests/coap_restart.rs`; those of webhooks and of the audit trail's signatures have
-/// receivers and judges: `evidence_kill.rs`. Those of a deleted team have a test of their own below.
+/// receivers and judges: `evidence_kill.rs`. Those of teams that are made and deleted have tests of their own below.
 const ELSEWHERE: [&str; 7] = [
     "pki.",
     "gateway.",
@@ -154,7 +154,7 @@ fn a_kill_while_the_server_certificate_is_replaced_leaves_a_whole_pair() {
 #[test]
 fn a_team_deleted_by_a_service_that_dies_leaves_no_authority_in_the_home() {
     let points = POINTS.iter().map(|(name, _)| *name);
-    for point in points.filter(|name| name.starts_with("teams.")) {
+    for point in points.filter(|name| name.starts_with("teams.delete.")) {
         let home = Home::new();
         let mut up = home.up(&[("SECTAG_CRASH_AT", point)]);
         let create = |name: &str| {
@@ -175,6 +175,50 @@ fn a_team_deleted_by_a_service_that_dies_leaves_no_authority_in_the_home() {
         let _again = home.up(&[]);
         assert_eq!((files_of(&goes), files_of(&stays)), (0, 5), "{point}");
     }
+}
+
+#[test]
+fn a_team_that_was_never_made_leaves_its_authority_aside() {
+    let home = Home::new();
+    let mut up = home.up(&[("SECTAG_CRASH_AT", "teams.create.made")]);
+    home.sectag(&["teams", "create", "lost"]);
+    let end = up.wait(PATIENCE).expect("a stop");
+    assert_eq!(life::signal(end), Some(SIGKILL));
+    let keys_in = |folder: &str| {
+        let found = std::fs::read_dir(home.path().join(folder));
+        let paths = found
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().path());
+        let keys = paths.filter(|path| path.extension().is_some_and(|end| end == "key"));
+        let mut keys: Vec<Vec<u8>> = keys.map(|path| std::fs::read(path).unwrap()).collect();
+        keys.sort();
+        keys
+    };
+    let all = || {
+        [
+            keys_in("ca/teams"),
+            keys_in("operator"),
+            keys_in("ca/aside"),
+        ]
+    };
+    let [authority, mut operators, _] = all();
+    assert_eq!((authority.len(), operators.len()), (1, 2));
+    let homes = std::fs::read(home.path().join("operator/operator.key")).unwrap();
+    operators.retain(|key| *key != homes);
+    let mut made = [authority, operators].concat();
+    made.sort();
+    let armed = home.try_up(&[("SECTAG_CRASH_AT", "teams.aside.copied")], &[]);
+    let (end, log) = armed.expect_err("a stop");
+    assert_eq!(life::signal(end), Some(SIGKILL), "{log}");
+    for told in [1, 0] {
+        let up = home.up(&[]);
+        assert_eq!(all(), [vec![], vec![homes.clone()], made.clone()]);
+        let words = "is set aside";
+        assert_eq!(up.log().matches(words).count(), told, "{}", up.log());
+    }
+    let _up = home.up(&[]);
+    home.sectag(&["teams", "create", "lost"]).expect_code(0);
 }
 
 /// One life for each pass of each point.

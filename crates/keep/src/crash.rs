@@ -195,6 +195,14 @@ pub const POINTS: &[(&str, &str)] = &[
         "the certificate of a deleted team's CA is gone, its key and its operator's certificate are still in the home",
     ),
     (
+        "teams.create.made",
+        "a new team's CA and its operator's certificate are in the home; the database does not know the team",
+    ),
+    (
+        "teams.aside.copied",
+        "the CA of a team is being set aside or taken back: it is in both places",
+    ),
+    (
         "coap.sessions.before-delete",
         "a start: the saved DTLS sessions are read, their file is still there; nothing was sent with their keys",
     ),

@@ -42,7 +42,7 @@ pub use renewal::{SWITCH_KEY, problem_of, words_of};
 pub use reset::Reset;
 pub use rules::RulePatch;
 pub use teams::NewTeam;
-pub(crate) use teams::{home_team, retire_deleted};
+pub(crate) use teams::{home_team, reconcile_authorities};
 
 use crate::admission::Admission;
 use crate::gate::Doorkeeper;

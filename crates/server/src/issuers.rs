@@ -6,7 +6,10 @@
 //! ```
 //!
 //! The broker finds the team of a certificate by its issuer's name, which holds the team's id. Making a CA takes the root's
-//! key; where that has a passphrase or is elsewhere nothing is made, and the error says what to do.
+//! key; where that has a passphrase or is elsewhere nothing is made, and the error says what to do. CAs of teams that are not
+//! on record are set [`aside`].
+
+mod aside;
 
 use crate::home::Home;
 use sectag_keep::{self as keep, KeepError};
@@ -64,6 +67,12 @@ pub enum IssuerError {
         what: String,
         /// Why.
         source: PkiError,
+    },
+    /// The key of another CA is where one is to go.
+    #[error("`{}` is the key of another CA", path.display())]
+    InTheWay {
+        /// Which file.
+        path: PathBuf,
     },
 }
 
@@ -202,26 +211,28 @@ impl Issuers {
         let mut teams = self.teams.write().unwrap_or_else(PoisonError::into_inner);
         teams.remove(team);
         drop(teams);
-        let (certificate, key) = self.files(team);
         // The certificate first: a key alone opens nothing.
-        let (operator, secret) = self.operator_files(team);
+        let [certificate, others @ ..] = self.files_in_use(team);
         keep::crash::point("teams.delete.decided");
         keep::remove(&certificate)?;
         keep::crash::point("teams.delete.certificate-gone");
-        for path in [self.revocations(team), key, operator, secret] {
-            keep::remove(&path)?;
+        for path in others.iter().chain(&self.files_aside(team)) {
+            keep::remove(path)?;
         }
         Ok(())
     }
 
-    /// The ids of all teams of which the home has a file, the remains of a removal that was cut short included.
+    /// The ids of all teams of which the home has a file, in use or aside, the remains of a removal that was cut short included.
     ///
     /// # Errors
     /// [`IssuerError::Keep`].
     pub(crate) fn found(&self) -> Result<BTreeSet<String>, IssuerError> {
         let mut found = BTreeSet::new();
-        for dir in [&self.folder.join("teams"), &self.operators] {
-            for name in keep::names(dir, 4 * TEAMS_MAX)? {
+        let mut dirs = vec![self.folder.join("teams"), self.operators.clone()];
+        let aside = self.folder.join(aside::FOLDER);
+        dirs.extend(aside.is_dir().then_some(aside));
+        for dir in &dirs {
+            for name in keep::names(dir, 5 * TEAMS_MAX)? {
                 let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str());
                 found.extend(stem.filter(|id| is_id(id)).map(str::to_owned));
             }

@@ -1,6 +1,8 @@
 //! One process: store, owner API twice, device API twice (HTTPS, CoAP), broker; started together, ended together.
 
-use crate::app::{App, Clock, Issuer, KeyText, home_team, of_home, retire_deleted, watch_lives};
+use crate::app::{
+    App, Clock, Issuer, KeyText, home_team, of_home, reconcile_authorities, watch_lives,
+};
 use crate::audit::Keeper;
 use crate::error::StartError;
 use crate::events::Hub;
@@ -207,7 +209,7 @@ impl Service {
         let audit_key: Arc<str> = keeper.public_key_pem().into();
         let metrics: Arc<Metrics> = Arc::default();
         let issuers = Arc::new(Issuers::open(&home, clock().as_secs())?);
-        retire_deleted(&issuers, store.as_ref())
+        reconcile_authorities(&issuers, store.as_ref(), clock())
             .await
             .map_err(failed)?;
         let (doorkeeper, errands) =

@@ -72,8 +72,12 @@ impl App {
             .await
             .map_err(|e| OwnerError::NoAuthority(e.to_string()))?
             .map_err(|e| no_authority(&e))?;
+        sectag_keep::crash::point("teams.create.made");
         if let Err(e) = self.store.add_team(team.clone(), &caller.name).await {
-            retire(&self.issuers, &team.id);
+            // A store that failed may have it on record all the same; the next start knows.
+            if !matches!(e, AddTeamError::Store(_)) {
+                retire(&self.issuers, &team.id);
+            }
             return Err(refused(e, &team.name));
         }
         self.doorkeeper.settled().await;
@@ -176,9 +180,14 @@ impl App {
     }
 }
 
-/// Removes what is left in the home of teams that were deleted, after a crash between the two. A CA whose team is not on record
-/// and was not deleted either stays: the database may be an older one, and the key cannot be made again.
-pub(crate) async fn retire_deleted(issuers: &Issuers, store: &dyn Store) -> Result<(), StoreError> {
+/// Brings the CAs of the home into line with the teams on record, at a start: there was a crash between the two, or the
+/// database is another one than at the last start. Of a team that was deleted nothing is left. A CA whose team is neither there
+/// nor deleted is set aside and not destroyed, since the database may be an older one; it comes back with its team.
+pub(crate) async fn reconcile_authorities(
+    issuers: &Issuers,
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let found = match issuers.found() {
         Ok(found) => found,
         Err(e) => {
@@ -188,14 +197,26 @@ pub(crate) async fn retire_deleted(issuers: &Issuers, store: &dyn Store) -> Resu
         }
     };
     for team in found {
-        if store.team(&team).await?.is_some() {
-            continue;
-        }
-        if store.was_deleted(&team).await? {
+        let done = if store.team(&team).await?.is_some() {
+            issuers.take_back(&team, now.as_secs()).map(|was_aside| {
+                if was_aside {
+                    tracing::info!(%team, "the team is on record again: its CA is back from `ca/aside`");
+                }
+            })
+        } else if store.was_deleted(&team).await? {
             retire(issuers, &team);
             tracing::info!(%team, "what was left of a deleted team is removed");
+            Ok(())
         } else {
-            tracing::warn!(%team, "there is a CA of a team that is not on record; it opens nothing here, and other brokers should not trust it");
+            issuers.set_aside(&team).map(|was_there| {
+                if was_there {
+                    tracing::warn!(%team, "a CA of a team that is not on record is set aside in `ca/aside`; if there was such a team, the database is an older one");
+                }
+            })
+        };
+        if let Err(e) = done {
+            let reason = no_authority(&e).to_string();
+            tracing::warn!(%team, %reason, "the CA of a team is not where it should be");
         }
     }
     Ok(())
