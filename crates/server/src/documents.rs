@@ -318,6 +318,13 @@ fn limits_are_those_of_the_reference() {
         ),
         (
             REGISTRATION,
+            format!(
+                "device that a team has taken back | {} |",
+                thousands(sectag_store::TAKEN_BACK_MAX as u64)
+            ),
+        ),
+        (
+            REGISTRATION,
             format!("one team | {} (", thousands(sectag_store::REGISTERED_MAX)),
         ),
         (

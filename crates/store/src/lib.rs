@@ -23,7 +23,7 @@ mod sqlite;
 pub use contract::foreign::{
     BULK_KEPT_MAX, BULK_OPEN_MAX, Bulk, BulkKind, BulkRow, BulkStatus, BulkStepped, Foreign,
     NewRegistration, Pin, REGISTERED_CERTIFICATES_MAX, REGISTERED_ID_CHARS_MAX, REGISTERED_MAX,
-    Registered, RegisteredCertificate, Revoked, Subject, SubjectTrust, Uploads,
+    Registered, RegisteredCertificate, Revoked, Subject, SubjectTrust, TAKEN_BACK_MAX, Uploads,
 };
 pub use contract::lives::{
     DeviceLives, Ending, EndingCursor, EndingQuery, FirstUse, ForeignCursor, ForeignEnding,

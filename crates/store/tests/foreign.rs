@@ -7,8 +7,8 @@ use fixtures::*;
 use sectag_store::{
     AddTeamError, ApiKey, BULK_OPEN_MAX, Bulk, BulkKind, BulkStatus, ClaimOutcome, DeleteTeamError,
     ForeignEndingQuery, Life, LifeChange, LifeState, NewClaim, NewRegistration,
-    REGISTERED_CERTIFICATES_MAX, RegisteredCertificate, Role, Store, StoreError, Subject, Team,
-    View,
+    REGISTERED_CERTIFICATES_MAX, RegisteredCertificate, Role, Store, StoreError, Subject,
+    TAKEN_BACK_MAX, Team, View,
 };
 
 const TEAM: &str = "ada";
@@ -420,6 +420,47 @@ async fn uploads_that_wait_are_bounded_per_team() {
     let mut other = upload("9999", 1);
     other.team = "bob".into();
     assert!(store.add_bulk(other).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_device_that_was_registered_and_removed_too_often_is_not_registered_again() {
+    let home = tempfile::tempdir().unwrap();
+    let store = shared(home.path());
+    let gateway = Subject::Named("gateway".into());
+    assert!(
+        register(&*store, "01A", vec![registration(gateway.clone(), 1)])
+            .await
+            .is_empty()
+    );
+    let gone = store.unregister(gateway.clone(), TEAM, "ada", at(3)).await;
+    assert!(gone.unwrap());
+    drop(store);
+    let db = rusqlite::Connection::open(home.path().join("sectag.db")).unwrap();
+    let copy = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?1)
+                INSERT INTO revoked (mark, subject, team, serial, issued, revoked_at, ends_at)
+                SELECT randomblob(32), subject, team, serial, issued, revoked_at, ends_at FROM revoked, n WHERE number = 1";
+    let made = db.execute(copy, [TAKEN_BACK_MAX as i64]).unwrap();
+    assert_eq!(made, TAKEN_BACK_MAX - 2, "and the one that was registered");
+    drop(db);
+    let store = shared(home.path());
+    let last = vec![registration(gateway.clone(), 2)];
+    assert!(register(&*store, "01B", last.clone()).await.is_empty());
+    let gone = store.unregister(gateway.clone(), TEAM, "ada", at(4)).await;
+    assert!(gone.unwrap());
+    let one_more = vec![registration(gateway.clone(), 3)];
+    let errors = register(&*store, "01C", one_more.clone()).await;
+    assert!(
+        errors[0].contains("10000 certificates of this device"),
+        "{errors:?}"
+    );
+    // Other devices, and the same id in another team, have their own.
+    let other = registration(Subject::Named("other".into()), 4);
+    assert!(register(&*store, "01D", vec![other]).await.is_empty());
+    assert!(
+        register_of(&*store, "bob", "01E", one_more)
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test]

@@ -22,6 +22,10 @@ use std::fmt;
 /// Certificates of one registered device that count at a time: a renewal overlaps, a fleet on one id is a mistake.
 pub const REGISTERED_CERTIFICATES_MAX: usize = 8;
 
+/// Registered certificates of one device that one team may have taken back. All of them are read whenever something about the
+/// device changes, and others wait for that. Who registers a device anew every hour gets there in a year.
+pub const TAKEN_BACK_MAX: usize = 10_000;
+
 /// Registered devices of one team. Each costs the broker 40 to 80 bytes of memory.
 pub const REGISTERED_MAX: u64 = 2_000_000;
 

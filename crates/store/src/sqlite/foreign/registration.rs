@@ -4,11 +4,11 @@
 //! a claim: from then on it is the claiming team's, and what others had registered under it is taken back. A certificate
 //! is the first one's that registers it, since a connection with it must be somebody's.
 
-use super::{one, pin, texts};
+use super::{one, pin, rows, texts};
 use crate::contract::StoreError;
 use crate::contract::foreign::{
     NewRegistration, REGISTERED_CERTIFICATES_MAX, REGISTERED_MAX, Registered,
-    RegisteredCertificate, Subject,
+    RegisteredCertificate, Subject, TAKEN_BACK_MAX,
 };
 use crate::record::AuditEvent;
 use crate::sqlite::devices::count;
@@ -188,6 +188,12 @@ pub(super) fn register(
     if is_new && known.len() >= REGISTERED_CERTIFICATES_MAX {
         return Ok(Err(format!(
             "this device has {REGISTERED_CERTIFICATES_MAX} registered certificates; remove it (`DELETE /v1/devices/<id>`) or revoke some first"
+        )));
+    }
+    let last = params![key, team, rows(TAKEN_BACK_MAX - 1)];
+    if is_new && first(db, sql!("registered_taken_back"), last, |_| Ok(()))?.is_some() {
+        return Ok(Err(format!(
+            "{TAKEN_BACK_MAX} certificates of this device were taken back, and that is the limit; register it under another id"
         )));
     }
     let is_known = holders(db, &new.subject)?
