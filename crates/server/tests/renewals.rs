@@ -282,6 +282,54 @@ async fn a_plan_says_how_a_certificate_is_renewed_before_anything_runs() {
 }
 
 #[tokio::test]
+async fn whoever_sees_one_of_very_many_gets_a_short_page_and_then_the_next() {
+    let (mut town, device) = provisioned().await;
+    town.wait(DAY * 61);
+    assert_eq!(town.fetch(&device, "").await.status, 200);
+    let key = json!({"name": "field", "role": "admin", "tags": ["field"]});
+    let key = town.owner("POST", "/v1/keys", Some(&key)).await.json();
+    let key = key["key"].as_str().unwrap().to_owned();
+    town.log.forbid(&key);
+    town.down().await;
+    let db = rusqlite::Connection::open(town.dir.path().join("home/sectag.db")).unwrap();
+    // Ten thousand of devices that nobody sees, each before the one that is seen.
+    for (table, copy) in [
+        (
+            "lives",
+            "(spki_sha256, device, team, serial, csr, not_before, not_after, issued_at, state)
+             SELECT randomblob(32), randomblob(16), team, 'aa', randomblob(16), not_before, not_after - 1, issued_at, state",
+        ),
+        (
+            "renewals",
+            "(old, device, team, rule_id, sec_tag, in_place, started_at, step, step_at, attempts, retry_at)
+             SELECT randomblob(32), randomblob(16), team, rule_id, sec_tag, in_place, started_at - 1, step, step_at, attempts, retry_at",
+        ),
+    ] {
+        let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)";
+        let sql = format!("{many} INSERT INTO {table} {copy} FROM {table}, n");
+        assert_eq!(db.execute(&sql, []).unwrap(), 10_000);
+    }
+    drop(db);
+    town.up().await;
+    for path in ["/v1/forecast?days=90&all=true", "/v1/renewals?pageLimit=5"] {
+        let page = async |token: &str| {
+            let headers = format!("Authorization: Bearer {key}\r\n");
+            let path = format!("{path}{token}");
+            let reply = town.owner_raw("GET", &path, &headers, "").await;
+            assert_eq!(reply.status, 200, "{}", reply.json());
+            reply.json()
+        };
+        let first = page("").await;
+        assert_eq!(first["items"], json!([]), "{path}");
+        let token = first["pageNextToken"].as_str().unwrap();
+        let last = page(&format!("&pageNextToken={token}")).await;
+        assert_eq!(last["items"][0]["deviceId"], device.id.to_string());
+        assert_eq!(last["items"].as_array().unwrap().len(), 1);
+        assert_eq!(last["pageNextToken"], Value::Null);
+    }
+}
+
+#[tokio::test]
 async fn what_no_forecast_has_is_told_as_a_mistake() {
     let town = Town::start().await;
     for query in [

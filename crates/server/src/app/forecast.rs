@@ -45,6 +45,9 @@ const FOREIGN_PAST: Duration = Duration::from_secs(30 * 86_400);
 const FAILING_MAX: usize = 100;
 /// Certificates read at a time.
 const STEP: usize = 500;
+/// How often that is done for one page of a list, so that it costs no more than some hundred milliseconds. Whoever sees none of
+/// so many gets a short page and goes on from there.
+const LOOKS_MAX: usize = 20;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// One certificate of a forecast.
@@ -135,8 +138,8 @@ impl App {
             }
         }
         let mut after = query.after;
-        // A page is filled from several reads, when most of what ends is renewed and not asked for.
-        for _ in 0..COUNTED_MAX / STEP {
+        // A page is filled from several reads, when most of what ends is renewed and not asked for, or not seen.
+        for _ in 0..LOOKS_MAX {
             let page = self.ending(Some(caller.view()), until, after, STEP).await?;
             let next = page.next;
             for ending in page.items {
@@ -159,7 +162,8 @@ impl App {
         Ok(forecast)
     }
 
-    /// Renewals that are not done yet, oldest first; where a page ends tells nothing of those that the caller does not see.
+    /// Renewals that are not done yet, oldest first. Where a page ends tells nothing of those that the caller does not see, but
+    /// that there are very many of them: then it is short, and there is a next one.
     ///
     /// # Errors
     /// [`OwnerError::Store`].
@@ -170,12 +174,12 @@ impl App {
         limit: usize,
     ) -> Result<(Vec<RenewalSeen>, Option<EndingCursor>), OwnerError> {
         // One more than asked for tells whether there is a next page; a key for certain devices sees few of many.
-        let step = match caller.scope.is_empty() {
+        let step = match caller.scope.is_empty() && caller.sees_reserved {
             true => limit + 1,
             false => STEP,
         };
         let (mut items, mut from) = (Vec::new(), after);
-        for _ in 0..COUNTED_MAX / STEP {
+        for _ in 0..LOOKS_MAX {
             let query = RenewalQuery {
                 view: Some(caller.view()),
                 after: from,

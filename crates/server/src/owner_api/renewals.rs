@@ -132,7 +132,7 @@ struct DeviceRenewals {
 
 /// Renewals that are not done yet
 ///
-/// Oldest first.
+/// Oldest first. A page may hold fewer of them than asked for and yet have a `pageNextToken`.
 #[utoipa::path(
     get,
     path = "/renewals",
