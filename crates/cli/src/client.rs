@@ -1,6 +1,9 @@
 //! The owner API from the outside: one request, one answer, with errors a user can act on.
 
 mod follow;
+mod path;
+
+pub(crate) use path::{all_pages, percent, segment};
 
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;

@@ -5,11 +5,11 @@
 
 use crate::args::{Demo, Which};
 use crate::client::Owner;
+use crate::commands::{self, SEC_TAG_DEFAULT, command_row};
 use crate::device::{self, Service as Target, session, words};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
-use crate::owner::{self, SEC_TAG_DEFAULT, command_row};
 use crate::up;
 use sectag_device::agent::Happening;
 use sectag_device::hosted::HostedModem;
@@ -157,9 +157,9 @@ async fn play(args: &Demo, place: &Place) -> Outcome<Option<Service>> {
     if args.failing {
         let command = |(what, request)| json!({ "description": what, "request": request });
         let commands = failing_queue().map(command).to_vec();
-        owner::queue(&owner, &id, commands, None).await?;
+        commands::queue(&owner, &id, commands, None).await?;
     } else {
-        owner::onboard(&owner, place, &id, SEC_TAG_DEFAULT).await?;
+        commands::onboard(&owner, place, &id, SEC_TAG_DEFAULT).await?;
     }
     show_queue(&owner, &id).await?;
 

@@ -2,10 +2,9 @@
 //! events are sent.
 
 use crate::args::{AddWebhook, Alarms, AlarmsVerb, Events, Webhooks};
-use crate::client::Owner;
+use crate::client::{Owner, all_pages, percent, segment};
 use crate::fault::{Fault, Outcome};
 use crate::output::{self, text_of};
-use crate::owner::{all_pages, percent, segment};
 use serde_json::{Value, json};
 use std::time::Duration;
 

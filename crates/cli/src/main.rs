@@ -10,6 +10,7 @@ mod ca;
 mod cert;
 mod claim_bulk;
 mod client;
+mod commands;
 mod config;
 mod creds;
 mod demo;
@@ -135,7 +136,7 @@ async fn dispatch(cli: Cli, place: home::Place) -> Outcome {
         Verb::Status => owner::status(&owner()?, json).await,
         Verb::Claim(args) => owner::claim(&owner()?, &place, args, json).await,
         Verb::Devices { verb } => owner::devices(&owner()?, verb, json).await,
-        Verb::Commands { verb } => owner::commands(&owner()?, &place, verb, json).await,
+        Verb::Commands { verb } => commands::commands(&owner()?, &place, verb, json).await,
         Verb::Rules { verb } => rules::rules(&owner()?, &place, verb, json).await,
         Verb::Tags { verb } => tags::tags(&owner()?, verb, json).await,
         Verb::Plan(args) => plan::plan(&owner()?, args, json).await,

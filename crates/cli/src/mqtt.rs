@@ -8,11 +8,11 @@ pub(crate) use gateway::in_directory;
 pub(crate) use words::no_link;
 
 use crate::args::{Global, Link, Mqtt, Which};
+use crate::commands::SEC_TAG_DEFAULT;
 use crate::device;
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output;
-use crate::owner::SEC_TAG_DEFAULT;
 use crate::up::StopSignal;
 use files::{authorities, from_files, unreadable};
 use gateway::Gateway;

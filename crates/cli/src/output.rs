@@ -1,7 +1,8 @@
-//! Data goes to stdout, as a table for people or as JSON; talk goes to stderr.
+//! Data goes to stdout, as a table for people or as JSON; talk goes to stderr. Text that `-` stands for comes from stdin.
 
+use crate::fault::Outcome;
 use serde_json::Value;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 /// Prints pretty JSON and a line end.
 pub(crate) fn json(value: &Value) {
@@ -17,6 +18,13 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) {
 pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
     let _ = std::io::stdout().flush();
+}
+
+/// What a program before us in a pipe says, or somebody types; of more than 1 MiB the beginning.
+pub(crate) fn from_stdin() -> Outcome<String> {
+    let mut text = String::new();
+    std::io::stdin().take(1 << 20).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn render(headers: &[&str], rows: &[Vec<String>]) -> String {
@@ -65,6 +73,58 @@ pub(crate) fn text_of(value: &Value, member: &str) -> String {
             .collect::<Vec<_>>()
             .join(","),
         other => other.to_string(),
+    }
+}
+
+/// A flat object as `member  value` lines, nested objects with dotted names; lists of objects as JSON.
+pub(crate) fn show(value: &Value, as_json: bool) {
+    if as_json {
+        json(value);
+        return;
+    }
+    let mut rows = Vec::new();
+    flatten("", value, &mut rows);
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (name, text) in rows {
+        let text = text.replace('\n', &format!("\n{:width$}  ", ""));
+        print(&format!("{name:width$}  {text}\n"));
+    }
+}
+
+fn flatten(prefix: &str, value: &Value, rows: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                let name = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
+                flatten(&name, value, rows);
+            }
+        }
+        Value::Object(_) | Value::Null => rows.push((prefix.to_owned(), "-".to_owned())),
+        Value::String(text) => rows.push((prefix.to_owned(), text.trim_end().to_owned())),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            let text = items
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
+            rows.push((
+                prefix.to_owned(),
+                if text.is_empty() {
+                    "-".to_owned()
+                } else {
+                    text
+                },
+            ));
+        }
+        other => rows.push((prefix.to_owned(), other.to_string())),
     }
 }
 

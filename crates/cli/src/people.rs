@@ -1,10 +1,9 @@
 //! Keys, teams, the allow-list, and the list of devices: who may do what, to which of them.
 
 use crate::args::{AllowList, Keys, ListDevices, OfTeam, Teams};
-use crate::client::Owner;
+use crate::client::{Owner, all_pages, percent, segment};
 use crate::fault::{Fault, Outcome};
-use crate::output::{self, text_of};
-use crate::owner::{all_pages, percent, segment, show};
+use crate::output::{self, show, text_of};
 use sectag_proto::DeviceId;
 use sectag_proto::es256::Kid;
 use sectag_proto::token::AttestationToken;

@@ -1,10 +1,9 @@
 //! `sectag plan`: what devices will get, exactly, before anything runs.
 
 use crate::args::PlanArgs;
-use crate::client::Owner;
+use crate::client::{Owner, percent, segment};
 use crate::fault::{Fault, Outcome};
 use crate::output::{self, text_of};
-use crate::owner::{percent, segment};
 use crate::rules::{find, policy_words, read};
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -1,10 +1,9 @@
 //! `sectag forecast`: what will stop working; `sectag renewals`: what is done about it.
 
 use crate::args::{Forecast, Renewals};
-use crate::client::Owner;
+use crate::client::{Owner, percent, segment};
 use crate::fault::{Fault, Outcome};
 use crate::output::{self, text_of};
-use crate::owner::{percent, segment};
 use serde_json::{Value, json};
 
 /// Characters of a time as the service writes it.

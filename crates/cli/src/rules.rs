@@ -1,13 +1,11 @@
 //! `sectag rules`: what devices with a tag get when they show up.
 
 use crate::args::{NewRule, Rules};
-use crate::client::Owner;
+use crate::client::{Owner, all_pages, percent};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output::{self, text_of};
-use crate::owner::{all_pages, percent};
 use serde_json::{Value, json};
-use std::io::Read as _;
 
 const PATH: &str = "/v1/provisioning-rules";
 
@@ -202,13 +200,11 @@ fn root_command(place: &Place, sec_tag: u32) -> Outcome<Value> {
 
 /// JSON from a file or stdin.
 pub(crate) fn read(file: &str) -> Outcome<Value> {
-    let mut text = String::new();
-    if file == "-" {
-        std::io::stdin().take(1 << 20).read_to_string(&mut text)?;
-    } else {
-        text = std::fs::read_to_string(file)
-            .map_err(|error| Fault::untried(format!("cannot read `{file}`: {error}")))?;
-    }
+    let text = match file {
+        "-" => output::from_stdin()?,
+        file => std::fs::read_to_string(file)
+            .map_err(|error| Fault::untried(format!("cannot read `{file}`: {error}")))?,
+    };
     serde_json::from_str(&text).map_err(|error| {
         Fault::untried(format!("`{file}` is no JSON: {error}"))
             .hint("`sectag rules example` prints a rule to begin with")

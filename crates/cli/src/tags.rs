@@ -1,10 +1,9 @@
 //! `sectag tags`: the registry of provisioning groups.
 
 use crate::args::Tags;
-use crate::client::Owner;
+use crate::client::{Owner, all_pages};
 use crate::fault::Outcome;
 use crate::output::{self, text_of};
-use crate::owner::all_pages;
 use crate::rules::tag_path;
 use serde_json::json;
 
