@@ -1,7 +1,9 @@
 //! `sectag audit`: the trail for reading, as an export, and judged.
 
+mod export;
+
 use crate::args::{Audit, Global, ListAudit, VerifyAudit};
-use crate::client::Owner;
+use crate::client::{Owner, percent};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::output::{self, text_of};
@@ -12,11 +14,9 @@ use sectag_proto::es256::PublicKey;
 use sectag_store::audit::{AuditEntry, AuditHead, Checkpoint, Header, Line, verify};
 use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
-/// Entries asked for at once: some hundred kilobytes.
-const EXPORT_ENTRIES: usize = 2000;
 /// Rows of one page of the list.
 const LIST_ROWS: usize = 100;
 
@@ -25,7 +25,7 @@ pub(crate) async fn audit(global: &Global, place: &Place, verb: Audit) -> Outcom
     let owner = || Owner::new(place, global.url.as_deref(), global.key_file.clone());
     match verb {
         Audit::List(args) => list(&owner()?, args, global.json).await,
-        Audit::Export { out } => export(&owner()?, out.as_deref()).await,
+        Audit::Export { out } => export::export(&owner()?, out.as_deref()).await,
         Audit::Verify(args) => judge(place, &args, global.json),
         Audit::Key => {
             let key = home_key(&place.home)?.ok_or_else(|| {
@@ -45,12 +45,7 @@ async fn list(owner: &Owner, args: ListAudit, as_json: bool) -> Outcome {
         let rows = LIST_ROWS.min(args.limit - items.len());
         let mut path = format!("/v1/audit?pageLimit={rows}&pageNextToken={before}");
         if let Some(device) = &args.device {
-            path.push_str("&device=");
-            path.extend(
-                device
-                    .chars()
-                    .filter(|c| c.is_ascii_alphanumeric() || *c == '-'),
-            );
+            path.push_str(&format!("&device={}", percent(device)));
         }
         if args.all {
             path.push_str("&all=true");
@@ -68,6 +63,10 @@ async fn list(owner: &Owner, args: ListAudit, as_json: bool) -> Outcome {
         output::json(&json!({ "items": items }));
         return Ok(());
     }
+    if items.is_empty() {
+        eprintln!("no such entries");
+        return Ok(());
+    }
     let row = |item: &Value| {
         ["number", "at", "by", "action", "deviceId", "detail"]
             .map(|name| text_of(item, name))
@@ -75,54 +74,6 @@ async fn list(owner: &Owner, args: ListAudit, as_json: bool) -> Outcome {
     };
     let rows: Vec<_> = items.iter().map(row).collect();
     output::table(&["NUMBER", "AT", "BY", "ACTION", "DEVICE", "DETAIL"], &rows);
-    Ok(())
-}
-
-async fn export(owner: &Owner, out: Option<&Path>) -> Outcome {
-    let unwritten = |path: &Path, error: std::io::Error| {
-        Fault::untried(format!("cannot write `{}`: {error}", path.display()))
-    };
-    let mut file = match out {
-        Some(path) => Some(File::create(path).map_err(|e| unwritten(path, e))?),
-        None => None,
-    };
-    let (mut after, mut done) = (0, false);
-    while !done {
-        let path = format!("/v1/audit/export?after={after}&limit={EXPORT_ENTRIES}");
-        let page = owner.get_text(&path).await?;
-        let text = std::str::from_utf8(&page)
-            .map_err(|_| Fault::untried("the service's export is not text"))?;
-        let before = after;
-        let mut kept = String::with_capacity(text.len());
-        for line in text.lines() {
-            let read = Line::parse(line).map_err(|e| {
-                Fault::untried(format!("the service's export has a line that is {e}"))
-            })?;
-            match read {
-                Line::Header(_) if before > 0 => continue,
-                Line::Entry(entry) => after = entry.number,
-                Line::End(_) => done = true,
-                Line::Header(_) | Line::Checkpoint(_) => {}
-            }
-            kept.push_str(line);
-            kept.push('\n');
-        }
-        match (&mut file, out) {
-            (Some(file), Some(path)) => file
-                .write_all(kept.as_bytes())
-                .map_err(|e| unwritten(path, e))?,
-            _ => output::print(&kept),
-        }
-        if !done && after == before {
-            return Err(Fault::untried(format!(
-                "the service's export stands still at entry {after}"
-            )));
-        }
-    }
-    if let (Some(file), Some(path)) = (&file, out) {
-        file.sync_all().map_err(|e| unwritten(path, e))?;
-        eprintln!("{after} entries written to {}", path.display());
-    }
     Ok(())
 }
 

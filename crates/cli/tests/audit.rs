@@ -256,3 +256,33 @@ fn a_forged_checkpoint_and_an_altered_export_are_named() {
         "unknown member `note`",
     );
 }
+
+#[test]
+fn an_export_that_is_refused_leaves_the_one_before() {
+    let home = Home::new();
+    let _up = home.up(&[]);
+    let file = home.beside("audit.ndjson");
+    let to = |path: &Path| ["audit", "export", "--out", path.to_str().unwrap()].map(str::to_owned);
+    let export = |to: [String; 4], more: &[&str]| {
+        let args: Vec<&str> = to.iter().map(String::as_str).collect();
+        home.sectag(&[&args[..], more].concat())
+    };
+    export(to(&file), &[]).expect_code(0);
+    let whole = std::fs::read(&file).unwrap();
+    let made = home.sectag(&["keys", "create", "ada"]).expect_code(0);
+    let key = home.beside("ada.key");
+    std::fs::write(&key, made.stdout).unwrap();
+    let refused = export(to(&file), &["--key-file", key.to_str().unwrap()]).expect_code(1);
+    assert!(refused.stderr.contains("role `editor`"), "{refused:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    // A link leads to the new content, and a device stays one.
+    let link = home.beside("link.ndjson");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    export(to(&link), &[]).expect_code(0);
+    assert!(link.is_symlink() && std::fs::read(&file).unwrap().len() > whole.len());
+    export(to(Path::new("/dev/null")), &[]).expect_code(0);
+    let beside = std::fs::read_dir(home.beside("")).unwrap();
+    let names = beside.map(|entry| entry.unwrap().file_name());
+    let parts = names.filter(|name| name.to_string_lossy().ends_with(".part"));
+    assert_eq!(parts.count(), 0);
+}

@@ -9,7 +9,7 @@ pub(crate) enum Audit {
     List(ListAudit),
     /// Everything as one file (JSON, an entry per line) that `sectag audit verify` takes; needs a key with the role admin
     Export {
-        /// Where to write it; a file there is replaced [default: stdout]
+        /// Where to write it; a file there is replaced when the new one is whole [default: stdout]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
