@@ -261,10 +261,9 @@ impl Owner {
             }
             None => Bytes::new(),
         };
-        let request = request.body(Full::new(bytes)).map_err(|_| {
-            Fault::untried("the owner key has characters that cannot travel in a header")
-                .hint("is it the right --key-file?")
-        })?;
+        let request = request
+            .body(Full::new(bytes))
+            .map_err(|error| Fault::untried(format!("this request cannot travel: {error}")))?;
         let response = sender.send_request(request).await.map_err(|error| {
             let what = format!("what answers at {} does not speak HTTP: {error}", self.url);
             let fault = Fault::untried(what);
@@ -316,15 +315,20 @@ fn key_in(place: &Place, key_file: Option<PathBuf>) -> Outcome<String> {
             std::io::ErrorKind::NotFound => {
                 fault.hint("`sectag up` writes it when it first starts; for a service elsewhere give --key-file")
             }
-            _ => fault.hint("the file must be readable by you, mode 0600"),
+            std::io::ErrorKind::PermissionDenied => {
+                fault.hint("the file must be readable by you, mode 0600")
+            }
+            _ => fault,
         }
     })?;
+    let no_key = |what: &str| {
+        Fault::untried(format!("no API key: `{}` {what}", path.display()))
+            .hint("an owner makes one: `sectag keys create NAME > FILE`")
+    };
     match text.trim() {
-        "" => Err(
-            Fault::untried(format!("no API key: `{}` is empty", path.display()))
-                .hint("an owner makes one: `sectag keys create NAME > FILE`"),
-        ),
-        key => Ok(key.to_owned()),
+        "" => Err(no_key("is empty")),
+        key if key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(key.to_owned()),
+        _ => Err(no_key("holds more than one word, and a key is one")),
     }
 }
 
@@ -352,12 +356,23 @@ fn hint_for(status: u16, words: &str) -> Option<&'static str> {
             Some("`sectag commands list DEVICE` lists a device's commands")
         }
         404 if words.starts_with("no API key") => Some("`sectag keys` lists them"),
+        404 if words.starts_with("no webhook") => Some("`sectag webhooks` lists their ids"),
+        404 if words.starts_with("no alarm") => Some("`sectag alarms --all` lists their numbers"),
+        404 if words.starts_with("no tag") => Some(
+            "`sectag tags` lists the registered ones; a device's own change with `sectag devices tag`",
+        ),
+        404 if words.starts_with("no certificate of this device") => {
+            Some("`sectag renewals DEVICE` lists those that this service issued")
+        }
         404 if words.starts_with("no team") => {
             Some("`sectag teams` lists those that this key may know of")
         }
         409 if words.ends_with("cannot be claimed with this token") => Some(
             "where `sectag status` shows the policy `allow-list`, put it there first: `sectag allow-list add`",
         ),
+        422 if words.starts_with("url: neither") => {
+            Some("give the whole address, like https://ops.example.org/sectag")
+        }
         409 if words.contains("under another key") => Some(
             "after a typo in an earlier token, or when the device's modem was replaced: --accept-new-key",
         ),

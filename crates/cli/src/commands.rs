@@ -140,9 +140,12 @@ pub(crate) async fn commands(
 }
 
 fn parsed_request(text: &str) -> Outcome<Value> {
-    serde_json::from_str(text).map_err(|error| {
-        Fault::untried(format!("`{text}` is no JSON: {error}"))
-            .hint("for example '{\"finished\":{}}'")
+    let parsed = match text.trim_start().starts_with('{') {
+        true => serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}")),
+        false => Err("is no command, which is a JSON object".to_owned()),
+    };
+    parsed.map_err(|why| {
+        Fault::untried(format!("`{text}` {why}")).hint("for example '{\"finished\":{}}'")
     })
 }
 

@@ -166,7 +166,14 @@ pub(crate) async fn alarms(owner: &Owner, args: Alarms, as_json: bool) -> Outcom
         return Ok(());
     }
     if items.is_empty() {
-        eprintln!("no alarm is open; `sectag alarms --all` lists those that were acknowledged");
+        eprintln!(
+            "{}",
+            match args.all {
+                true => "no alarm has been raised that this key may see",
+                false =>
+                    "no alarm is open; `sectag alarms --all` lists those that were acknowledged",
+            }
+        );
         return Ok(());
     }
     let row = |item: &Value| {

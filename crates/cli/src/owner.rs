@@ -93,7 +93,7 @@ async fn reset(owner: &Owner, device: &str, as_json: bool) -> Outcome {
     }
     let count = |member: &str| done[member].as_array().map_or(0, Vec::len);
     eprintln!(
-        "{device} is reset: {} rules apply again, {} open commands discarded, {} ended ones removed",
+        "{device} is reset; rules that apply again: {}, open commands discarded: {}, ended ones removed: {}",
         count("rules"),
         count("discarded"),
         count("removed")

@@ -1,7 +1,7 @@
 //! Certificates that another CA signed, and certificates taken back: `sectag devices register`, `sectag devices revoke`.
 
 use crate::args::{Register, RevokeDevice};
-use crate::client::Owner;
+use crate::client::{Owner, percent};
 use crate::fault::{Fault, Outcome};
 use crate::output::{self, text_of};
 use sectag_server::owner_api::csv_rows;
@@ -61,17 +61,20 @@ pub(crate) async fn register(owner: &Owner, args: Register, as_json: bool) -> Ou
             .map(|(row, id, reason)| json!({ "row": row, "id": id, "message": reason }))
             .collect();
         output::json(&json!({ "registered": total - failed.len(), "failed": failed }));
-    } else {
+    } else if args.from.is_some() {
         for (row, id, reason) in &failed {
             output::print(&format!("row {row} ({id}): {reason}\n"));
         }
     }
-    match failed.is_empty() {
-        true => {
+    match &*failed {
+        [] => {
             eprintln!("registered: the broker takes these certificates, {total} of them");
             Ok(())
         }
-        false => Err(Fault::no(format!(
+        [(_, id, reason)] if args.from.is_none() => Err(Fault::no(format!(
+            "the certificate is not registered for `{id}`: {reason}"
+        ))),
+        _ => Err(Fault::no(format!(
             "{} of {total} rows were refused; the others are registered",
             failed.len()
         ))
@@ -252,19 +255,14 @@ fn text_of_file(file: &Path) -> Outcome<String> {
     Ok(text)
 }
 
-/// An id as a path segment.
+/// An id as a path segment; that of a registered device may hold any character but these.
 fn segment(id: &str) -> Outcome<String> {
     if id.is_empty() || id.contains('/') || id.chars().any(char::is_control) {
         return Err(
             Fault::no(format!("`{id}` is not an id")).hint("`sectag devices` lists device ids")
         );
     }
-    let escaped = id.bytes().map(|byte| match byte {
-        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    });
-    Ok(escaped.collect())
+    Ok(percent(id))
 }
 
 #[cfg(test)]

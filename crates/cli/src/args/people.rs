@@ -81,6 +81,9 @@ pub(crate) enum AllowList {
     ///
     /// Two attestation tokens of the device, read on the bench, tell its id and its key as well: several keys may have made one
     /// signature, one made both.
+    #[command(
+        override_usage = "sectag allow-list add [OPTIONS] <DEVICE> <KEY_ID>\n       sectag allow-list add [OPTIONS] --token <TOKEN> --token <TOKEN>"
+    )]
     Add {
         /// Device id
         #[arg(required_unless_present = "tokens")]

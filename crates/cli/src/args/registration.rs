@@ -4,6 +4,9 @@ use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "sectag devices register [OPTIONS] <DEVICE> <CERT_FILE>\n       sectag devices register [OPTIONS] --from <FILE>"
+)]
 pub(crate) struct Register {
     /// Device id, which is the CN of its certificate: the UUID of a claimed device, or any other name
     #[arg(required_unless_present = "from", requires = "certificate")]
@@ -27,6 +30,9 @@ pub(crate) struct Register {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "sectag devices revoke [OPTIONS] <DEVICE> <SERIAL>\n       sectag devices revoke [OPTIONS] <DEVICE> --all"
+)]
 pub(crate) struct RevokeDevice {
     /// Device id
     pub(crate) device: String,
