@@ -25,7 +25,13 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 /// The documents for people.
 fn pages() -> Vec<PathBuf> {
     let mut pages = files(&root().join("docs"), "md");
-    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for page in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ] {
         pages.push(root().join(page));
     }
     pages
