@@ -200,17 +200,16 @@ async fn a_filter_leaves_out_and_an_idle_fetch_tells_nothing() {
             .all(|t| t.data["deviceId"] == one.id.to_string()),
         "{told:#?}"
     );
-    for (query, status) in [
-        ("?kind=zebra", "400"),
-        ("?after=x", "400"),
-        ("?device=x", "404"),
+    for (query, header, status, words) in [
+        ("?kind=zebra", "", "400", "`kind`"),
+        ("?after=x", "", "400", "`after`"),
+        ("", "Last-Event-ID: x\r\n", "400", "`Last-Event-ID`"),
+        ("?device=x", "", "404", "claimed device"),
     ] {
-        let follower = Follower::new(&town, &town.key.clone(), query, "").await;
-        assert!(
-            follower.text.starts_with(&format!("HTTP/1.1 {status}")),
-            "{}",
-            follower.text
-        );
+        let mut follower = Follower::new(&town, &town.key.clone(), query, header).await;
+        follower.read_until(words).await;
+        let status = format!("HTTP/1.1 {status}");
+        assert!(follower.text.starts_with(&status), "{}", follower.text);
     }
 }
 

@@ -75,13 +75,13 @@ async fn events(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let query = Query::of(query)?;
-    let number = |text: &str| text.parse::<u64>().map_err(|_| Query::wrong("after"));
-    let asked = query.text("after").map(|text| number(&text)).transpose()?;
-    let last = headers
-        .get("last-event-id")
-        .map(|value| number(value.to_str().unwrap_or_default()))
-        .transpose()?;
-    let after = last.or(asked);
+    let asked = query.value("after")?;
+    let last = headers.get("last-event-id").map(|value| {
+        let number = value.to_str().ok().and_then(|text| text.parse().ok());
+        let wrong = || OwnerError::Malformed("header `Last-Event-ID` is not a number".to_owned());
+        number.ok_or_else(wrong)
+    });
+    let after: Option<u64> = last.transpose()?.or(asked);
     let kinds: Vec<String> = query
         .text("kind")
         .map(|text| {
