@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use sectag_store::{
-    EVENT_KINDS, EVENTS_MAX, LifeState, RULES_MAX, RenewalStep, TAGS_OF_TEAM_MAX, kind_of,
-};
+use sectag_store::{EVENT_KINDS, LifeState, RULES_MAX, RenewalStep, TAGS_OF_TEAM_MAX, kind_of};
 
 const AUDIT: &str = include_str!("../../../docs/reference/audit.md");
 const EVENTS: &str = include_str!("../../../docs/reference/events.md");
@@ -33,8 +31,6 @@ fn the_kinds_of_events_stand_in_the_reference() {
         .flat_map(|row| words(row[0]))
         .collect();
     assert_eq!(told, EVENT_KINDS);
-    assert_eq!(EVENTS_MAX, 500_000);
-    assert!(EVENTS.contains("newest 500,000"));
 }
 
 #[test]
@@ -51,6 +47,7 @@ fn the_actions_of_the_audit_trail_are_the_kinds_of_events_that_the_reference_say
             assert_eq!(kind_of(alarm), "alarm", "{alarm}");
         }
     }
+    assert!(!actions.is_empty());
     let mut once = actions.clone();
     once.sort_unstable();
     once.dedup();
