@@ -7,7 +7,8 @@ use std::path::PathBuf;
 pub(crate) enum Audit {
     /// The newest entries: who did what to which device, and why
     List(ListAudit),
-    /// Everything as one file (JSON, an entry per line) that `sectag audit verify` takes; needs a key with the role admin
+    /// Everything as one file (JSON, an entry per line) that `sectag audit verify` takes; needs a key of the home's
+    /// own team with the role admin
     Export {
         /// Where to write it; a file there is replaced when the new one is whole [default: stdout]
         #[arg(long, value_name = "FILE")]
