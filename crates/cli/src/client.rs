@@ -1,5 +1,6 @@
 //! The owner API from the outside: one request, one answer, with errors a user can act on.
 
+mod connection;
 mod follow;
 mod path;
 
@@ -8,20 +9,13 @@ pub(crate) use path::{all_pages, percent, segment};
 use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
-/// Longest answer read from a service: a page of 100 devices with certificates stays far below.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A service on this machine or in this network answers within seconds or not at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -177,83 +171,10 @@ impl Owner {
         path: &str,
         body: Option<Body>,
     ) -> Outcome<(u16, Bytes)> {
-        let tls = self.url.scheme_str() == Some("https");
-        let host = self
-            .url
-            .host()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .to_owned();
-        let port = self.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let stream = TcpStream::connect((host.as_str(), port))
-            .await
-            .map_err(|error| {
-                Fault::untried(format!("no service answers at {}: {error}", self.url))
-                    .hint("start one with `sectag up`, or say where it is with --url")
-            })?;
-        if tls {
-            let name = ServerName::try_from(host)
-                .map_err(|_| Fault::untried("the URL has no valid host name"))?;
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(self.tls()?));
-            let stream = connector.connect(name, stream).await.map_err(|error| {
-                if is_no_tls(&error) {
-                    return Fault::untried(format!("what answers at {} does not speak TLS", self.url))
-                        .hint("the owner API listens on two ports; over the loopback one the URL begins with http://");
-                }
-                Fault::untried(format!("no TLS session with {}: {error}", self.url))
-                    .hint("the service's root CA is read from HOME/ca/root.crt; copy it there from the service's home")
-            })?;
-            self.send(stream, method, path, body).await
-        } else {
-            self.send(stream, method, path, body).await
-        }
-    }
-
-    fn tls(&self) -> Outcome<rustls::ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        if let Some(path) = &self.ca {
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| {
-                Fault::untried(format!("no root CA at `{}`: {error}", path.display()))
-                    .hint("copy ca/root.crt from the home of that service, or use its loopback URL (http) on its machine")
-            })? {
-                roots.add(
-                    certificate.map_err(|error| {
-                        Fault::untried(format!("`{}`: {error}", path.display()))
-                    })?,
-                )?;
-            }
-        }
-        Ok(rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-    }
-
-    async fn send<S>(
-        &self,
-        stream: S,
-        method: &str,
-        path: &str,
-        body: Option<Body>,
-    ) -> Outcome<(u16, Bytes)>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(self.connect().await?)).await?;
         let task = tokio::spawn(connection);
-        let authority = self
-            .url
-            .authority()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("Host", authority)
-            .header("User-Agent", concat!("sectag/", env!("CARGO_PKG_VERSION")))
-            .header("Authorization", format!("Bearer {}", self.key));
+        let mut request = self.request(method, path);
         let bytes = match body {
             Some((kind, bytes)) => {
                 request = request.header("Content-Type", kind);
@@ -264,24 +185,10 @@ impl Owner {
         let request = request
             .body(Full::new(bytes))
             .map_err(|error| Fault::untried(format!("this request cannot travel: {error}")))?;
-        let response = sender.send_request(request).await.map_err(|error| {
-            let what = format!("what answers at {} does not speak HTTP: {error}", self.url);
-            let fault = Fault::untried(what);
-            match self.url.scheme_str() {
-                Some("http") => fault.hint(
-                    "over TLS the URL begins with https://; `sectag status` shows both ports",
-                ),
-                _ => fault,
-            }
-        })?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| self.no_answer(&error))?;
         let status = response.status().as_u16();
-        let bytes = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| {
-                Fault::untried(format!("the answer of {} broke off: {error}", self.url))
-            })?
-            .to_bytes();
+        let bytes = self.whole(response).await?;
         drop(sender);
         task.abort();
         Ok((status, bytes))
@@ -330,17 +237,6 @@ fn key_in(place: &Place, key_file: Option<PathBuf>) -> Outcome<String> {
         key if key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(key.to_owned()),
         _ => Err(no_key("holds more than one word, and a key is one")),
     }
-}
-
-/// Whether the first bytes that came were no record of TLS: mostly the answer of a plain HTTP server.
-fn is_no_tls(error: &std::io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(
-        tls,
-        Some(rustls::Error::InvalidMessage(
-            rustls::InvalidMessage::InvalidContentType
-        ))
-    )
 }
 
 /// Which verb of ours helps, where one does.

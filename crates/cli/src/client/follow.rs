@@ -6,11 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 /// A service says something at least every 15 s; one that says nothing for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -18,10 +14,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const BEGIN_MAX: Duration = Duration::from_secs(30);
 /// Bytes of one line at most.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
-
-/// Either kind of connection.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 impl Owner {
     /// Gives each line of an answer that goes on to `each`, until it says `false`, or the answer ends.
@@ -69,48 +61,19 @@ impl Owner {
         let stream = self.connect().await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let authority = self.url.authority().map(ToString::to_string);
-        let request = http::Request::get(path)
-            .header("Host", authority.unwrap_or_default())
-            .header("User-Agent", concat!("sectag/", env!("CARGO_PKG_VERSION")))
+        let request = self
+            .request("GET", path)
             .header("Accept", "text/event-stream")
-            .header("Authorization", format!("Bearer {}", self.key))
             .body(Empty::<Bytes>::new())
-            .map_err(|_| {
-                Fault::untried("the owner key has characters that cannot travel in a header")
-                    .hint("is it the right --key-file?")
-            })?;
-        let response = sender.send_request(request).await?;
+            .map_err(|error| Fault::untried(format!("this request cannot travel: {error}")))?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| self.no_answer(&error))?;
         let status = response.status().as_u16();
         if status == 200 {
             // The connection lives as long as its body is read.
             return Ok(response.into_body());
         }
-        let bytes = response.into_body().collect().await?.to_bytes();
+        let bytes = self.whole(response).await?;
         Err(self.refusal(status, &self.parsed(&bytes)?))
-    }
-
-    async fn connect(&self) -> Outcome<Box<dyn Stream>> {
-        let tls = self.url.scheme_str() == Some("https");
-        let host = self.url.host().unwrap_or_default();
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let port = self.url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let socket = TcpStream::connect((host.as_str(), port)).await;
-        let socket = socket.map_err(|error| {
-            Fault::untried(format!("no service answers at {}: {error}", self.url))
-                .hint("start one with `sectag up`, or say where it is with --url")
-        })?;
-        if !tls {
-            return Ok(Box::new(socket));
-        }
-        let name = ServerName::try_from(host)
-            .map_err(|_| Fault::untried("the URL has no valid host name"))?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(self.tls()?));
-        let stream = connector.connect(name, socket).await.map_err(|error| {
-            Fault::untried(format!("no TLS session with {}: {error}", self.url)).hint(
-                "the service's root CA is read from HOME/ca/root.crt; copy it there from the service's home",
-            )
-        })?;
-        Ok(Box::new(stream))
     }
 }

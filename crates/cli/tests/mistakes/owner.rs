@@ -34,12 +34,14 @@ fn a_wrong_or_missing_key_says_which_file_is_right() {
 fn the_wrong_scheme_for_a_port_is_told_from_a_wrong_certificate() {
     let desk = Desk::new();
     let loopback = format!("https://{}", desk.up.listeners.loopback);
-    desk.refuses(
-        &["devices", "--url", &loopback],
-        2,
-        "error: what answers at https://127.0.0.1:LOOPBACK/ does not speak TLS\n\n\
-         hint: the owner API listens on two ports; over the loopback one the URL begins with http://\n",
-    );
+    for verb in ["devices", "events"] {
+        desk.refuses(
+            &[verb, "--url", &loopback],
+            2,
+            "error: what answers at https://127.0.0.1:LOOPBACK/ does not speak TLS\n\n\
+             hint: the owner API listens on two ports; over the loopback one the URL begins with http://\n",
+        );
+    }
     let device = format!("http://{}", desk.up.listeners.device);
     let output = desk.sectag(&["devices", "--url", &device]);
     let said = desk.named(&output.stderr);

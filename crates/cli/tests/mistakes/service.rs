@@ -2,6 +2,7 @@
 
 use crate::desk::{Desk, free_port, refuses};
 use crate::support::Home;
+use std::io::Read as _;
 
 #[test]
 fn a_service_that_does_not_run_is_said_to_not_run() {
@@ -160,4 +161,31 @@ fn a_wrong_setting_stops_the_start_and_gets_a_suggestion() {
         "error: 0.0.0.0:0 is not a loopback address, and this listener speaks plain HTTP\n\n\
          hint: use the owner listener (TLS) for other machines\n",
     );
+}
+
+#[test]
+fn a_service_that_ends_in_the_middle_of_a_call_is_not_taken_for_another_program() {
+    let home = Home::new();
+    assert!(home.up(&[]).stop().success());
+    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", door.local_addr().unwrap());
+    let service = std::thread::spawn(move || {
+        let (mut caller, _) = door.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            caller.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+    });
+    refuses(
+        &home,
+        &["devices", "--url", &url],
+        2,
+        &format!(
+            "error: {url}/ ended the connection without an answer: connection closed before message completed\n\n\
+             hint: whether it was done is not known; `sectag status` tells whether the service is up\n"
+        ),
+    );
+    service.join().unwrap();
 }
