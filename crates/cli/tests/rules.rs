@@ -106,7 +106,10 @@ fn a_rule_is_previewed_and_then_does_what_the_preview_said() {
     ];
     assert_eq!(statuses(&home, &device), done);
     let reset = home.sectag(&["devices", "reset", &device]).expect_code(0);
-    assert!(reset.stderr.contains("1 rules apply again"), "{reset:?}");
+    assert!(
+        reset.stderr.contains("rules that apply again: 1,"),
+        "{reset:?}"
+    );
     assert!(statuses(&home, &device).is_empty());
     home.sectag(&["device", "run"]).expect_code(0);
     assert_eq!(statuses(&home, &device), done);

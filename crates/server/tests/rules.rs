@@ -162,7 +162,7 @@ async fn rules_apply_in_the_order_of_their_creation_and_again_after_a_reset() {
     );
     let audit = town.audit(device.id).await;
     let reset = audit.iter().find(|(a, _)| a == "device-reset").unwrap();
-    assert!(reset.1.contains("3 rules apply again"), "{reset:?}");
+    assert!(reset.1.contains("rules that apply again: 3,"), "{reset:?}");
 }
 
 #[tokio::test]

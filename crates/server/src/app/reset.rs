@@ -52,7 +52,7 @@ impl App {
                 .team(&loaded.device.owner)
                 .device(device)
                 .detail(format!(
-                    "{} rules apply again; {} commands discarded, {} removed",
+                    "rules that apply again: {}, open commands discarded: {}, ended ones removed: {}",
                     reset.rules.len(),
                     reset.discarded.len(),
                     reset.removed.len()

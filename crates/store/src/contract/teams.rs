@@ -146,7 +146,7 @@ pub enum AddTeamError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteTeamError {
     /// It has devices.
-    #[error("the team has {devices} claimed devices and {registered} registered ones")]
+    #[error("the team still has devices (claimed: {devices}, registered: {registered})")]
     InUse {
         /// How many are claimed.
         devices: u64,
