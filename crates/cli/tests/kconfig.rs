@@ -196,7 +196,7 @@ fn the_guide_s_lines_do_what_it_says() {
         ("offers only PSK suites", "listen/offered.rs"),
         ("no curve in common", "listen/offered.rs"),
         ("offers no version", "listen/offered.rs"),
-        ("not finished in time", "listen.rs"),
+        ("not finished in time", "listen/visit.rs"),
         ("the device is not claimed", "app/identity.rs"),
         ("JWT refused: ", "app/identity.rs"),
         ("key alarm", "app/identity.rs"),
