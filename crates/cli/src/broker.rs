@@ -16,7 +16,7 @@ use crate::fault::{Fault, Outcome};
 use crate::home::Place;
 use crate::mqtt::in_directory;
 use crate::output;
-use crate::up::StopSignal;
+use crate::up::{StopSignal, ended};
 use sectag_gateway::facts::Facts;
 use sectag_gateway::findings::{self, Finding, FindingId, Severity};
 use sectag_gateway::keys::KeyName;
@@ -57,7 +57,7 @@ pub(crate) async fn broker(global: &Global, place: &Place, args: &args::Broker) 
     }
     // Whoever reads what is printed may ask for the end at once.
     let mut stop = StopSignal::listen()?;
-    let broker = LiveBroker::start(gateway.listeners.clone(), BrokerLimits::default())
+    let mut broker = LiveBroker::start(gateway.listeners.clone(), BrokerLimits::default())
         .await
         .map_err(not_started)?;
     if global.json {
@@ -68,10 +68,10 @@ pub(crate) async fn broker(global: &Global, place: &Place, args: &args::Broker) 
     eprintln!("sectag {} is a broker\n", env!("CARGO_PKG_VERSION"));
     eprint!("{}", gateway.look_around(broker.open()));
     eprintln!("\nstop it with Ctrl-C");
-    stop.came().await;
+    let failed = stop.came_or(broker.failed()).await;
     eprintln!("stopping");
     broker.shutdown().await;
-    Ok(())
+    ended(failed)
 }
 
 fn not_started(error: ListenerError) -> Fault {

@@ -43,7 +43,7 @@ pub(crate) async fn demo(args: &Demo) -> Outcome {
         stopped = up::stop_signal() => { stopped?; Err(Fault::no("stopped")) }
     };
     match played {
-        Ok(Some(service)) => {
+        Ok(Some(mut service)) => {
             output::print(&format!(
                 "\nEverything stays up. Look around:\n\n{}\n",
                 up::look_around(&service, &place.home)
@@ -53,9 +53,10 @@ pub(crate) async fn demo(args: &Demo) -> Outcome {
                 "  sectag --home {home} devices\n  sectag --home {home} status\n  sectag --home {home} mqtt sub --operator -t '#'\n  sectag --home {home} mqtt pub --name demo -t '~/hello' -m hi\n\nCtrl-C ends it; the home stays, `sectag up --home {home}` goes on.\n"
             ));
             let _ = folder.keep();
-            up::stop_signal().await?;
+            let mut stop = up::StopSignal::listen()?;
+            let failed = stop.came_or(service.failed()).await;
             service.shutdown().await;
-            Ok(())
+            up::ended(failed)
         }
         Ok(None) => Ok(()),
         Err(fault) => Err(fault),

@@ -55,7 +55,7 @@ pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
     }
     // Whoever reads run.json may ask for the end at once.
     let mut stop = StopSignal::listen()?;
-    let service = Service::start(config).await.map_err(not_started)?;
+    let mut service = Service::start(config).await.map_err(not_started)?;
     let further = service.further_listeners();
     if global.json {
         let addresses = service.addresses();
@@ -72,10 +72,21 @@ pub(crate) async fn up(global: &Global, place: &Place, args: Up) -> Outcome {
         eprint!("{}", gateway.look_around(further));
     }
     eprintln!("\nstop it with Ctrl-C");
-    stop.came().await;
+    let failed = stop.came_or(service.failed()).await;
     eprintln!("stopping");
     service.shutdown().await;
-    Ok(())
+    ended(failed)
+}
+
+/// How it ends for whoever started it: a part that failed by itself is a reason to start it again.
+pub(crate) fn ended(failed: Option<&str>) -> Outcome {
+    match failed {
+        None => Ok(()),
+        Some(part) => Err(Fault::no(format!(
+            "{part} failed, which is an error of sectag; everything was ended, so that nothing goes on without it"
+        ))
+        .hint("start it again: what was acknowledged is kept. Please report it with the lines of the log before this one")),
+    }
 }
 
 /// Ctrl-C, or SIGTERM from whoever runs services here. Signals are kept from [`StopSignal::listen`] on.
@@ -96,6 +107,17 @@ impl StopSignal {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// As [`came`](Self::came); or the part that `failed` names, should that be earlier.
+    pub(crate) async fn came_or(
+        &mut self,
+        failed: impl Future<Output = &'static str>,
+    ) -> Option<&'static str> {
+        tokio::select! {
+            () = self.came() => None,
+            part = failed => Some(part),
         }
     }
 }
@@ -150,4 +172,23 @@ pub(crate) fn look_around(service: &Service, home: &Path) -> String {
     rows.iter().fold(String::new(), |text, (name, value)| {
         format!("{text}{name:22}{value}\n")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_failed_is_named_and_a_stop_is_no_fault() {
+        assert!(ended(None).is_ok());
+        let fault = ended(Some("the MQTT broker"))
+            .err()
+            .map(|fault| fault.text());
+        let text = fault.unwrap_or_default();
+        assert!(
+            text.starts_with("error: the MQTT broker failed, "),
+            "{text}"
+        );
+        assert!(text.contains("\n\nhint: start it again"), "{text}");
+    }
 }

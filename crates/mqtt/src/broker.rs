@@ -86,6 +86,7 @@ impl Broker {
                 .map(|(at, listener)| Port::new(at, listener))
                 .collect(),
             changes: watch::channel(Change::None).0,
+            broken: watch::Sender::new(false),
             open: watch::Sender::new(!config.closed),
             inner: Mutex::new(Inner {
                 router: Router::new(limits.router, counters.clone()),
@@ -95,9 +96,10 @@ impl Broker {
             started: Instant::now(),
         });
         let mut loops = JoinSet::new();
-        loops.spawn(accept::sweep(shared.clone()));
+        loops.spawn(watched(shared.clone(), accept::sweep(shared.clone())));
         for (socket, listener) in sockets {
-            loops.spawn(accept::run(socket, listener, shared.clone()));
+            let door = accept::run(socket, listener, shared.clone());
+            loops.spawn(watched(shared.clone(), door));
         }
         for Bound { listener, address } in &bound {
             let level = shared.ports[*listener].level();
@@ -175,6 +177,14 @@ impl Broker {
         self.shared.end_expired(now);
     }
 
+    /// Completes when a loop of the broker has panicked: from then on a listener takes nobody in, or expired sessions stay.
+    /// Never otherwise.
+    pub async fn failed(&self) {
+        let mut broken = self.shared.broken.subscribe();
+        // The sender lives as long as this broker.
+        let _ = broken.wait_for(|broken| *broken).await;
+    }
+
     /// Stops accepting, tells MQTT 5 clients that the server shuts down, closes everything. Wills are not published.
     pub async fn shutdown(mut self) {
         self.shared.changes.send_replace(Change::Stop);
@@ -182,6 +192,21 @@ impl Broker {
         let _ = tokio::time::timeout(SHUTDOWN_DEADLINE + Duration::from_secs(1), all).await;
         // What did not end in time is aborted when the loops are dropped.
     }
+}
+
+/// One of the broker's loops; a panic in it is told ([`Broker::failed`]).
+async fn watched(shared: Arc<Shared>, work: impl Future<Output = ()>) {
+    struct Watched(Arc<Shared>);
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                tracing::error!("a loop of the MQTT broker panicked");
+                self.0.broken.send_replace(true);
+            }
+        }
+    }
+    let _watched = Watched(shared);
+    work.await;
 }
 
 /// What every connection has to hear of.
@@ -203,6 +228,8 @@ struct Shared {
     changes: watch::Sender<Change>,
     /// Nobody is taken in before.
     open: watch::Sender<bool>,
+    /// A loop has panicked.
+    broken: watch::Sender<bool>,
     inner: Mutex<Inner>,
     counters: Arc<Counters>,
     started: Instant,
@@ -293,5 +320,33 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loop_that_panics_is_told_and_one_that_is_dropped_is_not() {
+        let config = BrokerConfig {
+            listeners: vec![Listener {
+                addresses: vec!["127.0.0.1:0".parse().unwrap()],
+                security: Security::Plain,
+                rules: Arc::new(Rules::open()),
+            }],
+            limits: BrokerLimits::default(),
+            closed: false,
+        };
+        let broker = Broker::start(config).await.unwrap();
+        let dropped = tokio::spawn(watched(broker.shared.clone(), std::future::pending()));
+        dropped.abort();
+        assert!(dropped.await.unwrap_err().is_cancelled());
+        assert!(!*broker.shared.broken.borrow());
+        let panics = watched(broker.shared.clone(), async { panic!("on purpose") });
+        assert!(tokio::spawn(panics).await.unwrap_err().is_panic());
+        broker.failed().await;
+        broker.shutdown().await;
     }
 }

@@ -164,7 +164,9 @@ pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
         Refusal::ContentType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::UnknownPath => StatusCode::NOT_FOUND,
         // Never 503, which no generation takes for "later" (spec/device-protocol §5.1).
-        Refusal::Full(_) | Refusal::Busy { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        Refusal::Full(_) | Refusal::Busy { .. } | Refusal::Broken { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod listen;
 pub mod listeners;
 mod metrics;
 pub mod owner_api;
+mod parts;
 mod service;
 mod settings;
 mod shown;

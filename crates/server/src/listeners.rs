@@ -252,10 +252,21 @@ impl LiveBroker {
         &self.open
     }
 
+    /// Completes with a name when a part of it has ended by an error of its own; never otherwise.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            () = self.broker.failed() => "the MQTT broker",
+            // It ends with the broker only.
+            _ = &mut self.watch => "the watch over certificates of MQTT listeners",
+        }
+    }
+
     /// Ends the watch, then the broker, with goodbyes.
     pub async fn shutdown(mut self) {
         self.watch.abort();
-        let _ = (&mut self.watch).await;
+        if !self.watch.is_finished() {
+            let _ = (&mut self.watch).await;
+        }
         let broker = self.broker.clone();
         drop(self);
         if let Some(broker) = Arc::into_inner(broker) {

@@ -39,6 +39,8 @@ impl Listener {
         || "not built in".into()
     }
 
-    #[allow(clippy::unused_async)] // as the other one
-    pub(crate) async fn serve(self, _: watch::Receiver<bool>) {}
+    /// Nothing, until the service ends.
+    pub(crate) async fn serve(self, mut stop: watch::Receiver<bool>) {
+        let _ = stop.wait_for(|asked| *asked).await;
+    }
 }

@@ -13,6 +13,7 @@ use crate::issuers::Issuers;
 use crate::listen::{Door, LiveTls, Manners};
 use crate::listeners::{ClosedBroker, ListenerError, LiveBroker, MqttListener, Open};
 use crate::metrics::Metrics;
+use crate::parts::Parts;
 use crate::settings::{CertificateFiles, Coap, Policy, Settings};
 use crate::shown::Shown;
 use crate::verify::AwsLc;
@@ -102,6 +103,7 @@ pub struct Service {
     store: Arc<SqliteStore>,
     home: Home,
     stop: watch::Sender<bool>,
+    parts: Parts,
     doors: Vec<JoinHandle<()>>,
     keeper: JoinHandle<Keeper>,
 }
@@ -278,10 +280,11 @@ impl Service {
             stopped.clone(),
         );
         let facts = facts(addresses, &broker, app.clone(), datagrams.status());
+        let parts = Parts::new(stopped.clone());
         let mut doors = vec![
-            tokio::spawn(evidence.hub.clone().run(stopped.clone())),
-            tokio::spawn(webhooks.run(stopped.clone())),
-            tokio::spawn(looking),
+            parts.begin("events", evidence.hub.clone().run(stopped.clone())),
+            parts.begin("webhooks", webhooks.run(stopped.clone())),
+            parts.begin("the watch over the service's certificate", looking),
         ];
         for (name, listener, live, hosts) in [
             ("owner", owner, Some(owner_tls), Vec::new()),
@@ -312,7 +315,7 @@ impl Service {
                 metrics: metrics.clone(),
             };
             let service = TowerToHyperService::new(owner_api::router(api));
-            doors.push(tokio::spawn(door.serve(service, stopped.clone())));
+            doors.push(parts.begin("the owner API", door.serve(service, stopped.clone())));
         }
         let door = Door {
             name: "device",
@@ -328,13 +331,20 @@ impl Service {
             let (app, metrics) = for_devices.clone();
             async move { device_api::counted(&app, &metrics, request).await }
         });
-        doors.push(tokio::spawn(door.serve(service, stopped.clone())));
-        doors.push(tokio::spawn(datagrams.serve(stopped.clone())));
-        doors.push(tokio::spawn(watch_lives(app.clone(), stopped.clone())));
-        doors.push(tokio::spawn(lists.run(doorkeeper.clone(), stopped.clone())));
-        doors.push(tokio::spawn(doorkeeper.run(errands, stopped.clone())));
-        doors.push(tokio::spawn(app.clone().work_off(stopped.clone())));
-        let keeper = tokio::spawn(keeper.run(stopped));
+        let for_https = door.serve(service, stopped.clone());
+        let lives = watch_lives(app.clone(), stopped.clone());
+        let written = lists.run(doorkeeper.clone(), stopped.clone());
+        let gate = doorkeeper.run(errands, stopped.clone());
+        let uploads = app.clone().work_off(stopped.clone());
+        doors.extend([
+            parts.begin("the device API over HTTPS", for_https),
+            parts.begin("the device API over CoAP", datagrams.serve(stopped.clone())),
+            parts.begin("the watch over certificates of devices", lives),
+            parts.begin("the writer of revocation lists", written),
+            parts.begin("the gate of the MQTT broker", gate),
+            parts.begin("the registrations in hand", uploads),
+        ]);
+        let keeper = parts.begin("the signer of the audit trail", keeper.run(stopped));
         write_run_file(&home, &addresses, broker.open())?;
         tracing::info!(owner = %addresses.owner, loopback = %addresses.loopback, device = %addresses.device, mqtt = %addresses.mqtt, coap = coap_word(&addresses), "service started");
         Ok(Self {
@@ -344,6 +354,7 @@ impl Service {
             store,
             home,
             stop,
+            parts,
             doors,
             keeper,
         })
@@ -372,6 +383,15 @@ impl Service {
     /// MQTT listeners besides the service's own.
     pub fn further_listeners(&self) -> &[Open] {
         further(self.broker.open())
+    }
+
+    /// Completes with a name when a part of the service has ended by an error of its own (the log has it), never otherwise. What
+    /// the part did is done by nobody from then on: the service is to be [shut down](Self::shutdown) and started again.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            name = self.parts.failed() => name,
+            name = self.broker.failed() => name,
+        }
     }
 
     /// Stops accepting, finishes the requests in hand (at most five seconds), takes the DTLS sessions down for the next start,

@@ -68,6 +68,7 @@ impl Shown {
         mut stop: watch::Receiver<bool>,
     ) {
         let Some(files) = self.files else {
+            let _ = stop.wait_for(|asked| *asked).await;
             return;
         };
         let mut watched = Watched {

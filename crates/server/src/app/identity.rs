@@ -154,12 +154,21 @@ pub enum Refusal {
         /// For the log.
         reason: String,
     },
+    /// A use case panicked, which is an error of this service; the log has the place. Trying later may help.
+    #[error("an error of this service ended the request: {reason}")]
+    Broken {
+        /// For the log.
+        reason: String,
+    },
 }
 
 impl Refusal {
     /// Whether trying again later helps.
     pub const fn is_busy(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Busy { .. })
+        matches!(
+            self,
+            Self::Full(_) | Self::Busy { .. } | Self::Broken { .. }
+        )
     }
 
     /// Whether anybody can cause it in any number, without proving who asks: its log lines are counted
@@ -168,6 +177,7 @@ impl Refusal {
         !matches!(
             self,
             Self::Busy { .. }
+                | Self::Broken { .. }
                 | Self::Blocked { .. }
                 | Self::ReportsOnly { .. }
                 | Self::KeyChanged { .. }
@@ -186,6 +196,9 @@ impl Refusal {
         match self {
             Self::ForeignKey { device, .. } | Self::Busy { device, .. } => {
                 tracing::warn!(%device, request, %status, %reason, "device request refused");
+            }
+            Self::Broken { .. } => {
+                tracing::error!(request, %status, %reason, "device request refused");
             }
             Self::UnknownDevice { device }
             | Self::Blocked { device }

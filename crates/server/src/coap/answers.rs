@@ -18,6 +18,7 @@ use sectag_proto::jwt::{JwtError, UnverifiedJwt};
 use sectag_proto::service::grants::{Granted, Grants};
 use sectag_proto::token::AttestationToken;
 use sectag_proto::{DeviceId, Timestamp, Verified};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Content-Format of CBOR (RFC 8949 §9.2).
@@ -189,45 +190,57 @@ impl Ask {
     /// The answer when there is no place for it.
     pub(super) fn turned_away(self, app: &App, full: Full) -> (Exchange, Response) {
         let refusal = Refusal::Full(full);
-        let what = match self.what {
-            What::Authenticate(_) | What::Attest(_) => "authenticate",
-            What::Fetch { .. } => "fetch",
-            What::Report { .. } => "report",
-        };
-        (self.exchange, refused(app, what, &refusal))
+        (self.exchange, refused(app, self.what.word(), &refusal))
     }
 
-    /// Asks the use cases.
-    pub(super) async fn answer(self, app: &App) -> Answer {
-        let (what, said) = match self.what {
-            What::Authenticate(token) => ("authenticate", authenticated(app, token).await),
-            What::Attest(token) => {
-                let said = match app.authenticate_attested(&token).await {
-                    Ok((device, kid)) => Said::Attested { device, kid },
-                    Err(refusal) => Said::Refused(refusal),
-                };
-                ("authenticate", said)
-            }
-            What::Fetch { granted, query } => {
-                app.look_for_a_twin_in(granted.device.get(), self.session)
-                    .await;
-                let fetched = app.fetch(Credential::Session(&granted), &query, 0).await;
-                ("fetch", fetched.map_or_else(Said::Refused, Said::Commands))
-            }
-            What::Report { granted, body } => {
-                app.look_for_a_twin_in(granted.device.get(), self.session)
-                    .await;
-                let reported = app.report(Credential::Session(&granted), &body).await;
-                let device = granted.device.get();
-                let said = reported.map_or_else(Said::Refused, |()| Said::Reported { device });
-                ("report", said)
-            }
-        };
+    /// Asks the use cases. One that panics is answered as well: the device and the places that it holds are not left waiting.
+    pub(super) async fn answer(self, app: Arc<App>) -> Answer {
+        let (session, what) = (self.session, self.what.word());
         Answer {
-            session: self.session,
+            session,
             exchange: self.exchange,
             what,
-            said,
+            said: caught(async move { self.what.ask(&app, session).await }).await,
+        }
+    }
+}
+
+/// What was said; or that nothing was, since the work panicked.
+async fn caught(work: impl Future<Output = Said> + Send + 'static) -> Said {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        let reason = error.to_string();
+        Said::Refused(Refusal::Broken { reason })
+    })
+}
+
+impl What {
+    /// For the log.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Authenticate(_) | Self::Attest(_) => "authenticate",
+            Self::Fetch { .. } => "fetch",
+            Self::Report { .. } => "report",
+        }
+    }
+
+    async fn ask(self, app: &App, session: u64) -> Said {
+        match self {
+            Self::Authenticate(token) => authenticated(app, token).await,
+            Self::Attest(token) => match app.authenticate_attested(&token).await {
+                Ok((device, kid)) => Said::Attested { device, kid },
+                Err(refusal) => Said::Refused(refusal),
+            },
+            Self::Fetch { granted, query } => {
+                app.look_for_a_twin_in(granted.device.get(), session).await;
+                let fetched = app.fetch(Credential::Session(&granted), &query, 0).await;
+                fetched.map_or_else(Said::Refused, Said::Commands)
+            }
+            Self::Report { granted, body } => {
+                app.look_for_a_twin_in(granted.device.get(), session).await;
+                let reported = app.report(Credential::Session(&granted), &body).await;
+                let device = granted.device.get();
+                reported.map_or_else(Said::Refused, |()| Said::Reported { device })
+            }
         }
     }
 }
@@ -318,7 +331,7 @@ pub(super) const fn code_of(refusal: &Refusal) -> Code {
         Refusal::ContentType { .. } => Code::UNSUPPORTED_CONTENT_FORMAT,
         Refusal::NotAcceptable { .. } => Code::NOT_ACCEPTABLE,
         Refusal::UnknownPath => Code::NOT_FOUND,
-        Refusal::Full(_) | Refusal::Busy { .. } => Code::INTERNAL,
+        Refusal::Full(_) | Refusal::Busy { .. } | Refusal::Broken { .. } => Code::INTERNAL,
     }
 }
 
@@ -335,7 +348,7 @@ mod tests {
             device,
             reason: String::new(),
         };
-        let given = String::new();
+        let (given, reason) = (String::new(), String::new());
         for (refusal, code, status) in [
             (Refusal::NoToken, "4.01", 401),
             (Refusal::AttestationAuth, "4.01", 401),
@@ -351,10 +364,21 @@ mod tests {
             (Refusal::UnknownPath, "4.04", 404),
             (Refusal::Full(Full::Decisions), "5.00", 500),
             (busy, "5.00", 500),
+            (Refusal::Broken { reason }, "5.00", 500),
         ] {
             assert_eq!(code_of(&refusal).to_string(), code, "{refusal:?}");
             let status = StatusCode::from_u16(status).ok();
             assert_eq!(Some(status_of(&refusal)), status, "{refusal:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_use_case_that_panics_is_answered_with_the_reason() {
+        let said = caught(async { panic!("on purpose") }).await;
+        let Said::Refused(refusal) = said else {
+            panic!("it was answered otherwise");
+        };
+        assert!(refusal.is_busy(), "{refusal}");
+        assert!(refusal.to_string().ends_with("\"on purpose\""), "{refusal}");
     }
 }

@@ -41,7 +41,7 @@ impl Listener {
         self.in_hand += 1;
         let (app, answers) = (self.app.clone(), self.answers.0.clone());
         tokio::spawn(async move {
-            let answer = ask.answer(&app).await;
+            let answer = ask.answer(app).await;
             // There is room for each request in hand, and nobody to tell when the listener has ended.
             let _ = answers.send((answer, place)).await;
         });
