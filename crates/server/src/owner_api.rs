@@ -32,6 +32,7 @@ mod forecast;
 mod guard;
 mod keys;
 mod metrics;
+mod objects;
 mod openapi;
 mod page;
 mod plan;

@@ -78,6 +78,27 @@ async fn variables_are_filled_in_and_a_missing_value_is_an_alarm_and_nothing_hal
 }
 
 #[tokio::test]
+async fn an_array_in_the_place_of_an_object_is_refused() {
+    let town = Town::start().await;
+    let rule = made(&town, setting("plain", "a", "k", "1")).await;
+    let one = format!("{RULES}/{}", rule["id"].as_str().unwrap());
+    for part in [
+        json!({"renewal": []}),
+        json!({"onError": {"retry": [3]}}),
+        json!([]),
+    ] {
+        let reply = town.owner("PATCH", &one, Some(&part)).await;
+        assert_eq!(reply.status, 422, "{part}");
+        let message = reply.json()["message"].as_str().unwrap().to_owned();
+        assert!(
+            message.contains("invalid type: sequence, expected struct"),
+            "{message}"
+        );
+    }
+    assert_eq!(town.owner("GET", &one, None).await.json(), rule);
+}
+
+#[tokio::test]
 async fn a_rules_secret_is_never_shown_and_reaches_the_device() {
     let town = Town::start().await;
     let secret = "0123456789abcdef0123456789abcdef";

@@ -3,7 +3,7 @@
 use super::openapi::Conflict;
 use super::request::{Answer, Query, command_id, device_id, listed_whole, parse, read};
 use super::shapes::{self, PolicySchema, RequestSchema};
-use super::{Api, BODY_BYTES_MAX, answer};
+use super::{Api, BODY_BYTES_MAX, answer, objects};
 use crate::app::{Caller, CommandPatch, Wish};
 use axum::Extension;
 use axum::body::Body;
@@ -122,7 +122,7 @@ async fn create_command(
 ) -> Answer {
     let device = device_id(&id)?;
     let bytes = read(body, SET_BYTES_MAX).await?;
-    let is_set = serde_json::from_slice::<OnlyCommands>(&bytes).is_ok();
+    let is_set = objects::from_slice::<OnlyCommands>(&bytes).is_ok();
     let (set, on_error) = if is_set {
         let set: NewSet = parse(&bytes)?;
         let command = |new: NewCommandOfSet| (new.description, new.request);

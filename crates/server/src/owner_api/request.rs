@@ -1,6 +1,6 @@
 //! What every handler reads a request with, body, JSON, query, ids; and how a list is answered.
 
-use super::{Refused, answer, shapes};
+use super::{Refused, answer, objects, shapes};
 use crate::app::OwnerError;
 use axum::body::{Body, to_bytes};
 use axum::http::{StatusCode, Uri};
@@ -45,7 +45,7 @@ pub(super) async fn read(body: Body, max: usize) -> Result<axum::body::Bytes, Re
 }
 
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(bytes).map_err(|e| {
+    objects::from_slice(bytes).map_err(|e| {
         let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
         Refused(if e.is_data() {
             OwnerError::Unprocessable(e.to_string())
