@@ -30,6 +30,7 @@ pub mod issuers;
 mod listen;
 pub mod listeners;
 mod metrics;
+mod objects;
 pub mod owner_api;
 mod parts;
 mod service;

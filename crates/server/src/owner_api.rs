@@ -32,7 +32,6 @@ mod forecast;
 mod guard;
 mod keys;
 mod metrics;
-mod objects;
 mod openapi;
 mod page;
 mod plan;

@@ -3,6 +3,7 @@
 //! Order of precedence: built-in default, file, environment, command-line flag. An unknown key is an error with a
 //! suggestion, because a setting that is present either takes effect or stops the command.
 
+use crate::objects;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -209,7 +210,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] with line, column and, for an unknown key, the one that was probably meant.
     pub fn parse(text: &str, place: &str) -> Result<Self, SettingsError> {
-        let settings: Self = toml::from_str(text).map_err(|e| {
+        let settings: Self = objects::from_toml(text).map_err(|e| {
             let line = e.span().map(|span| {
                 1 + text.as_bytes()[..span.start.min(text.len())]
                     .iter()
@@ -443,6 +444,15 @@ mod tests {
         assert_eq!(e.suggestion.as_deref(), Some("device"));
         let e = Settings::parse("zebra = 1", "f").unwrap_err();
         assert_eq!(e.suggestion, None);
+    }
+
+    #[test]
+    fn an_array_is_no_table() {
+        for text in ["\ncoap = []", "\nlisten = [\"127.0.0.1:1\"]"] {
+            let e = Settings::parse(text, "f").unwrap_err();
+            let reason = "line 2: invalid type: sequence, expected struct ";
+            assert!(e.reason.starts_with(reason), "{e}");
+        }
     }
 
     #[test]

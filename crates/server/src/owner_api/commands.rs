@@ -3,8 +3,9 @@
 use super::openapi::Conflict;
 use super::request::{Answer, Query, command_id, device_id, listed_whole, parse, read};
 use super::shapes::{self, PolicySchema, RequestSchema};
-use super::{Api, BODY_BYTES_MAX, answer, objects};
+use super::{Api, BODY_BYTES_MAX, answer};
 use crate::app::{Caller, CommandPatch, Wish};
+use crate::objects;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};

@@ -1,7 +1,8 @@
 //! What every handler reads a request with, body, JSON, query, ids; and how a list is answered.
 
-use super::{Refused, answer, objects, shapes};
+use super::{Refused, answer, shapes};
 use crate::app::OwnerError;
+use crate::objects;
 use axum::body::{Body, to_bytes};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;

@@ -1,8 +1,9 @@
-//! JSON in which an object is an object. What serde derives for a struct reads an array as well, its elements in the order of
-//! the fields: `[]` would be a renewal by default, and no document of ours says so. Here such an array is refused, at any depth.
+//! JSON and TOML in which an object is an object. What serde derives for a struct reads an array as well, its elements in the
+//! order of the fields: `[]` would be a renewal by default, and no document of ours says so. Here such an array is refused, at
+//! any depth.
 //!
 //! ```text
-//!   T::deserialize ─► Strict ─► serde_json: each visitor, seed and access on the way is wrapped, so that all below is Strict
+//!   T::deserialize ─► Strict ─► the format: each visitor, seed and access on the way is wrapped, so that all below is Strict
 //! ```
 
 use serde::Deserialize;
@@ -12,15 +13,23 @@ use serde::de::{
 };
 use std::fmt;
 
-/// Reads all of `bytes` as one value.
+/// Reads all of `bytes`, JSON, as one value.
 ///
 /// # Errors
 /// serde_json's, with line and column.
-pub(super) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
+pub(crate) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = T::deserialize(Strict(&mut json))?;
     json.end()?;
     Ok(value)
+}
+
+/// Reads a TOML document.
+///
+/// # Errors
+/// toml's, with the place.
+pub(crate) fn from_toml<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, toml::de::Error> {
+    T::deserialize(Strict(toml::Deserializer::parse(text)?))
 }
 
 /// Anything of serde's, handing on what is [`Strict`].
